@@ -1,0 +1,210 @@
+"""The training: reads shards in order, and writes a checkpoint and a usable model/ every few minutes.
+
+`python train.py --minutes 80 --processes 2` begins; `--resume` goes on from work/checkpoint.pt, with any
+number of processes, each of one thread: on a machine shared with builds, processes that meet once a step
+stand far better than threads that meet in every product. The learning rate depends only on the share of the minutes that is spent: a short
+warm-up, a plateau, and a linear way to zero, so a run is always annealed when its time is up.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import random
+import tempfile
+import time
+
+import safetensors.torch
+import torch
+import torch.distributed as distributed
+
+import corpus
+import tokens
+from model import CONFIG, Seed
+
+FOLDER = pathlib.Path(__file__).with_name("model")
+STATE = corpus.WORK / "checkpoint.pt"
+LOG = pathlib.Path(__file__).with_name("training.jsonl")
+BATCH_TOKENS = 3072  # of each process
+
+
+def batches(number, tokenizer, rng):
+    """The batches of one shard: (ids (B, T), wanted (B, T)), of like length, in a random order."""
+    path = corpus.WORK / "shards" / f"{number:04}.jsonl"
+    if not path.exists():
+        corpus.write(number)
+    rows = [json.loads(line) for line in path.open()]
+    encoded = tokenizer.encode_batch([prompt + completion for prompt, completion, _ in rows])
+    rows = sorted((e.ids for e in encoded if len(e.ids) <= 512), key=lambda ids: len(ids) + rng.random())
+    groups, group = [], []
+    for ids in rows:
+        if group and (len(group) + 1) * len(ids) > BATCH_TOKENS:
+            groups.append(group)
+            group = []
+        group.append(ids)
+    groups.append(group)
+    rng.shuffle(groups)
+    for group in groups:
+        T = max(map(len, group))
+        ids = torch.tensor([row + [tokens.PAD] * (T - len(row)) for row in group])
+        wanted = ((ids == tokens.METHOD).cumsum(1) > 0) & (ids != tokens.METHOD) & (ids != tokens.PAD)
+        yield ids, wanted
+
+
+def orthogonal(g):
+    """Newton-Schulz: (N, rows, columns) with rows <= columns to nearly orthogonal matrices."""
+    x = g.bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        a = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.float()
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for the matrices of the layers: momentum made orthogonal, all matrices of a shape at once."""
+
+    def __init__(self, weights, lr=0.02, momentum=0.95, decay=0.01):
+        super().__init__(weights, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self):
+        """One step."""
+        for group in self.param_groups:
+            shapes = {}
+            for weight in group["params"]:
+                shapes.setdefault(tuple(sorted(weight.shape)), []).append(weight)
+            for shape, weights in shapes.items():
+                moved = []
+                for weight in weights:
+                    held = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                    held.lerp_(weight.grad, 1 - group["momentum"])
+                    update = weight.grad.lerp(held, group["momentum"])
+                    moved.append(update if weight.shape[0] <= weight.shape[1] else update.T)
+                for weight, update in zip(weights, orthogonal(torch.stack(moved))):
+                    update = update if weight.shape[0] <= weight.shape[1] else update.T
+                    weight.mul_(1 - group["lr"] * group["decay"])
+                    weight.add_(update, alpha=-group["lr"] * max(1, weight.shape[0] / weight.shape[1]) ** 0.5)
+
+
+def schedule(share):
+    """The factor of the learning rate at a share of the time."""
+    return min(1.0, 0.1 + share / 0.015, max(0.0, (1 - share) / 0.6))
+
+
+def replace(path, write):
+    """Write a file under another name and move it into place."""
+    part = path.with_name(path.name + ".part")
+    write(part)
+    os.replace(part, path)
+
+
+def export(model, notes):
+    """Write model/: weights in bf16, config.json, and model.json with the hashes of all."""
+    weights = {name: weight.detach().bfloat16().contiguous() for name, weight in model.state_dict().items()}
+    replace(FOLDER / "model.safetensors", lambda p: safetensors.torch.save_file(weights, str(p), {"format": "pt"}))
+    replace(FOLDER / "config.json", lambda p: p.write_text(json.dumps(CONFIG, indent=2) + "\n"))
+    files = {}
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        data = (FOLDER / name).read_bytes()
+        files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    told = {"name": "seed", "parameters": sum(w.numel() for w in model.parameters()), "vocabulary": CONFIG["vocab_size"], "precision": "bf16", **notes, "files": files}
+    replace(FOLDER / "model.json", lambda p: p.write_text(json.dumps(told, indent=2) + "\n"))
+
+
+def work(rank, asked):
+    """One process of the training: all do the same but for their share of the batches."""
+    torch.set_num_threads(asked.threads)
+    torch.manual_seed(20)
+    distributed.init_process_group("gloo", init_method=f"file://{asked.meeting}", rank=rank, world_size=asked.processes)
+    tokenizer = tokens.load()
+    model = Seed()
+    weights = list(model.parameters())
+    layers = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() == 2]
+    others = [w for n, w in model.named_parameters() if not (".layers." in n and w.dim() == 2)]
+    base = [asked.muon, asked.adam]
+    optimisers = [Muon(layers, lr=base[0]), torch.optim.AdamW(others, lr=base[1], betas=(0.9, 0.95), weight_decay=0.0)]
+    done = {"step": 0, "tokens": 0, "examples": 0, "seconds": 0.0, "shard": 0, "batch": 0}
+    if asked.resume:
+        state = torch.load(STATE, weights_only=True)
+        model.load_state_dict(state["model"])
+        for optimiser, held in zip(optimisers, state["optimisers"]):
+            optimiser.load_state_dict(held)
+        done = state["done"]
+    budget, start, before = asked.minutes * 60, time.time(), done["seconds"]
+    saved, shown, losses, share = start, start, [], before / budget
+
+    def keep():
+        done["seconds"] = before + time.time() - start
+        replace(STATE, lambda p: torch.save({"model": model.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "done": done}, p))
+        export(model, {key: round(done[key]) for key in ("step", "tokens", "examples", "seconds")})
+
+    while True:
+        made = list(batches(done["shard"], tokenizer, random.Random(done["shard"])))
+        for place in range(done["batch"], len(made) - asked.processes + 1, asked.processes):
+            ids, wanted = made[place + rank]
+            for optimiser, lr in zip(optimisers, base):
+                optimiser.param_groups[0]["lr"] = lr * schedule(share)
+            # 1. The gradient of this process's batch.
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = model.loss(ids, wanted)
+            loss.backward()
+            # 2. The mean over the processes; time, loss and counts travel with it.
+            now = time.time()
+            told = torch.tensor([(before + now - start) / budget, loss.item(), float((ids != tokens.PAD).sum()), float(len(ids))])
+            flat = torch.cat([w.grad.flatten() for w in weights] + [told])
+            distributed.all_reduce(flat)
+            flat /= asked.processes
+            for weight, grad in zip(weights, flat[:-4].split([w.numel() for w in weights])):
+                weight.grad.copy_(grad.view_as(weight))
+            share, mean = flat[-4].item(), flat[-3].item()
+            # 3. The same step everywhere.
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            for optimiser in optimisers:
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+            done["step"] += 1
+            done["tokens"] += round(flat[-2].item() * asked.processes)
+            done["examples"] += round(flat[-1].item() * asked.processes)
+            done["batch"] = place + asked.processes
+            losses.append(mean)
+            if rank == 0 and now - shown > 20:
+                line = {"step": done["step"], "loss": round(sum(losses) / len(losses), 5), "tokens": done["tokens"], "examples": done["examples"],
+                        "shard": done["shard"], "seconds": round(before + now - start), "rate": round(schedule(share), 4), "processes": asked.processes}
+                print(json.dumps(line), flush=True)
+                if not asked.trial:
+                    with LOG.open("a") as log:
+                        log.write(json.dumps(line) + "\n")
+                shown, losses = now, []
+            if share >= 1:
+                if rank == 0 and not asked.trial:
+                    keep()
+                distributed.barrier()
+                return
+            if rank == 0 and now - saved > asked.every * 60 and not asked.trial:
+                keep()
+                saved = now
+        done["shard"] += 1
+        done["batch"] = 0
+
+
+def main():
+    """Train until the minutes are over."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=80, help="of the whole run, those before a resumption counted in")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--every", type=float, default=5, help="minutes between checkpoints")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--muon", type=float, default=0.02)
+    parser.add_argument("--adam", type=float, default=0.003)
+    parser.add_argument("--trial", action="store_true", help="keep nothing")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        asked.meeting = f"{folder}/meeting"
+        torch.multiprocessing.spawn(work, (asked,), nprocs=asked.processes)
+
+
+if __name__ == "__main__":
+    main()

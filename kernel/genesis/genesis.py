@@ -1,0 +1,2 @@
+"""The first object that a person talks to."""
+parents = [ref("pllm"), ref("traits")]

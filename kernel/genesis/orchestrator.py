@@ -1,0 +1,13 @@
+"""Turns a mission brief into a cycle that thinks about it."""
+parents = [ref("pllm"), ref("traits")]
+cycle_prototype = ref("cycle")
+states = ref("states")
+
+
+def begin_thought(self, brief):
+    cycle = primitive("child", self.cycle_prototype)
+    cycle.brief = brief
+    cycle.synthesis_state = self.states.idle
+    cycle.parents = [self.states.idle, self.cycle_prototype]
+    self._p_changed = True
+    return cycle

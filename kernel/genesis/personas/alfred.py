@@ -1,0 +1,3 @@
+"""The steward: integrity, validation, efficiency, guardian of the covenants."""
+parents = [ref("pllm"), ref("traits")]
+persona = "ALFRED"

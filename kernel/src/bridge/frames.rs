@@ -1,0 +1,150 @@
+//! The binary protocol: `Hello`, `Welcome`, then requests and replies in any order.
+
+use std::sync::Arc;
+
+use interprocess::local_socket::tokio::Stream;
+use shared::bridge::{Fault, Hello, Request, ToClient, Welcome};
+use shared::frame::{FrameError, asynchronous, encode};
+use shared::reason;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::image::record::RequestId;
+use crate::kernel::{Asker, Kernel};
+
+/// Requests of one conversation at the same time.
+const MAX_REQUESTS: usize = 256;
+/// Frames that wait for a slow reader before its requests wait too.
+const OUTGOING: usize = 256;
+
+pub async fn converse(
+    kernel: Arc<Kernel>,
+    first: u8,
+    stream: Stream,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), FrameError> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let hello: Hello = match asynchronous::read_after(first, &mut reader).await {
+        Ok(hello) => hello,
+        Err(error) => {
+            // A peer that speaks another protocol still learns why it is refused, as a frame of ours.
+            refuse(&mut writer, &error).await;
+            return Err(error);
+        }
+    };
+    let welcome = Welcome {
+        kernel: env!("CARGO_PKG_VERSION").into(),
+        epoch: kernel.image.state.epoch(),
+    };
+    asynchronous::write(&mut writer, &welcome).await?;
+    let (outgoing, mut queue) = mpsc::channel::<Vec<u8>>(OUTGOING);
+    let writing = tokio::spawn(async move {
+        while let Some(frame) = queue.recv().await {
+            if writer.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut requests = JoinSet::new();
+    // Reading is not cancel-safe, so a task of its own owns the stream.
+    let (incoming, mut read) = mpsc::channel::<Result<Request, FrameError>>(1);
+    let reading = tokio::spawn(async move {
+        loop {
+            let request = asynchronous::read(&mut reader).await;
+            let ended = request.is_err();
+            if incoming.send(request).await.is_err() || ended {
+                return;
+            }
+        }
+    });
+    let mut result = Ok(());
+    loop {
+        while requests.try_join_next().is_some() {}
+        tokio::select! {
+            request = read.recv(), if requests.len() < MAX_REQUESTS => match request {
+                Some(Ok(request)) => {
+                    requests.spawn(answer(kernel.clone(), hello.clone(), request, outgoing.clone()));
+                }
+                Some(Err(error)) => {
+                    if !error.is_disconnect() {
+                        let _ = outgoing.send(reply(0, Err(bad_request(&error)))).await;
+                    }
+                    result = Err(error);
+                    break;
+                }
+                None => break,
+            },
+            _ = requests.join_next(), if requests.len() >= MAX_REQUESTS => {}
+            _ = stop.changed() => break,
+        }
+    }
+    reading.abort();
+    while requests.join_next().await.is_some() {}
+    drop(outgoing);
+    let _ = writing.await;
+    result
+}
+
+async fn answer(kernel: Arc<Kernel>, hello: Hello, request: Request, outgoing: mpsc::Sender<Vec<u8>>) {
+    let sequence = request.sequence;
+    let mut asker = Asker {
+        author: hello.program,
+        request: Some(RequestId {
+            client: hello.client,
+            sequence,
+        }),
+        events: None,
+    };
+    let telling = request.watch.then(|| {
+        let (events, mut heard) = broadcast::channel(1024);
+        asker.events = Some(events);
+        let outgoing = outgoing.clone();
+        tokio::spawn(async move {
+            loop {
+                match heard.recv().await {
+                    Ok(event) => {
+                        let Ok(frame) = encode(&ToClient::Event { sequence, event }) else {
+                            continue;
+                        };
+                        let _ = outgoing.send(frame).await;
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        })
+    });
+    let result = kernel.call(asker, request.call).await;
+    // The asker is gone with the call, so its events end; they all go out before the reply.
+    if let Some(telling) = telling {
+        let _ = telling.await;
+    }
+    let _ = outgoing.send(reply(sequence, result)).await;
+}
+
+fn reply(sequence: u64, result: Result<shared::bridge::Answer, Fault>) -> Vec<u8> {
+    encode(&ToClient::Reply { sequence, result }).unwrap_or_else(|error| {
+        let fault = Fault::new(reason::TOO_LARGE, format!("the answer cannot be sent: {error}"));
+        encode(&ToClient::Reply {
+            sequence,
+            result: Err(fault),
+        })
+        .unwrap_or_default()
+    })
+}
+
+fn bad_request(error: &FrameError) -> Fault {
+    let word = match error {
+        FrameError::TooLarge(_) => reason::TOO_LARGE,
+        _ => reason::BAD_REQUEST,
+    };
+    Fault::new(word, error.to_string())
+}
+
+async fn refuse(writer: &mut (impl tokio::io::AsyncWrite + Unpin), error: &FrameError) {
+    if !error.is_disconnect() {
+        let _ = writer.write_all(&reply(0, Err(bad_request(error)))).await;
+        let _ = writer.flush().await;
+    }
+}

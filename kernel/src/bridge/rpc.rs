@@ -1,0 +1,346 @@
+//! JSON-RPC 2.0, a document a line, so that any language attaches with its standard library.
+//!
+//! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`) with
+//! named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
+//! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use interprocess::local_socket::tokio::Stream;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+use shared::bridge::{Call, Fault};
+use shared::document;
+use shared::frame::{FrameError, MAX_PAYLOAD_BYTES};
+use shared::id::{ClientId, ThoughtId};
+use shared::json::from_json;
+use shared::reason;
+use shared::value::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::image::record::RequestId;
+use crate::kernel::{Asker, Kernel};
+
+const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
+const METHOD_NOT_FOUND: i64 = -32601;
+const INVALID_PARAMS: i64 = -32602;
+/// The image answered with an error; `data` says which.
+const IMAGE_ERROR: i64 = 1;
+const MAX_REQUESTS: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RpcRequest {
+    jsonrpc: String,
+    /// Absent in a notification, which gets no reply.
+    #[serde(default)]
+    id: Option<Json>,
+    method: String,
+    #[serde(default)]
+    params: Map<String, Json>,
+}
+
+/// A failure in JSON-RPC's own terms.
+struct RpcError {
+    code: i64,
+    message: String,
+    data: Option<Json>,
+}
+
+pub async fn converse(
+    kernel: Arc<Kernel>,
+    first: u8,
+    stream: Stream,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), FrameError> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = BufReader::new(reader);
+    let (outgoing, mut queue) = mpsc::channel::<Json>(64);
+    let writing = tokio::spawn(async move {
+        while let Some(document) = queue.recv().await {
+            let mut line = document.to_string();
+            line.push('\n');
+            if writer.write_all(line.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut requests = JoinSet::new();
+    let (incoming, mut lines) = mpsc::channel::<Vec<u8>>(1);
+    let reading = tokio::spawn(async move {
+        let mut line = vec![first];
+        loop {
+            let mut limited = (&mut reader).take(MAX_PAYLOAD_BYTES as u64 + 1);
+            let Ok(read) = limited.read_until(b'\n', &mut line).await else {
+                return;
+            };
+            let ended = read == 0;
+            if incoming.send(std::mem::take(&mut line)).await.is_err() || ended {
+                return;
+            }
+        }
+    });
+    loop {
+        while requests.try_join_next().is_some() {}
+        tokio::select! {
+            line = lines.recv(), if requests.len() < MAX_REQUESTS => {
+                let Some(line) = line else { break };
+                if line.len() > MAX_PAYLOAD_BYTES {
+                    let error = RpcError {
+                        code: INVALID_REQUEST,
+                        message: format!("a line is longer than the {MAX_PAYLOAD_BYTES} bytes that are allowed"),
+                        data: None,
+                    };
+                    let _ = outgoing.send(error.document(Json::Null)).await;
+                    break;
+                }
+                if !line.trim_ascii().is_empty() {
+                    requests.spawn(answer(kernel.clone(), line, outgoing.clone()));
+                }
+            }
+            _ = requests.join_next(), if requests.len() >= MAX_REQUESTS => {}
+            _ = stop.changed() => break,
+        }
+    }
+    reading.abort();
+    while requests.join_next().await.is_some() {}
+    drop(outgoing);
+    let _ = writing.await;
+    Ok(())
+}
+
+async fn answer(kernel: Arc<Kernel>, line: Vec<u8>, outgoing: mpsc::Sender<Json>) {
+    let begun = Instant::now();
+    let (id, result) = match parse(&line) {
+        Err(refused) => {
+            let (id, error) = *refused;
+            (Some(id), Err(error))
+        }
+        Ok(request) => match call(request.method.as_str(), request.params) {
+            Err(error) => (request.id, Err(error)),
+            Ok((call, request_id)) => {
+                let asker = Asker {
+                    author: "json-rpc".into(),
+                    request: request_id,
+                    events: None,
+                };
+                let result = kernel.call(asker, call).await;
+                let elapsed_ms = begun.elapsed().as_millis() as u64;
+                (
+                    request.id,
+                    result
+                        .map(|answer| document::answer(&answer, elapsed_ms))
+                        .map_err(image_error),
+                )
+            }
+        },
+    };
+    let Some(id) = id else { return };
+    let reply = match result {
+        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
+        Err(error) => error.document(id),
+    };
+    let _ = outgoing.send(reply).await;
+}
+
+fn parse(line: &[u8]) -> Result<RpcRequest, Box<(Json, RpcError)>> {
+    let document: Json = serde_json::from_slice(line).map_err(|error| {
+        (
+            Json::Null,
+            fail(
+                PARSE_ERROR,
+                format!("this line is not one JSON document: {error}"),
+            ),
+        )
+    })?;
+    let id = document.get("id").cloned().unwrap_or(Json::Null);
+    let request: RpcRequest = serde_json::from_value(document).map_err(|error| {
+        (
+            id.clone(),
+            fail(INVALID_REQUEST, format!("not a JSON-RPC 2.0 request: {error}")),
+        )
+    })?;
+    if request.jsonrpc != "2.0" {
+        return Err(Box::new((
+            id,
+            fail(INVALID_REQUEST, "\"jsonrpc\" must be \"2.0\"".into()),
+        )));
+    }
+    Ok(request)
+}
+
+/// The call that a method and its parameters mean, and its request id.
+fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<RequestId>), RpcError> {
+    let mut params = Params(params);
+    let request = params.request_id()?;
+    let call = match method {
+        "send" => Call::Send {
+            receiver: params.text("receiver")?,
+            selector: params.text("selector")?,
+            arguments: params.values("arguments")?,
+            deadline_ms: params.number("deadline_ms")?,
+        },
+        "inspect" => Call::Inspect {
+            object: params.text("object")?,
+        },
+        "new" => Call::New {
+            parent: params.text("parent")?,
+            slots: params.slots("slots")?,
+            name: params.optional_text("name")?,
+        },
+        "set" => Call::Set {
+            object: params.text("object")?,
+            slot: params.text("slot")?,
+            value: params.value("value")?,
+        },
+        "define" => Call::Define {
+            object: params.text("object")?,
+            source: params.text("source")?,
+        },
+        "guard" => Call::Guard {
+            source: params.text("source")?,
+        },
+        "thoughts" => Call::Thoughts {
+            id: params.number("id")?.map(ThoughtId),
+        },
+        "status" => Call::Status,
+        other => {
+            let known = "send, inspect, new, set, define, guard, thoughts, status";
+            return Err(fail(
+                METHOD_NOT_FOUND,
+                format!("there is no method {other:?}; there are {known}"),
+            ));
+        }
+    };
+    params.end(method)?;
+    Ok((call, request))
+}
+
+/// Named parameters, taken one by one; what is left over is an error.
+struct Params(Map<String, Json>);
+
+impl Params {
+    fn text(&mut self, name: &str) -> Result<String, RpcError> {
+        self.optional_text(name)?
+            .ok_or_else(|| fail(INVALID_PARAMS, format!("the parameter {name} is missing")))
+    }
+
+    fn optional_text(&mut self, name: &str) -> Result<Option<String>, RpcError> {
+        match self.0.remove(name) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::String(text)) => Ok(Some(text)),
+            Some(_) => Err(fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} must be a string"),
+            )),
+        }
+    }
+
+    fn number(&mut self, name: &str) -> Result<Option<u64>, RpcError> {
+        match self.0.remove(name) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::Number(number)) if number.is_u64() => Ok(number.as_u64()),
+            Some(_) => Err(fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} must be a whole number from 0"),
+            )),
+        }
+    }
+
+    fn value(&mut self, name: &str) -> Result<Value, RpcError> {
+        let json = self
+            .0
+            .remove(name)
+            .ok_or_else(|| fail(INVALID_PARAMS, format!("the parameter {name} is missing")))?;
+        from_json(&json).map_err(|error| fail(INVALID_PARAMS, format!("the parameter {name}: {error}")))
+    }
+
+    fn values(&mut self, name: &str) -> Result<Vec<Value>, RpcError> {
+        if !self.0.contains_key(name) {
+            return Ok(Vec::new());
+        }
+        match self.value(name)? {
+            Value::List(values) => Ok(values),
+            _ => Err(fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} must be an array"),
+            )),
+        }
+    }
+
+    fn slots(&mut self, name: &str) -> Result<Vec<(String, Value)>, RpcError> {
+        match self.0.remove(name) {
+            None | Some(Json::Null) => Ok(Vec::new()),
+            Some(Json::Object(members)) => members
+                .into_iter()
+                .map(|(slot, json)| match from_json(&json) {
+                    Ok(value) => Ok((slot, value)),
+                    Err(error) => Err(fail(INVALID_PARAMS, format!("the slot {slot}: {error}"))),
+                })
+                .collect(),
+            Some(_) => Err(fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} must be an object"),
+            )),
+        }
+    }
+
+    fn request_id(&mut self) -> Result<Option<RequestId>, RpcError> {
+        let (client, sequence) = (self.optional_text("client")?, self.number("sequence")?);
+        match (client, sequence) {
+            (None, None) => Ok(None),
+            (Some(client), Some(sequence)) => match u128::from_str_radix(&client, 16) {
+                Ok(number) if client.len() == 32 => Ok(Some(RequestId {
+                    client: ClientId(number.to_be_bytes()),
+                    sequence,
+                })),
+                _ => Err(fail(
+                    INVALID_PARAMS,
+                    "the parameter client must be 32 hex digits".into(),
+                )),
+            },
+            _ => Err(fail(INVALID_PARAMS, "client and sequence go together".into())),
+        }
+    }
+
+    fn end(self, method: &str) -> Result<(), RpcError> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(extra) => Err(fail(
+                INVALID_PARAMS,
+                format!("{method} has no parameter {extra:?}"),
+            )),
+        }
+    }
+}
+
+impl RpcError {
+    fn document(self, id: Json) -> Json {
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if let Some(data) = self.data {
+            error["data"] = data;
+        }
+        json!({ "jsonrpc": "2.0", "id": id, "error": error })
+    }
+}
+
+fn fail(code: i64, message: String) -> RpcError {
+    let data = Fault::new(reason::BAD_REQUEST, message.clone());
+    RpcError {
+        code,
+        message,
+        data: Some(document::fault(&data)),
+    }
+}
+
+fn image_error(fault: Fault) -> RpcError {
+    RpcError {
+        code: IMAGE_ERROR,
+        message: fault.message.clone(),
+        data: Some(document::fault(&fault)),
+    }
+}

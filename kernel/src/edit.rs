@@ -1,0 +1,247 @@
+//! What a person's hand does to the image: look, make, set, define.
+
+use std::sync::Arc;
+
+use shared::bridge::{Answer, Fault, ObjectView};
+use shared::id::{ObjectId, TransactionId};
+use shared::object::{PARENTS, is_slot_name};
+use shared::reason;
+use shared::value::Value;
+
+use crate::image::draft::{CommitError, Draft};
+use crate::image::record::Change;
+use crate::kernel::{Asker, Kernel, commit_fault, findings};
+use crate::names::{known_name, name_of};
+use crate::overlay::World;
+use crate::send::with_transaction;
+
+impl Kernel {
+    pub fn inspect(&self, object: &str) -> Result<Answer, Fault> {
+        let id = self.resolve(object)?;
+        let state = &self.image.state;
+        let image = state
+            .object(id)
+            .ok_or_else(|| Fault::new(reason::NO_OBJECT, format!("{id} does not exist")))?;
+        let chain = World { state, overlay: None }.look_up(id, PARENTS).chain;
+        Ok(Answer::Object(ObjectView {
+            object: (*image).clone(),
+            name: known_name(state, id),
+            chain: chain
+                .into_iter()
+                .skip(1)
+                .map(|parent| name_of(state, parent))
+                .collect(),
+        }))
+    }
+
+    /// A new object that delegates to `parent`; named in the lobby when a name is given.
+    pub async fn make(
+        self: &Arc<Self>,
+        asker: Asker,
+        parent: &str,
+        slots: Vec<(String, Value)>,
+        name: Option<String>,
+    ) -> Result<Answer, Fault> {
+        let parent = self.resolve(parent)?;
+        let object = self.image.state.allocate();
+        let mut all = vec![(PARENTS.to_owned(), Value::List(vec![Value::Ref(parent)]))];
+        for (slot, value) in slots {
+            check_slot(&slot)?;
+            self.check_value(&slot, &value)?;
+            if slot == PARENTS {
+                return Err(Fault::new(
+                    reason::BAD_ARGUMENT,
+                    "the parent is named before the slots; set parents later",
+                ));
+            }
+            if all.iter().any(|(known, _)| *known == slot) {
+                return Err(Fault::new(
+                    reason::BAD_ARGUMENT,
+                    format!("slot {slot} is given twice"),
+                ));
+            }
+            all.push((slot, value));
+        }
+        let mut draft = Draft::new(asker.author.clone());
+        draft.changes.push(Change::Create { object, slots: all });
+        if let Some(name) = name {
+            check_slot(&name)?;
+            let taken = self
+                .image
+                .state
+                .object(ObjectId::LOBBY)
+                .and_then(|lobby| lobby.slot(&name).map(|slot| slot.value.clone()));
+            if let Some(taken) = taken {
+                return Err(Fault::new(
+                    reason::BAD_ARGUMENT,
+                    format!(
+                        "the lobby has a slot {name} already ({}); choose another name",
+                        describe(&taken)
+                    ),
+                ));
+            }
+            draft.reads.push(shared::activation::Read {
+                object: ObjectId::LOBBY,
+                slot: shared::activation::ReadSlot::Named(name.clone(), None),
+            });
+            draft.changes.push(Change::Put {
+                object: ObjectId::LOBBY,
+                slot: name,
+                value: Value::Ref(object),
+            });
+        }
+        self.commit_edit(
+            &asker,
+            draft,
+            Answer::Created {
+                object,
+                transaction: TransactionId(0),
+            },
+        )
+        .await
+    }
+
+    pub async fn set(
+        self: &Arc<Self>,
+        asker: Asker,
+        object: &str,
+        slot: String,
+        value: Value,
+    ) -> Result<Answer, Fault> {
+        let object = self.resolve(object)?;
+        check_slot(&slot)?;
+        if let Value::Method(source) = value {
+            return self.install(asker, object, Some(&slot), source).await;
+        }
+        self.check_value(&slot, &value)?;
+        self.put(asker, object, slot, value).await
+    }
+
+    /// Installs a method from a person's hand; its name is the selector.
+    pub async fn define(
+        self: &Arc<Self>,
+        asker: Asker,
+        object: &str,
+        source: String,
+    ) -> Result<Answer, Fault> {
+        let object = self.resolve(object)?;
+        self.install(asker, object, None, source).await
+    }
+
+    async fn install(
+        self: &Arc<Self>,
+        asker: Asker,
+        object: ObjectId,
+        slot: Option<&str>,
+        source: String,
+    ) -> Result<Answer, Fault> {
+        let expected = slot.map_or_else(guard::Expectation::any, guard::Expectation::selector);
+        let verdict = guard::check(&source, &expected);
+        if !verdict.is_ok() && !self.install_refused {
+            let findings = findings(&verdict);
+            let first = findings
+                .first()
+                .map_or(String::new(), |f| format!(": line {}: {}", f.line, f.message));
+            let mut fault = Fault::new(
+                reason::GUARD_REFUSED,
+                format!("the guard refused the method{first}"),
+            );
+            fault.findings = findings;
+            return Err(fault);
+        }
+        let selector = guard::signature(&source)
+            .map(|signature| signature.name)
+            .or_else(|| slot.map(str::to_owned))
+            .or_else(|| first_def(&source))
+            .ok_or_else(|| {
+                Fault::new(
+                    reason::BAD_ARGUMENT,
+                    "the source holds no `def`, so it has no selector",
+                )
+            })?;
+        check_slot(&selector)?;
+        self.put(asker, object, selector, Value::Method(source)).await
+    }
+
+    async fn put(
+        self: &Arc<Self>,
+        asker: Asker,
+        object: ObjectId,
+        slot: String,
+        value: Value,
+    ) -> Result<Answer, Fault> {
+        let mut draft = Draft::new(asker.author.clone());
+        draft.changes.push(Change::Put {
+            object,
+            slot: slot.clone(),
+            value,
+        });
+        self.commit_edit(
+            &asker,
+            draft,
+            Answer::Changed {
+                object,
+                slot,
+                transaction: TransactionId(0),
+            },
+        )
+        .await
+    }
+
+    async fn commit_edit(&self, asker: &Asker, mut draft: Draft, answer: Answer) -> Result<Answer, Fault> {
+        draft.reply = asker.request.map(|request| (request, answer.clone()));
+        match self.image.committer.commit(draft).await {
+            Ok(committed) => Ok(committed
+                .answer
+                .unwrap_or_else(|| with_transaction(answer, committed.transaction))),
+            Err(CommitError::Repeated(answer)) => Ok(*answer),
+            Err(error) => Err(commit_fault(error)),
+        }
+    }
+
+    fn check_value(&self, slot: &str, value: &Value) -> Result<(), Fault> {
+        let mut missing = None;
+        value.each_reference(&mut |id| {
+            if self.image.state.object(id).is_none() {
+                missing = Some(id);
+            }
+        });
+        match missing {
+            Some(id) => Err(Fault::new(
+                reason::NO_OBJECT,
+                format!("the value for {slot} refers to {id}, which does not exist"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_slot(name: &str) -> Result<(), Fault> {
+    if is_slot_name(name) {
+        return Ok(());
+    }
+    let short: String = name.chars().take(60).collect();
+    Err(Fault::new(
+        reason::BAD_ARGUMENT,
+        format!(
+            "{short:?} cannot name a slot: letters, digits and _, not beginning with a digit or __, at most 128 bytes"
+        ),
+    ))
+}
+
+/// The name after the first `def`, for sources that the guard cannot read but a test installs all the same.
+fn first_def(source: &str) -> Option<String> {
+    let rest = source.split("def ").nth(1)?;
+    let name: String = rest
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+        .collect();
+    (!name.is_empty()).then_some(name)
+}
+
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Ref(id) => id.to_string(),
+        other => format!("a {}", other.kind()),
+    }
+}

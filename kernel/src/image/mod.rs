@@ -1,0 +1,151 @@
+//! The image: the log as truth, LMDB as its index, the newest commits in memory in between.
+//!
+//! - [`record`]: what is written. [`log`]: where it is written first. [`lmdb`]: where it is found again.
+//! - [`state`]: what readers see: exactly the durable commits.
+//! - [`draft`]: a transaction before it commits. [`committer`]: validates, appends, syncs, publishes.
+//! - [`indexer`]: brings the index up to date in the background.
+
+pub mod committer;
+pub mod draft;
+pub mod indexer;
+pub mod lmdb;
+pub mod log;
+pub mod record;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::fcntl::{Flock, FlockArg};
+use shared::id::{Epoch, TransactionId};
+
+use self::committer::Committer;
+use self::draft::Draft;
+use self::indexer::Indexer;
+use self::lmdb::Lmdb;
+use self::log::{Log, LogError};
+use self::state::State;
+
+/// Why an image cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the image {0} is already open in another kernel")]
+    InUse(PathBuf),
+    #[error("cannot use the image folder {path}: {source}")]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("the index {path} cannot be used: {source}")]
+    Index { path: PathBuf, source: ::lmdb::Error },
+    #[error("the index has format {0}, this kernel knows {format}: it was made by a newer version", format = log::FORMAT)]
+    Newer(u32),
+    #[error("the index is damaged: {0}")]
+    Damaged(String),
+    #[error("the opening of the image could not be recorded: {0}")]
+    Epoch(draft::CommitError),
+}
+
+/// An open image. Closing flushes the index; dropping without closing loses nothing, it only leaves more to replay.
+pub struct Image {
+    pub state: Arc<State>,
+    pub committer: Committer,
+    indexer: Indexer,
+    /// Held as long as the image is open.
+    _lock: Flock<File>,
+}
+
+impl Image {
+    /// Opens or creates the image in `folder` and takes the next epoch.
+    pub fn open(folder: &Path) -> Result<Image, OpenError> {
+        let lock = take_lock(folder)?;
+        let (log_folder, index_folder) = (folder.join("log"), folder.join("index"));
+        make_folder(&log_folder)?;
+        make_folder(&index_folder)?;
+        let index = Lmdb::open(&index_folder).map_err(|source| OpenError::Index {
+            path: index_folder.clone(),
+            source,
+        })?;
+        let state = State::load(index)?;
+        let log = if log::segments(&log_folder)?.is_empty() {
+            if state.position().is_some() {
+                return Err(OpenError::Damaged("there is an index but no log".into()));
+            }
+            Log::create(&log_folder)?
+        } else {
+            let from = state.position();
+            Log::open(&log_folder, from, |transaction, entry, position| {
+                state.publish([(transaction, entry)], position)
+            })?
+        };
+        state.raise_epoch(log.bytes());
+        let state = Arc::new(state);
+        let indexer = Indexer::start(state.clone());
+        let committer = Committer::start(log, state.clone());
+        let image = Image {
+            state,
+            committer,
+            indexer,
+            _lock: lock,
+        };
+        image
+            .committer
+            .commit_blocking(Draft::new("kernel"))
+            .map_err(OpenError::Epoch)?;
+        Ok(image)
+    }
+
+    /// True before the awakening.
+    pub fn is_empty(&self) -> bool {
+        self.state.object_count() == 0
+    }
+
+    /// Commits what waits, brings the index up to date, and takes no more commits.
+    pub fn close(&self) {
+        self.committer.stop();
+        self.indexer.stop();
+    }
+}
+
+/// Where an image stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub epoch: Epoch,
+    pub last: TransactionId,
+    pub objects: u64,
+    pub log_bytes: u64,
+}
+
+fn take_lock(folder: &Path) -> Result<Flock<File>, OpenError> {
+    make_folder(folder)?;
+    let path = folder.join("lock");
+    let failed = |source| OpenError::Folder {
+        path: path.clone(),
+        source,
+    };
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        nix::errno::Errno::EWOULDBLOCK => OpenError::InUse(folder.to_path_buf()),
+        other => failed(other.into()),
+    })
+}
+
+fn make_folder(path: &Path) -> Result<(), OpenError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| OpenError::Folder {
+            path: path.to_path_buf(),
+            source,
+        })
+}

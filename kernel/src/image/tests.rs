@@ -1,0 +1,252 @@
+//! The image against a plain model: random transactions, crashes (dropping without closing) and clean restarts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use shared::activation::{Read, ReadSlot};
+use shared::bridge::Answer;
+use shared::id::{ClientId, ObjectId, TransactionId};
+use shared::value::Value;
+
+use super::Image;
+use super::draft::{CommitError, Draft};
+use super::record::{Change, RequestId};
+
+/// Object → slot → value.
+type Model = BTreeMap<u64, BTreeMap<String, i64>>;
+
+/// A small generator (xorshift64*), so that a failing seed can be run again.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % below
+    }
+}
+
+fn commit(image: &Image, changes: Vec<Change>) -> Result<TransactionId, CommitError> {
+    let mut draft = Draft::new("test");
+    draft.changes = changes;
+    image
+        .committer
+        .commit_blocking(draft)
+        .map(|committed| committed.transaction)
+}
+
+fn put(object: u64, slot: &str, value: i64) -> Change {
+    Change::Put {
+        object: ObjectId(object),
+        slot: slot.into(),
+        value: Value::Int(value),
+    }
+}
+
+fn check(image: &Image, model: &Model) {
+    for (id, slots) in model {
+        let object = image.state.object(ObjectId(*id)).unwrap();
+        let found: BTreeMap<String, i64> = object
+            .slots
+            .iter()
+            .map(|slot| match slot.value {
+                Value::Int(int) => (slot.name.clone(), int),
+                ref other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(&found, slots, "#{id}");
+    }
+    assert_eq!(image.state.object_count(), model.len() as u64);
+}
+
+fn random_history(folder: &Path, seed: u64) {
+    let mut random = Random(seed);
+    let mut model = Model::new();
+    let mut image = Image::open(folder).unwrap();
+    for _ in 0..120 {
+        match random.next(12) {
+            0 => {
+                // A crash: nothing is flushed on purpose.
+                drop(image);
+                image = Image::open(folder).unwrap();
+                check(&image, &model);
+            }
+            1 => {
+                image.close();
+                drop(image);
+                image = Image::open(folder).unwrap();
+                check(&image, &model);
+            }
+            2 => image.state.flush().unwrap(),
+            3 | 4 => {
+                let id = image.state.allocate();
+                assert!(!model.contains_key(&id.0), "an id was given out twice");
+                commit(
+                    &image,
+                    vec![Change::Create {
+                        object: id,
+                        slots: Vec::new(),
+                    }],
+                )
+                .unwrap();
+                model.insert(id.0, BTreeMap::new());
+            }
+            5 if !model.is_empty() => {
+                // A refused transaction must leave nothing of its first half.
+                let id = *model.keys().next().unwrap();
+                let error = commit(&image, vec![put(id, "a", 99), put(u64::MAX - 1, "a", 1)]);
+                assert!(matches!(error, Err(CommitError::Refused(_))));
+            }
+            _ if model.is_empty() => {}
+            other => {
+                let ids: Vec<u64> = model.keys().copied().collect();
+                let id = ids[random.next(ids.len() as u64) as usize];
+                let slot = ["a", "b", "c"][random.next(3) as usize];
+                let value = random.next(1000) as i64;
+                if other == 6 {
+                    commit(
+                        &image,
+                        vec![Change::Remove {
+                            object: ObjectId(id),
+                            slot: slot.into(),
+                        }],
+                    )
+                    .unwrap();
+                    model.get_mut(&id).unwrap().remove(slot);
+                } else {
+                    commit(&image, vec![put(id, slot, value)]).unwrap();
+                    model.get_mut(&id).unwrap().insert(slot.into(), value);
+                }
+            }
+        }
+        check(&image, &model);
+    }
+}
+
+#[test]
+fn random_histories_match_the_model() {
+    for seed in 1..=20 {
+        let folder = tempfile::tempdir().unwrap();
+        random_history(folder.path(), seed * 0x9E37_79B9);
+    }
+}
+
+fn with_object() -> (tempfile::TempDir, Image, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::open(folder.path()).unwrap();
+    let id = image.state.allocate();
+    let slots = vec![("a".to_owned(), Value::Int(1)), ("b".to_owned(), Value::Int(2))];
+    commit(&image, vec![Change::Create { object: id, slots }]).unwrap();
+    (folder, image, id.0)
+}
+
+fn seen(image: &Image, object: u64, slot: &str) -> Read {
+    let changed = image
+        .state
+        .object(ObjectId(object))
+        .unwrap()
+        .slot(slot)
+        .map(|slot| slot.changed);
+    Read {
+        object: ObjectId(object),
+        slot: ReadSlot::Named(slot.into(), changed),
+    }
+}
+
+#[test]
+fn disjoint_slots_of_one_object_both_commit_and_a_real_conflict_does_not() {
+    let (_folder, image, id) = with_object();
+    let read_a = seen(&image, id, "a");
+    commit(&image, vec![put(id, "b", 20)]).unwrap();
+    let draft = |read: &Read| Draft {
+        reads: vec![read.clone()],
+        changes: vec![put(id, "a", 10)],
+        ..Draft::new("t")
+    };
+    image.committer.commit_blocking(draft(&read_a)).unwrap();
+    let error = image.committer.commit_blocking(draft(&read_a)).unwrap_err();
+    assert!(
+        matches!(&error, CommitError::Conflict(read) if **read == read_a),
+        "{error}"
+    );
+}
+
+/// A lookup that found nothing counts: somebody who adds the slot in between makes it a conflict.
+#[test]
+fn an_absent_slot_that_appears_is_a_conflict() {
+    let (_folder, image, id) = with_object();
+    let absent = seen(&image, id, "new");
+    commit(&image, vec![put(id, "new", 1)]).unwrap();
+    let draft = Draft {
+        reads: vec![absent],
+        changes: vec![put(id, "a", 5)],
+        ..Draft::new("t")
+    };
+    assert!(matches!(
+        image.committer.commit_blocking(draft),
+        Err(CommitError::Conflict(_))
+    ));
+}
+
+#[test]
+fn a_repeated_request_gets_the_stored_reply_even_after_a_crash() {
+    let (folder, image, id) = with_object();
+    let request = RequestId {
+        client: ClientId([7; 16]),
+        sequence: 1,
+    };
+    let answer = Answer::Changed {
+        object: ObjectId(id),
+        slot: "a".into(),
+        transaction: TransactionId(0),
+    };
+    let draft = || Draft {
+        changes: vec![put(id, "a", 5)],
+        reply: Some((request, answer.clone())),
+        ..Draft::new("t")
+    };
+    let first = image.committer.commit_blocking(draft()).unwrap();
+    drop(image);
+    let image = Image::open(folder.path()).unwrap();
+    let Err(CommitError::Repeated(stored)) = image.committer.commit_blocking(draft()) else {
+        panic!("ran twice")
+    };
+    assert_eq!(Some(*stored), first.answer);
+    assert_eq!(image.state.reply(&request), first.answer);
+}
+
+#[test]
+fn the_image_has_one_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::open(folder.path()).unwrap();
+    assert!(matches!(
+        Image::open(folder.path()),
+        Err(super::OpenError::InUse(_))
+    ));
+    let epoch = image.state.epoch();
+    image.close();
+    drop(image);
+    assert_eq!(Image::open(folder.path()).unwrap().state.epoch().0, epoch.0 + 1);
+}
+
+#[test]
+fn parents_must_be_references_and_names_must_be_names() {
+    let (_folder, image, id) = with_object();
+    let refused = |slot: &str, value: Value| {
+        let change = Change::Put {
+            object: ObjectId(id),
+            slot: slot.into(),
+            value,
+        };
+        assert!(
+            matches!(commit(&image, vec![change]), Err(CommitError::Refused(_))),
+            "{slot}"
+        );
+    };
+    refused("parents", Value::Int(1));
+    refused("parents", Value::List(vec![Value::Text("traits".into())]));
+    refused("__class__", Value::Int(1));
+    refused("a b", Value::Int(1));
+    refused("", Value::Int(1));
+}

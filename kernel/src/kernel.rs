@@ -1,0 +1,228 @@
+//! The kernel: one open image, its workers, its mind.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use shared::bridge::{Answer, Call, Fault, Finding, KernelStatus, ThoughtEvent, ThoughtView};
+use shared::id::{ObjectId, ThoughtId};
+use shared::reason;
+use tokio::sync::{broadcast, watch};
+
+use crate::image::Image;
+use crate::image::draft::CommitError;
+use crate::image::record::{Mission, RequestId, Stage};
+use crate::mind::Mind;
+use crate::names;
+use crate::workers::Workers;
+
+/// Everything that serves requests. Shared by every connection.
+pub struct Kernel {
+    pub image: Image,
+    pub workers: Arc<Workers>,
+    pub mind: Mind,
+    /// Let a person install what the guard refused, so that the jail can be tried alone. Off by default.
+    pub install_refused: bool,
+    pub started: Instant,
+    pub clients: AtomicU32,
+    pub sends: AtomicU64,
+    pub conflicts: AtomicU64,
+    /// Requests that are being carried out; a repeat waits for the first.
+    running: Mutex<HashMap<RequestId, watch::Receiver<()>>>,
+}
+
+/// Who asks, and how to reach them while the request runs.
+#[derive(Clone)]
+pub struct Asker {
+    pub author: String,
+    /// Present when a repeat of this request must not run twice.
+    pub request: Option<RequestId>,
+    /// Where thought events go.
+    pub events: Option<broadcast::Sender<ThoughtEvent>>,
+}
+
+impl Kernel {
+    pub fn new(image: Image, workers: Arc<Workers>, mind: Mind, install_refused: bool) -> Arc<Kernel> {
+        Arc::new(Kernel {
+            image,
+            workers,
+            mind,
+            install_refused,
+            started: Instant::now(),
+            clients: AtomicU32::new(0),
+            sends: AtomicU64::new(0),
+            conflicts: AtomicU64::new(0),
+            running: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Carries out one call. A call that was carried out before gets its stored reply.
+    pub async fn call(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
+        let _first = match asker.request.filter(|_| call.may_write()) {
+            Some(request) => {
+                let first = self.wait_for_first(request).await;
+                if let Some(answer) = self.image.state.reply(&request) {
+                    return Ok(answer);
+                }
+                Some(first)
+            }
+            None => None,
+        };
+        match call {
+            Call::Send {
+                receiver,
+                selector,
+                arguments,
+                deadline_ms,
+            } => {
+                self.send_named(asker, &receiver, selector, arguments, deadline_ms)
+                    .await
+            }
+            Call::Inspect { object } => self.inspect(&object),
+            Call::New { parent, slots, name } => self.make(asker, &parent, slots, name).await,
+            Call::Set { object, slot, value } => self.set(asker, &object, slot, value).await,
+            Call::Define { object, source } => self.define(asker, &object, source).await,
+            Call::Guard { source } => Ok(Answer::Verdict {
+                findings: findings(&guard::check(&source, &guard::Expectation::any())),
+            }),
+            Call::Thoughts { id } => self.thoughts(id),
+            Call::Status => Ok(Answer::Status(Box::new(self.status().await))),
+        }
+    }
+
+    /// Returns when no other task carries this request out; until the guard is dropped, none can.
+    async fn wait_for_first(self: &Arc<Self>, request: RequestId) -> RunningRequest {
+        loop {
+            let mut other = {
+                let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+                match running.get(&request) {
+                    Some(other) => other.clone(),
+                    None => {
+                        let (done, wait) = watch::channel(());
+                        running.insert(request, wait);
+                        return RunningRequest {
+                            kernel: self.clone(),
+                            request,
+                            _done: done,
+                        };
+                    }
+                }
+            };
+            // An error means that the other has ended.
+            while other.changed().await.is_ok() {}
+        }
+    }
+
+    /// The object that a name means.
+    pub fn resolve(&self, name: &str) -> Result<ObjectId, Fault> {
+        names::resolve(&self.image.state, name)
+    }
+
+    fn thoughts(&self, id: Option<ThoughtId>) -> Result<Answer, Fault> {
+        match id {
+            Some(id) => {
+                let live = self.mind.live(id);
+                let mission = live.or_else(|| self.image.state.mission(id)).ok_or_else(|| {
+                    Fault::new(
+                        reason::NO_THOUGHT,
+                        format!("there is no thought {id}; `batos thoughts` lists them"),
+                    )
+                })?;
+                Ok(Answer::Thoughts(vec![view(mission, true)]))
+            }
+            None => Ok(Answer::Thoughts(
+                self.image
+                    .state
+                    .missions()
+                    .into_iter()
+                    .map(|m| view(m, false))
+                    .collect(),
+            )),
+        }
+    }
+
+    async fn status(&self) -> KernelStatus {
+        let standing = self.image.state.standing();
+        KernelStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            epoch: standing.epoch,
+            uptime_ms: self.started.elapsed().as_millis() as u64,
+            last_transaction: standing.last,
+            objects: standing.objects,
+            log_bytes: standing.log_bytes,
+            clients: self.clients.load(Ordering::Relaxed),
+            method_workers: self.workers.pids(),
+            sends: self.sends.load(Ordering::Relaxed),
+            conflicts: self.conflicts.load(Ordering::Relaxed),
+            missions_open: self.mind.open_missions(),
+            model: self.mind.model.describe().await,
+        }
+    }
+}
+
+/// A request that is being carried out; the next of the same id may look when it is dropped.
+struct RunningRequest {
+    kernel: Arc<Kernel>,
+    request: RequestId,
+    _done: watch::Sender<()>,
+}
+
+impl Drop for RunningRequest {
+    fn drop(&mut self) {
+        self.kernel
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.request);
+    }
+}
+
+/// A guard's verdict in the bridge's words.
+pub fn findings(verdict: &guard::Verdict) -> Vec<Finding> {
+    verdict
+        .findings
+        .iter()
+        .map(|finding| Finding {
+            rule: finding.rule.word().to_owned(),
+            line: finding.line as u32,
+            message: finding.message.clone(),
+        })
+        .collect()
+}
+
+/// The fault for a commit that did not happen.
+pub fn commit_fault(error: CommitError) -> Fault {
+    let message = error.to_string();
+    match error {
+        CommitError::Conflict(_) => Fault::new(
+            reason::CONFLICT,
+            format!("{message} while this was carried out, again and again; try later"),
+        ),
+        CommitError::Refused(_) => Fault::new(reason::WRITE_REFUSED, message),
+        CommitError::Stopping => Fault::new(reason::STOPPING, message),
+        CommitError::Failed(_) | CommitError::Repeated(_) => Fault::new(reason::IMAGE_FAILED, message),
+    }
+}
+
+fn view(mission: Mission, whole: bool) -> ThoughtView {
+    let (outcome, message) = match &mission.stage {
+        Stage::Open => ("open", String::new()),
+        Stage::Complete => ("complete", String::new()),
+        Stage::Failed(fault) => ("failed", fault.message.clone()),
+    };
+    ThoughtView {
+        id: mission.id,
+        receiver: mission.receiver,
+        selector: mission.selector,
+        outcome: outcome.into(),
+        message,
+        rounds: mission.rounds,
+        model_calls: mission.model_calls,
+        begun_unix_ms: mission.begun_unix_ms,
+        elapsed_ms: mission.elapsed_ms,
+        artifact: mission.artifact,
+        events: if whole { mission.events } else { Vec::new() },
+    }
+}

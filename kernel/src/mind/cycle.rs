@@ -1,0 +1,630 @@
+//! One cycle: the state objects in the image say what to do next; this file only does it.
+//!
+//! The kernel sends `_process_synthesis_(event, payload)` to the cycle object, whose `synthesis_state` slot (and first
+//! parent) is a state. The state answers a directive, a map with the key `do`:
+//!
+//! | `do` | other keys | next event, its payload |
+//! |---|---|---|
+//! | `continue` | | `enter`, none |
+//! | `infer` | `prompt`, `max_tokens`, `temperature`, `seed` | `inferred`, `{ok, text, finish, tokens, reason, message}` |
+//! | `guard` | `source` | `guarded`, `{ok, findings: [{rule, line, message}]}` |
+//! | `trial` | `source` | `tried`, `{ok, reason, message, result, writes, declared}` |
+//! | `install` | `source` | the cycle ends: method, message and cycle commit in one transaction |
+//! | `doom` | `reason`, `message`, `correct` | the cycle ends and leaves nothing |
+//!
+//! Everything before the end happens in an overlay that no other activation sees.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use shared::activation::{Finished, Mode, Outcome};
+use shared::bridge::{Answer, Fault, ThoughtEvent};
+use shared::id::{ObjectId, TransactionId};
+use shared::inference::Generate;
+use shared::reason;
+use shared::value::Value;
+use tokio::sync::broadcast;
+
+use super::audit::Line;
+use crate::image::committer::unix_ms;
+use crate::image::draft::{CommitError, Draft};
+use crate::image::record::{Change, Mission, Stage};
+use crate::kernel::{Kernel, commit_fault, findings};
+use crate::names::name_of;
+use crate::overlay::{Overlay, World};
+use crate::send::{Message, check_declared, with_transaction};
+use crate::workers::Activation;
+
+/// A thought that takes more steps than this goes in circles.
+const MAX_STEPS: u32 = 64;
+/// A state's own method may take so long; the model's time is not in it.
+const STEP_DEADLINE: Duration = Duration::from_secs(10);
+const MODEL_DEADLINE: Duration = Duration::from_secs(60);
+/// A cycle whose reads were changed by others is thought through again; the model is not asked twice for the same.
+const REPLAYS: u32 = 8;
+
+/// One round of a mission.
+pub struct Cycle<'a> {
+    pub kernel: &'a Arc<Kernel>,
+    pub mission: &'a Arc<Mutex<Mission>>,
+    pub events: &'a broadcast::Sender<ThoughtEvent>,
+    pub author: &'a str,
+    pub begun: Instant,
+    pub round: u32,
+    /// What was wrong with the round before.
+    pub flaw: Option<String>,
+    /// Whether the message itself is carried out at the end.
+    pub resend: bool,
+}
+
+/// How a cycle ended.
+pub enum End {
+    /// Durable; the message's answer, if it was carried out.
+    Complete(Option<Answer>),
+    /// Nothing is left of it in the objects.
+    Failed { fault: Fault, may_correct: bool },
+}
+
+/// The part of a cycle that one attempt throws away.
+struct Attempt {
+    overlay: Overlay,
+    cycle: ObjectId,
+    /// The name of the state that was seen last.
+    state: String,
+    /// The source that guard and trial passed in this attempt: nothing else can be installed.
+    proven: Option<String>,
+}
+
+enum Step {
+    Next(&'static str, Value),
+    End(End),
+    Replay,
+}
+
+impl Cycle<'_> {
+    pub async fn run(self) -> End {
+        let mut answered = Vec::new();
+        for _ in 0..REPLAYS {
+            match self.attempt(&mut answered).await {
+                Ok(Some(end)) => return end,
+                Ok(None) => {}
+                Err(fault) => {
+                    self.tell("VALIDATION_FAILURE", "failed", &fault.message);
+                    return End::Failed {
+                        fault,
+                        may_correct: false,
+                    };
+                }
+            }
+        }
+        let fault = Fault::new(
+            reason::CONFLICT,
+            "others kept changing what this thought depended on; try again later",
+        );
+        End::Failed {
+            fault,
+            may_correct: false,
+        }
+    }
+
+    /// `None` means: again, others changed what was read. `answered` are the model's answers so far, by prompt and seed.
+    async fn attempt(&self, answered: &mut Vec<(Generate, Value)>) -> Result<Option<End>, Fault> {
+        let mut attempt = self.begin().await?;
+        let (mut event, mut payload) = ("enter", Value::None);
+        for _ in 0..MAX_STEPS {
+            let directive = self.process(&mut attempt, event, payload).await?;
+            match self.carry_out(&mut attempt, &directive, answered).await? {
+                Step::Next(next, with) => (event, payload) = (next, with),
+                Step::End(end) => return Ok(Some(end)),
+                Step::Replay => return Ok(None),
+            }
+        }
+        Err(Fault::new(
+            reason::NOT_UNDERSTOOD,
+            format!("the thought took more than {MAX_STEPS} steps and was stopped"),
+        ))
+    }
+
+    /// Asks the orchestrator for a cycle object.
+    async fn begin(&self) -> Result<Attempt, Fault> {
+        let orchestrator = self.kernel.resolve("orchestrator")?;
+        let mut attempt = Attempt {
+            overlay: Overlay::default(),
+            cycle: orchestrator,
+            state: String::new(),
+            proven: None,
+        };
+        let brief = self.brief();
+        let answer = self
+            .activate(&mut attempt, orchestrator, "begin_thought", vec![brief])
+            .await?;
+        let Value::Ref(cycle) = answer else {
+            return Err(broken_mind("orchestrator.begin_thought answered no cycle object"));
+        };
+        attempt.cycle = cycle;
+        self.note_state(&mut attempt);
+        Ok(attempt)
+    }
+
+    /// The mission as the image sees it (M11).
+    fn brief(&self) -> Value {
+        let mission = self.lock().clone();
+        let state = &self.kernel.image.state;
+        let chain = World { state, overlay: None }
+            .look_up(mission.receiver, &mission.selector)
+            .chain;
+        let chain = chain
+            .into_iter()
+            .skip(1)
+            .map(|id| Value::Text(name_of(state, id)))
+            .collect();
+        let kinds = mission
+            .arguments
+            .iter()
+            .map(|argument| Value::Text(argument.detailed_kind()))
+            .collect();
+        map([
+            ("mission", Value::Int(mission.id.0 as i64)),
+            ("round", Value::Int(i64::from(self.round))),
+            ("receiver", Value::Ref(mission.receiver)),
+            ("selector", Value::Text(mission.selector)),
+            ("arguments", Value::List(mission.arguments)),
+            ("argument_kinds", Value::List(kinds)),
+            ("chain", Value::List(chain)),
+            ("flaw", self.flaw.clone().map_or(Value::None, Value::Text)),
+        ])
+    }
+
+    async fn process(&self, attempt: &mut Attempt, event: &str, payload: Value) -> Result<Value, Fault> {
+        let cycle = attempt.cycle;
+        let arguments = vec![Value::Text(event.to_owned()), payload];
+        let directive = self
+            .activate(attempt, cycle, "_process_synthesis_", arguments)
+            .await?;
+        self.note_state(attempt);
+        Ok(directive)
+    }
+
+    /// Runs a method of the image inside the overlay.
+    async fn activate(
+        &self,
+        attempt: &mut Attempt,
+        receiver: ObjectId,
+        selector: &str,
+        arguments: Vec<Value>,
+    ) -> Result<Value, Fault> {
+        let activation = Activation {
+            receiver,
+            selector: selector.to_owned(),
+            arguments,
+            mode: Mode::Proven,
+            deadline: STEP_DEADLINE,
+        };
+        let finished = self.run_in_overlay(&attempt.overlay, &activation).await?;
+        let Outcome::Answered(value) = finished.outcome else {
+            return Err(broken_mind(&format!(
+                "{selector} of {receiver} sent a message that nobody understands"
+            )));
+        };
+        attempt.overlay.apply(
+            &self.kernel.image.state,
+            finished.writes.into_iter().map(Change::from).collect(),
+        );
+        attempt.overlay.absorb(finished.reads);
+        Ok(value)
+    }
+
+    async fn run_in_overlay(&self, overlay: &Overlay, activation: &Activation) -> Result<Finished, Fault> {
+        let world = World {
+            state: &self.kernel.image.state,
+            overlay: Some(overlay),
+        };
+        let looked = world.look_up(activation.receiver, &activation.selector);
+        if looked.found.is_none() {
+            return Err(broken_mind(&format!(
+                "{} has no {}",
+                activation.receiver, activation.selector
+            )));
+        }
+        let mut finished = self.kernel.workers.run(world, &looked.chain, activation).await?;
+        finished.reads.extend(looked.reads);
+        Ok(finished)
+    }
+
+    /// Tells everybody when the cycle's pointer moved (M21).
+    fn note_state(&self, attempt: &mut Attempt) {
+        let world = World {
+            state: &self.kernel.image.state,
+            overlay: Some(&attempt.overlay),
+        };
+        let slot = |id: ObjectId, name: &str| {
+            world
+                .object(id)
+                .and_then(|(object, _)| object.slot(name).map(|slot| slot.value.clone()))
+        };
+        let name = match slot(attempt.cycle, "synthesis_state") {
+            Some(Value::Ref(state)) => match slot(state, "state_name") {
+                Some(Value::Text(name)) => name,
+                _ => state.to_string(),
+            },
+            _ => return,
+        };
+        if name != attempt.state {
+            let before = std::mem::replace(&mut attempt.state, name.clone());
+            self.tell("STATE_TRANSITION", &name, &before);
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        attempt: &mut Attempt,
+        directive: &Value,
+        answered: &mut Vec<(Generate, Value)>,
+    ) -> Result<Step, Fault> {
+        let source = || text(directive, "source").ok_or_else(|| broken_mind("a directive lacks its source"));
+        match text(directive, "do").as_deref() {
+            Some("continue") => Ok(Step::Next("enter", Value::None)),
+            Some("infer") => self
+                .infer(attempt, directive, answered)
+                .await
+                .map(|v| Step::Next("inferred", v)),
+            Some("guard") => Ok(Step::Next("guarded", self.guard(attempt, &source()?))),
+            Some("trial") => Ok(Step::Next("tried", self.trial(attempt, source()?).await)),
+            Some("install") => self.install(attempt, source()?).await,
+            Some("doom") => {
+                let reason = text(directive, "reason").unwrap_or_else(|| reason::NOT_UNDERSTOOD.into());
+                let message = text(directive, "message").unwrap_or_default();
+                let may_correct = matches!(member(directive, "correct"), Some(Value::Bool(true)));
+                let mission = self.lock().clone();
+                let receiver = name_of(&self.kernel.image.state, mission.receiver);
+                let fault = Fault::new(
+                    known_reason(&reason),
+                    format!(
+                        "{receiver} does not understand {}, and the thought about it failed: {message}",
+                        mission.selector
+                    ),
+                );
+                Ok(Step::End(End::Failed { fault, may_correct }))
+            }
+            other => Err(broken_mind(&format!(
+                "a state answered an unknown directive {other:?}"
+            ))),
+        }
+    }
+
+    async fn infer(
+        &self,
+        attempt: &Attempt,
+        directive: &Value,
+        answered: &mut Vec<(Generate, Value)>,
+    ) -> Result<Value, Fault> {
+        let prompt =
+            text(directive, "prompt").ok_or_else(|| broken_mind("an infer directive lacks its prompt"))?;
+        let request = Generate {
+            request: 1,
+            prompt,
+            max_tokens: number(directive, "max_tokens")
+                .unwrap_or(256.0)
+                .clamp(1.0, 4096.0) as u32,
+            temperature: number(directive, "temperature").unwrap_or(0.0).clamp(0.0, 2.0) as f32,
+            top_p: number(directive, "top_p").unwrap_or(1.0).clamp(0.01, 1.0) as f32,
+            seed: number(directive, "seed").unwrap_or(0.0).max(0.0) as u64,
+            stop: Vec::new(),
+            deadline_ms: MODEL_DEADLINE.as_millis() as u64,
+        };
+        if let Some((_, known)) = answered.iter().find(|(asked, _)| *asked == request) {
+            return Ok(known.clone());
+        }
+        self.lock().model_calls += 1;
+        let answer = match self.kernel.mind.model.generate(request.clone()).await {
+            Ok(generated) => {
+                self.lock().artifact = generated.text.clone();
+                self.audit(
+                    "ARTIFACT_GENERATED",
+                    &attempt.state,
+                    &request.prompt,
+                    &generated.text,
+                );
+                self.tell("ARTIFACT_GENERATED", &attempt.state, &generated.text);
+                map([
+                    ("ok", Value::Bool(true)),
+                    ("text", Value::Text(generated.text)),
+                    (
+                        "finish",
+                        Value::Text(format!("{:?}", generated.finish).to_lowercase()),
+                    ),
+                    ("tokens", Value::Int(i64::from(generated.tokens))),
+                ])
+            }
+            Err(fault) => {
+                self.tell("MODEL_FAILURE", &attempt.state, &fault.message);
+                map([
+                    ("ok", Value::Bool(false)),
+                    ("reason", Value::Text(fault.reason)),
+                    ("message", Value::Text(fault.message)),
+                ])
+            }
+        };
+        answered.push((request, answer.clone()));
+        Ok(answer)
+    }
+
+    fn guard(&self, attempt: &Attempt, source: &str) -> Value {
+        let mission = self.lock().clone();
+        let verdict = guard::check(
+            source,
+            &guard::Expectation::message(&mission.selector, mission.arguments.len()),
+        );
+        let found = findings(&verdict);
+        let words: Vec<String> = found
+            .iter()
+            .map(|f| format!("line {}: {}", f.line, f.message))
+            .collect();
+        self.tell(
+            verdict_event(verdict.is_ok()),
+            &attempt.state,
+            &format!("guard: {}", words.join("; ")),
+        );
+        let found = found
+            .into_iter()
+            .map(|finding| {
+                map([
+                    ("rule", Value::Text(finding.rule)),
+                    ("line", Value::Int(i64::from(finding.line))),
+                    ("message", Value::Text(finding.message)),
+                ])
+            })
+            .collect();
+        map([
+            ("ok", Value::Bool(verdict.is_ok())),
+            ("findings", Value::List(found)),
+        ])
+    }
+
+    /// Runs the candidate in a fresh jailed process on a copy (M14).
+    async fn trial(&self, attempt: &mut Attempt, source: String) -> Value {
+        let mission = self.lock().clone();
+        let guarded = guard::check(
+            &source,
+            &guard::Expectation::message(&mission.selector, mission.arguments.len()),
+        );
+        let mut copy = attempt.overlay.clone();
+        copy.apply(&self.kernel.image.state, vec![put_method(&mission, &source)]);
+        let activation = self.message_activation(&mission, Mode::Trial);
+        let tried = match self.run_in_overlay(&copy, &activation).await {
+            Ok(finished) => {
+                check_declared(&message(&mission), finished.declared, &finished.writes).map(|()| finished)
+            }
+            Err(fault) => Err(fault),
+        };
+        match tried {
+            Ok(finished) => {
+                let writes: Vec<Value> = finished
+                    .writes
+                    .iter()
+                    .map(|write| Value::Text(format!("{}", write.object())))
+                    .collect();
+                self.tell(
+                    "VALIDATION_SUCCESS",
+                    &attempt.state,
+                    &format!("trial: {} writes", writes.len()),
+                );
+                if guarded.is_ok() {
+                    attempt.proven = Some(source);
+                }
+                let result = match finished.outcome {
+                    Outcome::Answered(value) => value,
+                    Outcome::Missed { .. } | Outcome::Raised(_) => Value::None,
+                };
+                map([
+                    ("ok", Value::Bool(true)),
+                    ("result", result),
+                    ("writes", Value::List(writes)),
+                    ("declared", Value::Bool(finished.declared)),
+                ])
+            }
+            Err(fault) => {
+                self.tell(
+                    "VALIDATION_FAILURE",
+                    &attempt.state,
+                    &format!("trial: {}", fault.message),
+                );
+                map([
+                    ("ok", Value::Bool(false)),
+                    ("reason", Value::Text(fault.reason)),
+                    ("message", Value::Text(fault.message)),
+                ])
+            }
+        }
+    }
+
+    /// Method, message and cycle in one transaction.
+    async fn install(&self, attempt: &mut Attempt, source: String) -> Result<Step, Fault> {
+        if attempt.proven.as_deref() != Some(source.as_str()) {
+            return Err(broken_mind(
+                "a state asked to install a source that did not pass guard and trial",
+            ));
+        }
+        let mission = self.lock().clone();
+        let state = &self.kernel.image.state;
+        attempt.overlay.apply(state, vec![put_method(&mission, &source)]);
+        let mut answer = None;
+        if self.resend {
+            let activation = self.message_activation(&mission, Mode::Proven);
+            let finished = self.run_in_overlay(&attempt.overlay, &activation).await?;
+            check_declared(&message(&mission), finished.declared, &finished.writes)?;
+            let Outcome::Answered(result) = finished.outcome else {
+                return Err(broken_mind(
+                    "a method that passed its trial sent a message that nobody understands",
+                ));
+            };
+            attempt
+                .overlay
+                .apply(state, finished.writes.into_iter().map(Change::from).collect());
+            attempt.overlay.absorb(finished.reads);
+            answer = Some(Answer::Sent {
+                result,
+                transaction: TransactionId(0),
+                thought: Some(mission.id),
+            });
+        }
+        // The method must still be missing, or somebody's hand was quicker.
+        let world = World { state, overlay: None };
+        attempt
+            .overlay
+            .absorb(world.look_up(mission.receiver, &mission.selector).reads);
+        let done = {
+            let mut done = self.lock();
+            done.elapsed_ms = self.begun.elapsed().as_millis() as u64;
+            done.artifact = source;
+            Mission {
+                stage: Stage::Complete,
+                ..done.clone()
+            }
+        };
+        let draft = Draft {
+            author: self.author.to_owned(),
+            thought: Some(mission.id),
+            reads: std::mem::take(&mut attempt.overlay.reads),
+            changes: std::mem::take(&mut attempt.overlay.changes),
+            reply: mission.request.zip(answer.clone()),
+            mission: Some(done),
+        };
+        match self.kernel.image.committer.commit(draft).await {
+            Ok(committed) => {
+                self.audit(
+                    "COMMITTED",
+                    &attempt.state,
+                    "",
+                    &committed.transaction.to_string(),
+                );
+                let answer = answer.map(|answer| with_transaction(answer, committed.transaction));
+                Ok(Step::End(End::Complete(answer)))
+            }
+            Err(CommitError::Conflict(_)) => Ok(Step::Replay),
+            Err(CommitError::Repeated(answer)) => Ok(Step::End(End::Complete(Some(*answer)))),
+            Err(error) => Err(commit_fault(error)),
+        }
+    }
+
+    fn message_activation(&self, mission: &Mission, mode: Mode) -> Activation {
+        Activation {
+            receiver: mission.receiver,
+            selector: mission.selector.clone(),
+            arguments: mission.arguments.clone(),
+            mode,
+            deadline: self.kernel.workers.deadline(),
+        }
+    }
+
+    /// Records an event in the mission, tells who watches, and writes the audit.
+    fn tell(&self, kind: &str, state: &str, detail: &str) {
+        let event = {
+            let mut mission = self.lock();
+            let event = ThoughtEvent {
+                thought: mission.id,
+                round: self.round,
+                unix_ms: unix_ms(),
+                kind: kind.to_owned(),
+                state: state.to_owned(),
+                detail: detail.to_owned(),
+            };
+            mission.events.push(event.clone());
+            event
+        };
+        let _ = self.events.send(event);
+        if kind != "ARTIFACT_GENERATED" {
+            self.audit(kind, state, "", detail);
+        }
+    }
+
+    fn audit(&self, kind: &str, state: &str, prompt: &str, detail: &str) {
+        let mission = self.lock().clone();
+        let transaction = self.kernel.image.state.standing().last;
+        self.kernel.mind.audit.write(Line::new(
+            &mission,
+            self.round,
+            transaction,
+            kind,
+            state,
+            prompt,
+            detail,
+        ));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Mission> {
+        self.mission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn put_method(mission: &Mission, source: &str) -> Change {
+    Change::Put {
+        object: mission.receiver,
+        slot: mission.selector.clone(),
+        value: Value::Method(source.to_owned()),
+    }
+}
+
+fn message(mission: &Mission) -> Message {
+    Message {
+        receiver: mission.receiver,
+        selector: mission.selector.clone(),
+        arguments: mission.arguments.clone(),
+    }
+}
+
+fn verdict_event(ok: bool) -> &'static str {
+    if ok {
+        "VALIDATION_SUCCESS"
+    } else {
+        "VALIDATION_FAILURE"
+    }
+}
+
+/// The image's own word, if it is one that programs know.
+fn known_reason(word: &str) -> &'static str {
+    match word {
+        reason::NO_MODEL => reason::NO_MODEL,
+        reason::DEADLINE => reason::DEADLINE,
+        _ => reason::NOT_UNDERSTOOD,
+    }
+}
+
+/// The thinking objects themselves do not work: somebody edited them.
+fn broken_mind(what: &str) -> Fault {
+    Fault::new(
+        reason::NOT_UNDERSTOOD,
+        format!("the mind's own objects cannot think: {what}"),
+    )
+}
+
+fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Map(
+        pairs
+            .into_iter()
+            .map(|(key, value)| (Value::Text(key.to_owned()), value))
+            .collect(),
+    )
+}
+
+fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    match value {
+        Value::Map(pairs) => pairs
+            .iter()
+            .find(|(k, _)| k.as_text() == Some(key))
+            .map(|(_, value)| value),
+        _ => None,
+    }
+}
+
+fn text(value: &Value, key: &str) -> Option<String> {
+    member(value, key).and_then(Value::as_text).map(str::to_owned)
+}
+
+fn number(value: &Value, key: &str) -> Option<f64> {
+    match member(value, key) {
+        Some(Value::Int(i)) => Some(*i as f64),
+        Some(Value::Float(f)) => Some(*f),
+        _ => None,
+    }
+}

@@ -1,0 +1,324 @@
+//! Missions: durable before they start, one for a receiver and selector, resumed after a crash.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use shared::bridge::{Answer, Fault, ThoughtEvent};
+use shared::id::{ObjectId, ThoughtId};
+use shared::reason;
+use tokio::sync::{broadcast, watch};
+
+use super::audit::Audit;
+use super::cycle::{Cycle, End};
+use super::model::Model;
+use crate::image::committer::unix_ms;
+use crate::image::draft::Draft;
+use crate::image::record::{Mission, RequestId, Stage};
+use crate::kernel::{Asker, Kernel, commit_fault};
+use crate::overlay::World;
+use crate::send::{Message, Thought};
+
+/// Correcting missions after the first, when the image does not say otherwise.
+const CORRECTIONS: u32 = 2;
+
+/// What thinks, and what is being thought.
+pub struct Mind {
+    pub model: Model,
+    pub audit: Audit,
+    next: AtomicU64,
+    running: Mutex<HashMap<(ObjectId, String), Running>>,
+}
+
+/// A mission under way.
+#[derive(Clone)]
+struct Running {
+    mission: Arc<Mutex<Mission>>,
+    events: broadcast::Sender<ThoughtEvent>,
+    done: watch::Receiver<Option<Outcome>>,
+}
+
+/// How a mission ended, for everybody who waits.
+#[derive(Clone)]
+struct Outcome {
+    /// The first sender's answer, when its message was carried out in the same transaction.
+    result: Result<Option<(Option<RequestId>, Answer)>, Fault>,
+}
+
+impl Mind {
+    pub fn new(model: Model, audit: Audit, missions: &[Mission]) -> Mind {
+        let next = missions.iter().map(|mission| mission.id.0).max().unwrap_or(0) + 1;
+        Mind {
+            model,
+            audit,
+            next: AtomicU64::new(next),
+            running: Mutex::new(HashMap::new()),
+        }
+    }
+
+    pub fn open_missions(&self) -> u32 {
+        self.lock().len() as u32
+    }
+
+    /// A mission under way, as it stands now.
+    pub fn live(&self, id: ThoughtId) -> Option<Mission> {
+        self.lock()
+            .values()
+            .map(|running| lock(&running.mission).clone())
+            .find(|mission| mission.id == id)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(ObjectId, String), Running>> {
+        lock(&self.running)
+    }
+}
+
+impl Kernel {
+    /// Thinks about a message, or joins the thought that is under way about the same selector of the same receiver.
+    /// `is_whole` tells that the message is the sender's own and not one sent inside a method.
+    pub async fn think(
+        self: &Arc<Self>,
+        asker: &Asker,
+        message: Message,
+        is_whole: bool,
+    ) -> Result<Thought, Fault> {
+        let key = (message.receiver, message.selector.clone());
+        let joined = {
+            let mut running = self.mind.lock();
+            // It may have been installed since it was missed.
+            let world = World {
+                state: &self.image.state,
+                overlay: None,
+            };
+            if world.look_up(message.receiver, &message.selector).found.is_some() {
+                return Ok(Thought {
+                    thought: None,
+                    answer: None,
+                });
+            }
+            match running.get(&key) {
+                Some(other) => Joined {
+                    running: other.clone(),
+                    is_first: false,
+                },
+                None => {
+                    let mission = Mission {
+                        id: ThoughtId(self.mind.next.fetch_add(1, Ordering::Relaxed)),
+                        receiver: message.receiver,
+                        selector: message.selector,
+                        arguments: message.arguments,
+                        request: asker.request.filter(|_| is_whole),
+                        begun_unix_ms: unix_ms(),
+                        stage: Stage::Open,
+                        rounds: 0,
+                        model_calls: 0,
+                        elapsed_ms: 0,
+                        artifact: String::new(),
+                        events: Vec::new(),
+                    };
+                    let resend = if is_whole { Resend::Once } else { Resend::Never };
+                    let started = self.start(mission, resend, asker.author.clone(), Durable::NotYet);
+                    running.insert(key, started.clone());
+                    Joined {
+                        running: started,
+                        is_first: is_whole,
+                    }
+                }
+            }
+        };
+        joined.wait(asker).await
+    }
+
+    /// Takes up what was open when the last kernel ended.
+    pub fn resume_missions(self: &Arc<Self>) {
+        for mission in self
+            .image
+            .state
+            .missions()
+            .into_iter()
+            .filter(|mission| mission.stage == Stage::Open)
+        {
+            tracing::info!(thought = %mission.id, selector = mission.selector, "resuming a mission");
+            // Only a message with a request id can be known not to run twice.
+            let resend = if mission.request.is_some() {
+                Resend::Once
+            } else {
+                Resend::Never
+            };
+            let key = (mission.receiver, mission.selector.clone());
+            let mut running = self.mind.lock();
+            let started = self.start(mission, resend, "kernel".into(), Durable::Already);
+            running.insert(key, started);
+        }
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        mission: Mission,
+        resend: Resend,
+        author: String,
+        durable: Durable,
+    ) -> Running {
+        let (events, _) = broadcast::channel(1024);
+        let (finish, done) = watch::channel(None);
+        let running = Running {
+            mission: Arc::new(Mutex::new(mission)),
+            events,
+            done,
+        };
+        let (kernel, own) = (self.clone(), running.clone());
+        tokio::spawn(async move {
+            let outcome = kernel.carry_out(&own, resend, author, durable).await;
+            let key = {
+                let mission = lock(&own.mission);
+                (mission.receiver, mission.selector.clone())
+            };
+            kernel.mind.lock().remove(&key);
+            let _ = finish.send(Some(outcome));
+        });
+        running
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        running: &Running,
+        resend: Resend,
+        author: String,
+        durable: Durable,
+    ) -> Outcome {
+        let mission = lock(&running.mission).clone();
+        if durable == Durable::NotYet {
+            let mut draft = Draft::new(author.clone());
+            draft.thought = Some(mission.id);
+            draft.mission = Some(mission.clone());
+            if let Err(error) = self.image.committer.commit(draft).await {
+                return Outcome {
+                    result: Err(commit_fault(error)),
+                };
+            }
+        }
+        let begun = Instant::now();
+        let mut corrections = 0;
+        let mut flaw = None;
+        loop {
+            let round = corrections + 1;
+            lock(&running.mission).rounds = round;
+            let cycle = Cycle {
+                kernel: self,
+                mission: &running.mission,
+                events: &running.events,
+                author: &author,
+                begun,
+                round,
+                flaw: flaw.take(),
+                resend: resend == Resend::Once,
+            };
+            match cycle.run().await {
+                End::Complete(answer) => {
+                    let request = mission.request;
+                    return Outcome {
+                        result: Ok(answer.map(|answer| (request, answer))),
+                    };
+                }
+                End::Failed { fault, may_correct } if may_correct && corrections < CORRECTIONS => {
+                    corrections += 1;
+                    flaw = Some(fault.message);
+                }
+                End::Failed { mut fault, .. } => {
+                    fault.thought = Some(mission.id);
+                    self.record_failure(running, &fault, begun, &author).await;
+                    return Outcome { result: Err(fault) };
+                }
+            }
+        }
+    }
+
+    /// The objects stay as they were; only the mission's own record tells of it.
+    async fn record_failure(&self, running: &Running, fault: &Fault, begun: Instant, author: &str) {
+        let mut draft = Draft::new(author.to_owned());
+        let mission = {
+            let mut mission = lock(&running.mission);
+            mission.stage = Stage::Failed(fault.clone());
+            mission.elapsed_ms = begun.elapsed().as_millis() as u64;
+            mission.clone()
+        };
+        draft.thought = Some(mission.id);
+        draft.mission = Some(mission);
+        if let Err(error) = self.image.committer.commit(draft).await {
+            tracing::error!(%error, "a failed mission could not be recorded; it will be taken up again");
+        }
+    }
+}
+
+/// Whether the message itself is carried out when its method is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resend {
+    Once,
+    Never,
+}
+
+/// Whether the mission's record is in the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    NotYet,
+    Already,
+}
+
+/// A sender that waits for a mission.
+struct Joined {
+    running: Running,
+    /// This sender's message is the one that the mission carries out.
+    is_first: bool,
+}
+
+impl Joined {
+    async fn wait(mut self, asker: &Asker) -> Result<Thought, Fault> {
+        let mut heard = self.running.events.subscribe();
+        let thought = lock(&self.running.mission).id;
+        loop {
+            let over = self.running.done.borrow().is_some();
+            if over {
+                break;
+            }
+            tokio::select! {
+                event = heard.recv() => if let Ok(event) = event { tell(asker, event) },
+                changed = self.running.done.changed() => if changed.is_err() { break },
+            }
+        }
+        while let Ok(event) = heard.try_recv() {
+            tell(asker, event);
+        }
+        let outcome = self.running.done.borrow().clone();
+        match outcome {
+            None => Err(Fault::new(
+                reason::STOPPING,
+                "the kernel is stopping; the mission is durable and goes on later",
+            )),
+            Some(Outcome { result: Err(fault) }) => Err(fault),
+            Some(Outcome { result: Ok(None) }) => Ok(Thought {
+                thought: Some(thought),
+                answer: None,
+            }),
+            Some(Outcome {
+                result: Ok(Some((request, answer))),
+            }) => {
+                let is_mine = self.is_first || (request.is_some() && request == asker.request);
+                Ok(Thought {
+                    thought: Some(thought),
+                    answer: is_mine.then_some(answer),
+                })
+            }
+        }
+    }
+}
+
+fn tell(asker: &Asker, event: ThoughtEvent) {
+    if let Some(events) = &asker.events {
+        let _ = events.send(event);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,85 @@
+//! How people name objects: `#12`, a path from the lobby (`personas.brick`), or a name of the lobby.
+
+use shared::bridge::Fault;
+use shared::id::ObjectId;
+use shared::lookup::lookup;
+use shared::object::PARENTS;
+use shared::reason;
+use shared::value::Value;
+
+use crate::image::state::State;
+
+/// The object that a name means.
+pub fn resolve(state: &State, name: &str) -> Result<ObjectId, Fault> {
+    let unknown = |what: String| Err(Fault::new(reason::NO_OBJECT, what));
+    if name.starts_with('#') {
+        return match name.parse::<ObjectId>() {
+            Ok(id) if state.object(id).is_some() => Ok(id),
+            Ok(id) => unknown(format!("there is no object {id} in this image")),
+            Err(()) => unknown(format!("{} is not an object id; ids look like #12", quoted(name))),
+        };
+    }
+    state.at_once(|snapshot| {
+        let mut object = ObjectId::LOBBY;
+        let mut path = String::from("the lobby");
+        for segment in name.split('.') {
+            let Ok(found) = lookup(snapshot, object, segment);
+            match found.map(|found| found.value) {
+                Some(Value::Ref(next)) => object = next,
+                Some(other) => {
+                    return unknown(format!("{} of {path} is a {}, not an object", quoted(segment), other.kind()));
+                }
+                None => {
+                    return unknown(format!(
+                        "there is no {} in {path}; objects are named #12, by a name (`batos inspect lobby` lists them) or a path such as personas.brick",
+                        quoted(segment)
+                    ));
+                }
+            }
+            path = segment.to_owned();
+        }
+        if snapshot.object(object).is_none() {
+            return unknown(format!("{} refers to {object}, which does not exist", quoted(name)));
+        }
+        Ok(object)
+    })
+}
+
+/// What people call the object: its name or one-step path in the lobby, else its id.
+pub fn name_of(state: &State, id: ObjectId) -> String {
+    known_name(state, id).unwrap_or_else(|| id.to_string())
+}
+
+/// Its name or one-step path in the lobby.
+pub fn known_name(state: &State, id: ObjectId) -> Option<String> {
+    let lobby = state.object(ObjectId::LOBBY)?;
+    let named = |slots: &[shared::object::SlotImage]| {
+        slots
+            .iter()
+            .find(|slot| slot.value == Value::Ref(id) && slot.name != PARENTS)
+            .map(|slot| slot.name.clone())
+    };
+    if let Some(name) = named(&lobby.slots) {
+        return Some(name);
+    }
+    FOLDERS.iter().find_map(|folder| {
+        let Some(Value::Ref(inner)) = lobby.slot(folder).map(|slot| &slot.value) else {
+            return None;
+        };
+        let inner = state.object(*inner)?;
+        named(&inner.slots).map(|name| format!("{folder}.{name}"))
+    })
+}
+
+/// Objects of the lobby that only hold other objects.
+const FOLDERS: [&str; 2] = ["states", "personas"];
+
+/// A name in quotes, shortened.
+fn quoted(name: &str) -> String {
+    let short: String = name.chars().take(60).collect();
+    if short.len() < name.len() {
+        format!("{short:?}…")
+    } else {
+        format!("{short:?}")
+    }
+}

@@ -1,0 +1,136 @@
+//! The kernel's life: arguments, opening, awakening, serving, drain, close.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use shared::exit;
+use shared::home::Home;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::bridge;
+use crate::image::draft::Draft;
+use crate::image::{Image, OpenError};
+use crate::kernel::Kernel;
+use crate::mind::Mind;
+use crate::mind::audit::Audit;
+use crate::mind::genesis;
+use crate::mind::model::Model;
+use crate::workers::{Settings, Workers};
+
+/// The kernel of BAT OS. The steward starts it; by hand it is only useful for looking into a fault.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// The home folder; default $BATOS_HOME, else the XDG state folder.
+    #[arg(long)]
+    home: Option<PathBuf>,
+    /// A listening socket passed as this descriptor; without it the kernel makes run/kernel.sock itself.
+    #[arg(long)]
+    listen_fd: Option<i32>,
+    /// Where the inference-worker answers; default run/inference.sock of the home.
+    #[arg(long)]
+    inference_socket: Option<PathBuf>,
+    /// The method-worker program; default beside this one.
+    #[arg(long)]
+    method_worker: Option<PathBuf>,
+    /// Methods that run at the same time.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+    method_workers: u16,
+    /// Milliseconds that a method may run.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    method_deadline_ms: u64,
+    /// MiB of memory that a method may use.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(64..=65_536))]
+    method_memory_mib: u64,
+    /// Let `define` install what the guard refused, to try the jail alone. For tests.
+    #[arg(long)]
+    install_refused: bool,
+}
+
+/// Parses, runs, and turns the end into an exit code.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    match start(arguments) {
+        Ok(()) => ExitCode::from(exit::ANSWERED),
+        Err(error) => {
+            let code = match error.downcast_ref::<OpenError>() {
+                Some(OpenError::InUse(_)) => exit::IN_USE,
+                _ => exit::UNUSABLE,
+            };
+            tracing::error!("{error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<()> {
+    let home = Home::resolve(arguments.home.as_deref())?;
+    let image = Image::open(&home.image())?;
+    if image.is_empty() {
+        awaken(&image)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(live(arguments, home, image))
+}
+
+/// The Prototypal Awakening: every primordial object in one transaction.
+fn awaken(image: &Image) -> anyhow::Result<()> {
+    let mut draft = Draft::new("awakening");
+    draft.changes = genesis::awakening()?;
+    for _ in 0..genesis::OBJECTS {
+        image.state.allocate();
+    }
+    let committed = image.committer.commit_blocking(draft)?;
+    tracing::info!(objects = genesis::OBJECTS, transaction = %committed.transaction, "awakened");
+    Ok(())
+}
+
+async fn live(arguments: Arguments, home: Home, image: Image) -> anyhow::Result<()> {
+    let listener = bridge::listener(arguments.listen_fd, &home.kernel_socket())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let program = match arguments.method_worker {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("method-worker"),
+    };
+    let workers = Workers::new(Settings {
+        program,
+        workers: usize::from(arguments.method_workers),
+        deadline: Duration::from_millis(arguments.method_deadline_ms),
+        memory_mib: arguments.method_memory_mib,
+    });
+    let model = Model::new(
+        arguments
+            .inference_socket
+            .unwrap_or_else(|| home.inference_socket()),
+    );
+    let mind = Mind::new(model, Audit::open(&home.audit())?, &image.state.missions());
+    let kernel = Kernel::new(image, workers.clone(), mind, arguments.install_refused);
+    let warming = tokio::spawn(workers.keep_warm());
+    kernel.resume_missions();
+    let standing = kernel.image.state.standing();
+    tracing::info!(epoch = %standing.epoch, last = %standing.last, objects = standing.objects, "ready");
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(bridge::serve(kernel.clone(), listener, stopped));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("draining");
+    let _ = stop.send(true);
+    let _ = serving.await;
+    warming.abort();
+    // A thought that still runs is durable and goes on next time.
+    tokio::task::block_in_place(|| kernel.image.close());
+    tracing::info!("closed");
+    Ok(())
+}

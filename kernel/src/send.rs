@@ -1,0 +1,353 @@
+//! Sends: lookup, activation, commit; and what happens when nobody understands.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use shared::activation::{Finished, Mode, Outcome, Read, Write};
+use shared::bridge::{Answer, Fault};
+use shared::id::{ObjectId, ThoughtId};
+use shared::object::is_slot_name;
+use shared::reason;
+use shared::value::Value;
+
+use crate::image::draft::{CommitError, Draft};
+use crate::image::record::Change;
+use crate::kernel::{Asker, Kernel, commit_fault};
+use crate::names::name_of;
+use crate::overlay::World;
+use crate::workers::Activation;
+
+/// A send whose reads others keep changing is replayed so many times.
+const REPLAYS: u32 = 32;
+/// A send may need so many missing methods, one after the other.
+const MISSIONS: u32 = 8;
+/// The most that one send may take, thoughts included, unless it says otherwise.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub receiver: ObjectId,
+    pub selector: String,
+    pub arguments: Vec<Value>,
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Answered(Answer),
+    /// Others changed what was read.
+    Replay(CommitError),
+    /// This message found no slot.
+    Missed(Message),
+}
+
+impl Kernel {
+    pub async fn send_named(
+        self: &Arc<Self>,
+        asker: Asker,
+        receiver: &str,
+        selector: String,
+        arguments: Vec<Value>,
+        deadline_ms: Option<u64>,
+    ) -> Result<Answer, Fault> {
+        let receiver = self.resolve(receiver)?;
+        if !is_slot_name(&selector) {
+            return Err(Fault::new(
+                reason::BAD_ARGUMENT,
+                "a selector is a Python identifier of letters, digits and _, at most 128 bytes, not beginning with __",
+            ));
+        }
+        if let Some(missing) = self.first_missing(&arguments) {
+            return Err(Fault::new(
+                reason::NO_OBJECT,
+                format!("an argument refers to {missing}, which does not exist"),
+            ));
+        }
+        self.sends.fetch_add(1, Ordering::Relaxed);
+        let message = Message {
+            receiver,
+            selector,
+            arguments,
+        };
+        let deadline = deadline_ms.map_or(DEADLINE, Duration::from_millis);
+        match tokio::time::timeout(deadline, self.send(asker, message)).await {
+            Ok(result) => result,
+            Err(_) => Err(Fault::new(
+                reason::DEADLINE,
+                format!(
+                    "no answer within {} ms; a thought that is under way goes on",
+                    deadline.as_millis()
+                ),
+            )),
+        }
+    }
+
+    fn first_missing(&self, arguments: &[Value]) -> Option<ObjectId> {
+        let mut missing = None;
+        for argument in arguments {
+            argument.each_reference(&mut |id| {
+                if missing.is_none() && self.image.state.object(id).is_none() {
+                    missing = Some(id);
+                }
+            });
+        }
+        missing
+    }
+
+    /// Sends until it is answered, replaying conflicts and thinking about what is not understood.
+    async fn send(self: &Arc<Self>, asker: Asker, message: Message) -> Result<Answer, Fault> {
+        let mut replays = 0;
+        let mut missions = 0;
+        let mut thought: Option<ThoughtId> = None;
+        loop {
+            match self.attempt(&asker, &message, thought).await? {
+                Attempt::Answered(answer) => return Ok(answer),
+                Attempt::Replay(conflict) => {
+                    replays += 1;
+                    self.conflicts.fetch_add(1, Ordering::Relaxed);
+                    if replays > REPLAYS {
+                        return Err(commit_fault(conflict));
+                    }
+                    tokio::time::sleep(Duration::from_micros(u64::from(replays) * 200)).await;
+                }
+                Attempt::Missed(missed) => {
+                    missions += 1;
+                    if missions > MISSIONS {
+                        return Err(Fault::new(
+                            reason::NOT_UNDERSTOOD,
+                            format!(
+                                "{} needs more than {MISSIONS} methods that do not exist",
+                                message.selector
+                            ),
+                        ));
+                    }
+                    let is_whole = missed.receiver == message.receiver && missed.selector == message.selector;
+                    let done = self.not_understood(&asker, missed, is_whole).await?;
+                    if let Some(answer) = done.answer {
+                        return Ok(answer);
+                    }
+                    thought = done.thought.or(thought);
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        self: &Arc<Self>,
+        asker: &Asker,
+        message: &Message,
+        thought: Option<ThoughtId>,
+    ) -> Result<Attempt, Fault> {
+        let world = World {
+            state: &self.image.state,
+            overlay: None,
+        };
+        let looked = world.look_up(message.receiver, &message.selector);
+        let Some(found) = looked.found else {
+            return Ok(Attempt::Missed(message.clone()));
+        };
+        if !matches!(found.value, Value::Method(_)) {
+            return self
+                .answer_data(message, found.value, thought)
+                .map(Attempt::Answered);
+        }
+        let activation = Activation {
+            receiver: message.receiver,
+            selector: message.selector.clone(),
+            arguments: message.arguments.clone(),
+            mode: Mode::Proven,
+            deadline: self.workers.deadline(),
+        };
+        let finished = self.workers.run(world, &looked.chain, &activation).await?;
+        self.finish(asker, message, finished, looked.reads, thought).await
+    }
+
+    /// A data slot answers its value.
+    fn answer_data(
+        &self,
+        message: &Message,
+        value: Value,
+        thought: Option<ThoughtId>,
+    ) -> Result<Answer, Fault> {
+        if !message.arguments.is_empty() {
+            return Err(Fault::new(
+                reason::BAD_ARGUMENT,
+                format!(
+                    "{} of {} is a {} slot and takes no arguments; `batos set` changes it",
+                    message.selector,
+                    message.receiver,
+                    value.kind()
+                ),
+            ));
+        }
+        Ok(Answer::Sent {
+            result: value,
+            transaction: self.image.state.standing().last,
+            thought,
+        })
+    }
+
+    async fn finish(
+        &self,
+        asker: &Asker,
+        message: &Message,
+        finished: Finished,
+        mut reads: Vec<Read>,
+        thought: Option<ThoughtId>,
+    ) -> Result<Attempt, Fault> {
+        let result = match finished.outcome {
+            Outcome::Answered(result) => result,
+            Outcome::Missed {
+                receiver,
+                selector,
+                arguments,
+            } => {
+                return Ok(Attempt::Missed(Message {
+                    receiver,
+                    selector,
+                    arguments,
+                }));
+            }
+            // Raised exceptions became faults before.
+            Outcome::Raised(raised) => return Err(Fault::new(reason::METHOD_RAISED, raised.message)),
+        };
+        check_declared(message, finished.declared, &finished.writes)?;
+        reads.extend(finished.reads);
+        if finished.writes.is_empty() {
+            let standing = self.image.state.standing();
+            return Ok(match self.image.committer.validate(&reads) {
+                Ok(()) => Attempt::Answered(Answer::Sent {
+                    result,
+                    transaction: standing.last,
+                    thought,
+                }),
+                Err(conflict) => Attempt::Replay(conflict),
+            });
+        }
+        let mut draft = Draft::new(asker.author.clone());
+        draft.thought = thought;
+        draft.reads = reads;
+        draft.changes = finished.writes.into_iter().map(Change::from).collect();
+        let answer = Answer::Sent {
+            result,
+            transaction: self.image.state.standing().last,
+            thought,
+        };
+        self.commit_answer(asker, draft, answer).await
+    }
+
+    /// Commits with the answer stored for repeats.
+    async fn commit_answer(&self, asker: &Asker, mut draft: Draft, answer: Answer) -> Result<Attempt, Fault> {
+        draft.reply = asker.request.map(|request| (request, answer.clone()));
+        match self.image.committer.commit(draft).await {
+            Ok(committed) => {
+                Ok(Attempt::Answered(committed.answer.unwrap_or_else(|| {
+                    with_transaction(answer, committed.transaction)
+                })))
+            }
+            Err(CommitError::Repeated(answer)) => Ok(Attempt::Answered(*answer)),
+            Err(conflict @ CommitError::Conflict(_)) => Ok(Attempt::Replay(conflict)),
+            Err(error) => Err(commit_fault(error)),
+        }
+    }
+
+    /// Asks the receiver's own `does_not_understand` what to do: think, or an answer of its own.
+    async fn not_understood(
+        self: &Arc<Self>,
+        asker: &Asker,
+        missed: Message,
+        is_whole: bool,
+    ) -> Result<Thought, Fault> {
+        let world = World {
+            state: &self.image.state,
+            overlay: None,
+        };
+        let name = name_of(&self.image.state, missed.receiver);
+        let looked = world.look_up(missed.receiver, "does_not_understand");
+        if !matches!(
+            looked.found.as_ref().map(|found| &found.value),
+            Some(Value::Method(_))
+        ) {
+            return Err(Fault::new(
+                reason::NOT_UNDERSTOOD,
+                format!(
+                    "{name} does not understand {} and delegates to nobody who thinks about it (its parents do not lead to traits)",
+                    missed.selector
+                ),
+            ));
+        }
+        let activation = Activation {
+            receiver: missed.receiver,
+            selector: "does_not_understand".into(),
+            arguments: vec![
+                Value::Text(missed.selector.clone()),
+                Value::List(missed.arguments.clone()),
+            ],
+            mode: Mode::Proven,
+            deadline: self.workers.deadline(),
+        };
+        let finished = self.workers.run(world, &looked.chain, &activation).await?;
+        let is_mission = matches!(&finished.outcome,
+            Outcome::Answered(Value::Map(pairs)) if pairs.iter().any(|(key, _)| key.as_text() == Some("mission")));
+        if is_mission {
+            return self.think(asker, missed, is_whole).await;
+        }
+        // An object that answers for itself: a proxy, or one that refuses.
+        match self.finish(asker, &missed, finished, looked.reads, None).await? {
+            Attempt::Answered(answer) => Ok(Thought {
+                thought: None,
+                answer: Some(answer),
+            }),
+            Attempt::Replay(conflict) => Err(commit_fault(conflict)),
+            Attempt::Missed(other) => Err(Fault::new(
+                reason::NOT_UNDERSTOOD,
+                format!(
+                    "does_not_understand of {name} itself sends {}, which nobody understands",
+                    other.selector
+                ),
+            )),
+        }
+    }
+}
+
+/// What came of a message that nobody understood.
+pub struct Thought {
+    pub thought: Option<ThoughtId>,
+    /// Present when the message itself has been answered.
+    pub answer: Option<Answer>,
+}
+
+/// Writes to slots of objects that existed must be declared.
+pub fn check_declared(message: &Message, declared: bool, writes: &[Write]) -> Result<(), Fault> {
+    let created: Vec<ObjectId> = writes
+        .iter()
+        .filter(|w| matches!(w, Write::Create { .. }))
+        .map(Write::object)
+        .collect();
+    let undeclared = writes.iter().find(|write| !created.contains(&write.object()));
+    match undeclared {
+        Some(write) if !declared => {
+            let slot = match write {
+                Write::Put { slot, .. } | Write::Remove { slot, .. } => slot.as_str(),
+                Write::Create { .. } => "",
+            };
+            Err(Fault::new(
+                reason::UNDECLARED_WRITE,
+                format!(
+                    "{}.{} changed {}.{slot} and never declared it by `self._p_changed = True`; nothing was changed",
+                    message.receiver,
+                    message.selector,
+                    write.object()
+                ),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The answer with its transaction filled in.
+pub fn with_transaction(mut answer: Answer, id: shared::id::TransactionId) -> Answer {
+    crate::image::committer::stamp(&mut answer, id);
+    answer
+}

@@ -1,0 +1,156 @@
+//! One method-worker process. The kernel is its parent: it is killed by its handle and always reaped.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use nix::sys::signal::Signal;
+use shared::activation::FromWorker;
+use shared::frame::asynchronous;
+use shared::id::{ObjectId, TransactionId};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// The worker's only descriptor.
+const WORKER_FD: i32 = 3;
+/// Starting CPython and closing the jail takes some 50 ms; a machine under load takes longer.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How workers are made and bounded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub program: PathBuf,
+    /// Activations at the same time.
+    pub workers: usize,
+    pub deadline: Duration,
+    pub memory_mib: u64,
+}
+
+/// A running, jailed worker.
+pub struct Worker {
+    child: Child,
+    pub stream: UnixStream,
+    /// Which version of which object it holds.
+    pub known: HashMap<ObjectId, TransactionId>,
+    /// Up to where its knowledge was compared with the image.
+    pub synced: TransactionId,
+    pub runs: u32,
+}
+
+impl Worker {
+    /// Starts one and waits until it says that its jail is closed.
+    pub async fn start(settings: &Settings) -> io::Result<Worker> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut command = Command::new(&settings.program);
+        command
+            .arg("--memory-mib")
+            .arg(settings.memory_mib.to_string())
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true);
+        command
+            .fd_mappings(vec![FdMapping {
+                parent_fd: OwnedFd::from(theirs),
+                child_fd: WORKER_FD,
+            }])
+            .map_err(io::Error::other)?;
+        let child = command.spawn().map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot start {}: {error}", settings.program.display()),
+            )
+        })?;
+        // The parent's copy of the worker's end must close, or its death would not end the stream.
+        drop(command);
+        let mut worker = Worker {
+            child,
+            stream: UnixStream::from_std(ours)?,
+            known: HashMap::new(),
+            synced: TransactionId(0),
+            runs: 0,
+        };
+        match timeout(START_DEADLINE, asynchronous::read(&mut worker.stream)).await {
+            Ok(Ok(FromWorker::Ready { .. })) => Ok(worker),
+            Ok(Ok(_)) => Err(io::Error::other("a method-worker spoke before it was ready")),
+            Ok(Err(_)) => {
+                let end = worker.end().await;
+                Err(io::Error::other(format!(
+                    "a method-worker ended before it was ready: {}",
+                    describe(&end)
+                )))
+            }
+            Err(_) => Err(io::Error::other("a method-worker was not ready in time")),
+        }
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Kills it, if it still lives, and reaps it.
+    pub async fn kill(mut self) {
+        let _ = self.child.kill().await;
+    }
+
+    /// How it ended, after its stream did; a worker that does not end by itself is killed.
+    pub async fn end(mut self) -> End {
+        match timeout(Duration::from_millis(500), self.child.wait()).await {
+            Ok(Ok(status)) => End::of(status),
+            _ => {
+                let _ = self.child.kill().await;
+                End::Unresponsive
+            }
+        }
+    }
+}
+
+/// Why a worker is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The jail's system call filter killed it.
+    ForbiddenCall,
+    /// Its limit of processor time.
+    CpuLimit,
+    /// A crash of the interpreter: a stack overflow or an abort.
+    Crashed(i32),
+    /// Killed from outside: by the system when memory ran out, or by a person.
+    Killed,
+    Exited(i32),
+    Unresponsive,
+}
+
+impl End {
+    fn of(status: ExitStatus) -> End {
+        match (status.code(), status.signal().map(Signal::try_from)) {
+            (Some(code), _) => End::Exited(code),
+            (None, Some(Ok(Signal::SIGSYS))) => End::ForbiddenCall,
+            (None, Some(Ok(Signal::SIGXCPU))) => End::CpuLimit,
+            (None, Some(Ok(Signal::SIGKILL | Signal::SIGTERM))) => End::Killed,
+            (None, Some(Ok(signal))) => End::Crashed(signal as i32),
+            (None, _) => End::Unresponsive,
+        }
+    }
+}
+
+/// In words.
+pub fn describe(end: &End) -> String {
+    match end {
+        End::ForbiddenCall => "it made a system call that the jail forbids".into(),
+        End::CpuLimit => "it used up its processor time".into(),
+        End::Crashed(signal) => format!("its interpreter crashed (signal {signal})"),
+        End::Killed => "it was killed from outside".into(),
+        End::Exited(code) => format!("it exited with code {code}"),
+        End::Unresponsive => "it did not answer and was killed".into(),
+    }
+}

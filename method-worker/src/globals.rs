@@ -1,0 +1,93 @@
+//! The names that a method finds. Everything mutable is fresh for each run.
+
+use pyo3::exceptions::PyAttributeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+
+use crate::primitive;
+use crate::run;
+
+/// What stands in `__builtins__`. Absent on purpose: what opens, evaluates, imports, prints, or reaches into types.
+const BUILTINS: &[&str] = &[
+    "abs", "all", "any", "bin", "bool", "bytes", "callable", "chr", "dict", "divmod", "enumerate", "filter", "float",
+    "format", "frozenset", "hash", "hex", "int", "isinstance", "iter", "len", "list", "map", "max", "min", "next",
+    "oct", "ord", "pow", "range", "repr", "reversed", "round", "set", "slice", "sorted", "str", "sum", "tuple", "zip",
+    "ArithmeticError", "AssertionError", "AttributeError", "Exception", "FloatingPointError", "IndexError",
+    "KeyError", "LookupError", "MemoryError", "NameError", "NotImplementedError", "OverflowError", "RecursionError",
+    "RuntimeError", "StopIteration", "SyntaxError", "TypeError", "UnicodeDecodeError", "UnicodeEncodeError",
+    "UnicodeError", "ValueError", "ZeroDivisionError",
+];
+
+/// The functions and constants of `math`, which nobody can change.
+#[pyclass(frozen, immutable_type, name = "math", module = "image")]
+struct Math {
+    names: Py<PyDict>,
+}
+
+#[pymethods]
+impl Math {
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        match self.names.bind(py).get_item(name)? {
+            Some(function) => Ok(function),
+            None => Err(PyAttributeError::new_err(format!("math has no '{name}'"))),
+        }
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "math"
+    }
+}
+
+/// What is taken from the interpreter once.
+struct Sources {
+    builtins: Py<PyDict>,
+    math: Py<Math>,
+    primitive: Py<PyAny>,
+}
+
+static SOURCES: PyOnceLock<Sources> = PyOnceLock::new();
+
+/// Globals for one method in the run in progress.
+pub fn fresh(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let sources = SOURCES.get_or_try_init(py, || sources(py))?;
+    let builtins = match run::with(|run| Ok(run.builtins.as_ref().map(|b| b.clone_ref(py))))? {
+        Some(builtins) => builtins,
+        None => {
+            let copy = sources.builtins.bind(py).copy()?.unbind();
+            let kept = copy.clone_ref(py);
+            run::with(|run| {
+                run.builtins = Some(kept);
+                Ok(())
+            })?;
+            copy
+        }
+    };
+    let globals = PyDict::new(py);
+    globals.set_item("__builtins__", builtins)?;
+    globals.set_item("math", &sources.math)?;
+    globals.set_item("primitive", &sources.primitive)?;
+    Ok(globals)
+}
+
+fn sources(py: Python<'_>) -> PyResult<Sources> {
+    let all = py.import("builtins")?;
+    let builtins = PyDict::new(py);
+    for name in BUILTINS {
+        builtins.set_item(name, all.getattr(*name)?)?;
+    }
+    for name in ["None", "True", "False"] {
+        builtins.set_item(name, all.getattr(name)?)?;
+    }
+    let names = PyDict::new(py);
+    for (name, function) in py.import("math")?.dict() {
+        if !name.extract::<String>()?.starts_with('_') {
+            names.set_item(name, function)?;
+        }
+    }
+    Ok(Sources {
+        builtins: builtins.unbind(),
+        math: Py::new(py, Math { names: names.unbind() })?,
+        primitive: primitive::function(py)?,
+    })
+}

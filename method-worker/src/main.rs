@@ -1,0 +1,54 @@
+//! The method-worker: carries out messages of the image in a CPython that is walled in (M10, M14).
+//!
+//! In reading order:
+//! - [`arguments`]: the command line.
+//! - [`interpreter`]: CPython, started isolated and warmed until it needs no file any more.
+//! - [`jail`]: the wall. `docs/sandbox.md` draws it.
+//! - [`peer`]: the kernel at the other end of descriptor 3.
+//! - [`world`], [`run`]: objects kept between runs; what one run has seen and changed.
+//! - [`proxy`], [`unanswered`], [`primitive`]: what a method sees of the image.
+//! - [`send`], [`code`], [`globals`]: carrying out a method.
+//! - [`decode`], [`encode`], [`measure`]: values into Python and back; the difference a run made.
+//! - [`report`]: an exception as the kernel gets it. [`serve`]: the loop.
+//!
+//! Non-goals: judging code (the guard does, in the kernel) and committing anything.
+
+mod arguments;
+mod code;
+mod decode;
+mod encode;
+mod globals;
+mod interpreter;
+mod jail;
+mod measure;
+mod peer;
+mod primitive;
+mod proxy;
+mod report;
+mod run;
+mod send;
+mod serve;
+mod unanswered;
+mod world;
+
+use std::process::ExitCode;
+
+use shared::exit;
+
+fn main() -> ExitCode {
+    let arguments = match arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            eprintln!("method-worker: {message}");
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    match serve::serve(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is seen of this once the jail is closed: standard error is closed then.
+            eprintln!("method-worker: {error}");
+            ExitCode::from(exit::ERROR)
+        }
+    }
+}

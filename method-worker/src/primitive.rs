@@ -1,0 +1,187 @@
+//! `primitive(name, …)`: what the image's own methods are made of. Generated code never gets the name past the guard.
+//!
+//! | primitive | answer |
+//! |---|---|
+//! | `object_id(o)` | `"#12"` |
+//! | `slot_names(o)` | names of its own slots, in slot order |
+//! | `all_slots(o)` | `[name, kind, holder]` along the delegation chain, the first holder of a name only |
+//! | `chain(o)` | the object and what it delegates to, in lookup order |
+//! | `get_slot(o, name, default)` | as `o.name`; the default (else `None`) where it is absent |
+//! | `has_slot(o, name)` | whether `o.name` would be there, inherited included |
+//! | `set_slot(o, name, value)`, `remove_slot(o, name)` | `o.name = value`, `del o.name` |
+//! | `clone(o)` | a new object with the same own slots, by value |
+//! | `child(o)` | a new object whose only parent is `o` |
+//! | `send(o, selector, arguments)` | the answer; a data slot answers with its value |
+//! | `method_source(o, name)` | the source of the method that `o.name` would run |
+//! | `kind(value)` | `text`, `list[int]`, `ref`, `method` … |
+
+use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::{IntoPyObjectExt, wrap_pyfunction};
+use shared::id::ObjectId;
+use shared::object::PARENTS;
+use shared::value::Value;
+
+use crate::decode::Proxies;
+use crate::encode::encode;
+use crate::proxy::{Method, Proxy, seen};
+use crate::run::{self, Seen, raise};
+use crate::send;
+
+/// The callable that stands in every method's globals.
+pub fn function(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    wrap_pyfunction!(primitive, py)?.into_py_any(py)
+}
+
+#[pyfunction]
+#[pyo3(signature = (name, *arguments))]
+fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+    let given = Given { name, arguments };
+    match (name, arguments.len()) {
+        ("object_id", 1) => given.object(0)?.to_string().into_py_any(py),
+        ("slot_names", 1) => {
+            let object = given.object(0)?;
+            run::with(|run| run.own_names(py, object))?.into_py_any(py)
+        }
+        ("all_slots", 1) => all_slots(py, given.object(0)?),
+        ("chain", 1) => {
+            let object = given.object(0)?;
+            run::with(|run| {
+                let chain = run.chain(object)?;
+                chain.into_iter().map(|id| run.proxy(py, id)).collect::<PyResult<Vec<_>>>()
+            })?
+            .into_py_any(py)
+        }
+        ("get_slot", 2 | 3) => {
+            let (object, slot) = (given.object(0)?, given.text(1)?);
+            match run::with(|run| run.read(py, object, &slot))? {
+                Seen::Absent if arguments.len() == 3 => Ok(arguments.get_item(2)?.unbind()),
+                Seen::Absent => Ok(py.None()),
+                found => seen(py, object, &slot, found),
+            }
+        }
+        ("has_slot", 2) => {
+            let (object, slot) = (given.object(0)?, given.text(1)?);
+            run::with(|run| {
+                run.chain(object)?;
+                Ok(run.find(object, &slot).is_some())
+            })?
+            .into_py_any(py)
+        }
+        ("set_slot", 3) => {
+            let (object, slot, value) = (given.object(0)?, given.text(1)?, arguments.get_item(2)?.unbind());
+            let _old = run::with(|run| run.assign(py, object, &slot, value))?;
+            Ok(py.None())
+        }
+        ("remove_slot", 2) => {
+            let (object, slot) = (given.object(0)?, given.text(1)?);
+            let _old = run::with(|run| run.remove(object, &slot))?;
+            Ok(py.None())
+        }
+        ("clone", 1) => clone(py, given.object(0)?),
+        ("child", 1) => {
+            let parents = Value::List(vec![Value::Ref(given.object(0)?)]);
+            made(py, vec![(PARENTS.to_owned(), parents)])
+        }
+        ("send", 3) => {
+            let arguments = arguments.get_item(2)?;
+            let Ok(list) = arguments.cast_exact::<PyList>() else {
+                return Err(given.wrong(2, "a list of arguments"));
+            };
+            send::send(py, given.object(0)?, &given.text(1)?, &list.to_tuple())
+        }
+        ("method_source", 2) => {
+            let (object, slot) = (given.object(0)?, given.text(1)?);
+            match run::with(|run| run.read(py, object, &slot))? {
+                Seen::Method(source) => source.to_string().into_py_any(py),
+                _ => Err(PyAttributeError::new_err(format!("{object} has no method '{slot}'"))),
+            }
+        }
+        ("kind", 1) => {
+            let value = arguments.get_item(0)?;
+            if value.is_exact_instance_of::<Method>() {
+                return "method".into_py_any(py);
+            }
+            encode(&value, "the value").map_err(raise)?.detailed_kind().into_py_any(py)
+        }
+        (_, count) => Err(PyTypeError::new_err(format!("there is no primitive '{name}' of {count} arguments"))),
+    }
+}
+
+fn all_slots(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
+    let rows = run::with(|run| {
+        let mut rows: Vec<(String, String, ObjectId)> = Vec::new();
+        let mut known = std::collections::HashSet::new();
+        for holder in run.chain(object)? {
+            for name in run.own_names(py, holder)? {
+                if known.insert(name.clone()) {
+                    let kind = run.value(py, holder, &name)?.map(|value| value.detailed_kind());
+                    rows.push((name, kind.unwrap_or_default(), holder));
+                }
+            }
+        }
+        rows.into_iter()
+            .map(|(name, kind, holder)| {
+                let row: [Bound<'_, PyAny>; 3] = [
+                    PyString::new(py, &name).into_any(),
+                    PyString::new(py, &kind).into_any(),
+                    run.proxy(py, holder)?.into_any(),
+                ];
+                PyList::new(py, row)
+            })
+            .collect::<PyResult<Vec<_>>>()
+    })?;
+    rows.into_py_any(py)
+}
+
+fn clone(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
+    let slots = run::with(|run| {
+        let names = run.own_names(py, object)?;
+        let mut slots = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(value) = run.value(py, object, &name)? {
+                slots.push((name, value));
+            }
+        }
+        Ok(slots)
+    })?;
+    made(py, slots)
+}
+
+fn made(py: Python<'_>, slots: Vec<(String, Value)>) -> PyResult<Py<PyAny>> {
+    run::with(|run| {
+        let id = run.create(slots);
+        run.proxy(py, id)
+    })?
+    .into_py_any(py)
+}
+
+/// The arguments of one call, with checks that name the primitive.
+struct Given<'a, 'py> {
+    name: &'a str,
+    arguments: &'a Bound<'py, PyTuple>,
+}
+
+impl Given<'_, '_> {
+    fn object(&self, at: usize) -> PyResult<ObjectId> {
+        match self.arguments.get_item(at)?.cast_exact::<Proxy>() {
+            Ok(proxy) => Ok(proxy.get().id),
+            Err(_) => Err(self.wrong(at, "an object")),
+        }
+    }
+
+    fn text(&self, at: usize) -> PyResult<String> {
+        let argument = self.arguments.get_item(at)?;
+        let Ok(text) = argument.cast_exact::<PyString>() else { return Err(self.wrong(at, "a name")) };
+        let text = text.to_str()?;
+        match shared::object::is_slot_name(text) {
+            true => Ok(text.to_owned()),
+            false => Err(PyValueError::new_err(format!("{text:?} cannot be the name of a slot"))),
+        }
+    }
+
+    fn wrong(&self, at: usize, expected: &str) -> PyErr {
+        PyTypeError::new_err(format!("argument {} of primitive '{}' is not {expected}", at + 1, self.name))
+    }
+}

@@ -1,0 +1,134 @@
+//! Kernel ↔ method-worker: one activation at a time, over the worker's only descriptor.
+//!
+//! The worker says [`FromWorker::Ready`] when it is jailed. For each [`ToWorker::Run`] it may ask for objects and ids, and
+//! ends with [`FromWorker::Finished`]. It keeps decoded objects between activations; `Run::stale` says which to forget.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ObjectId, TransactionId};
+use crate::object::ObjectImage;
+use crate::value::Value;
+
+/// What the kernel sends to a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    Run(Box<Run>),
+    /// Answer to [`FromWorker::Fetch`]: what exists, in the order asked; what does not exist is left out.
+    Objects(Vec<ObjectImage>),
+    /// Answer to [`FromWorker::Allocate`].
+    Allocated(ObjectId),
+}
+
+/// One message to carry out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    pub receiver: ObjectId,
+    pub selector: String,
+    pub arguments: Vec<Value>,
+    /// Objects that the worker lacks or has too old: receiver, what it delegates to, arguments.
+    pub objects: Vec<ObjectImage>,
+    /// Cached objects to forget before the run.
+    pub stale: Vec<ObjectId>,
+    /// Among `objects` and what is fetched, these are not committed: forget them after the run.
+    pub uncommitted: Vec<ObjectId>,
+    pub mode: Mode,
+}
+
+/// How far the code is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Installed code.
+    Proven,
+    /// A candidate in a fresh process: a nested message that nobody understands is an error, not a mission.
+    Trial,
+}
+
+/// What a worker sends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The jail is closed and the interpreter is warm.
+    Ready {
+        python: String,
+        jail: String,
+    },
+    Fetch(Vec<ObjectId>),
+    Allocate,
+    Finished(Box<Finished>),
+}
+
+/// The end of an activation. Nothing of it is believed beyond what the kernel checks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Finished {
+    pub outcome: Outcome,
+    /// Every slot looked at, absent ones included, with the change that was seen.
+    pub reads: Vec<Read>,
+    /// The measured difference between before and after; empty unless `outcome` is `Answered`.
+    pub writes: Vec<Write>,
+    /// Some activation set `_p_changed = True`.
+    pub declared: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    Answered(Value),
+    /// A message sent inside found no slot along the delegation chain of its receiver.
+    Missed {
+        receiver: ObjectId,
+        selector: String,
+        arguments: Vec<Value>,
+    },
+    Raised(Raised),
+}
+
+/// An exception that no method caught.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raised {
+    /// The exception's type, such as `ZeroDivisionError`.
+    pub kind: String,
+    pub message: String,
+    /// Selector and line of each frame, outermost first, as text.
+    pub traceback: String,
+}
+
+/// One entry of a read set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Read {
+    pub object: ObjectId,
+    pub slot: ReadSlot,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ReadSlot {
+    /// That slot as changed by that transaction; `None` when it was absent.
+    Named(String, Option<TransactionId>),
+    /// The names of all slots, as of that version of the object.
+    Whole(TransactionId),
+}
+
+/// One entry of a write set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Write {
+    Create {
+        object: ObjectId,
+        slots: Vec<(String, Value)>,
+    },
+    Put {
+        object: ObjectId,
+        slot: String,
+        value: Value,
+    },
+    Remove {
+        object: ObjectId,
+        slot: String,
+    },
+}
+
+impl Write {
+    pub fn object(&self) -> ObjectId {
+        match self {
+            Write::Create { object, .. } | Write::Put { object, .. } | Write::Remove { object, .. } => {
+                *object
+            }
+        }
+    }
+}

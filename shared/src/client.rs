@@ -1,0 +1,176 @@
+//! The blocking client library of the bridge: connects, repeats after a lost connection, never runs a request twice.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use interprocess::local_socket::traits::Stream as _;
+use interprocess::local_socket::{GenericFilePath, Stream, ToFsName};
+
+use crate::bridge::{Answer, Call, Fault, Hello, Request, ThoughtEvent, ToClient, Welcome};
+use crate::frame::{self, FrameError};
+use crate::id::ClientId;
+
+/// How long to wait between two attempts to reach a kernel that is being replaced.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// A conversation with the kernel.
+pub struct Client {
+    socket: PathBuf,
+    program: String,
+    id: ClientId,
+    last_sequence: u64,
+    /// How long a request may look for a kernel that is gone before it gives up.
+    patience: Duration,
+    /// `None` between a lost connection and the next attempt.
+    stream: Option<Stream>,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("no kernel answers at {socket}: {source}")]
+    Unreachable { socket: PathBuf, source: FrameError },
+    #[error("the kernel's answer cannot be read: {0}")]
+    Protocol(FrameError),
+    /// The request itself cannot travel.
+    #[error("{0}")]
+    Request(FrameError),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Client {
+    /// Connects and shakes hands. `patience` bounds how long this and each later call look for a kernel.
+    pub fn connect(socket: &Path, program: &str, patience: Duration) -> Result<Client, CallError> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|error| CallError::Request(io::Error::other(error).into()))?;
+        Client::resume(socket, program, patience, ClientId(bytes), 0)
+    }
+
+    /// Connects as an earlier client, so that a request whose reply was lost can be repeated.
+    pub fn resume(
+        socket: &Path,
+        program: &str,
+        patience: Duration,
+        id: ClientId,
+        last_sequence: u64,
+    ) -> Result<Client, CallError> {
+        let mut client = Client {
+            socket: socket.to_path_buf(),
+            program: program.to_owned(),
+            id,
+            last_sequence,
+            patience,
+            stream: None,
+        };
+        let deadline = Instant::now() + patience;
+        client.reach(deadline)?;
+        Ok(client)
+    }
+
+    /// Runs one call. With `watch`, thought events reach it while the call runs.
+    pub fn call(
+        &mut self,
+        call: Call,
+        watch: Option<&mut dyn FnMut(ThoughtEvent)>,
+    ) -> Result<Answer, CallError> {
+        self.last_sequence += 1;
+        self.repeat(self.last_sequence, call, watch)
+    }
+
+    /// Runs a call under a sequence used before: the stored reply, if it was carried out.
+    pub fn repeat(
+        &mut self,
+        sequence: u64,
+        call: Call,
+        mut watch: Option<&mut dyn FnMut(ThoughtEvent)>,
+    ) -> Result<Answer, CallError> {
+        let request = Request {
+            sequence,
+            watch: watch.is_some(),
+            call,
+        };
+        let bytes = frame::encode(&request).map_err(CallError::Request)?;
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match self.exchange(&bytes, sequence, deadline, &mut watch) {
+                Err(CallError::Protocol(error)) if error.is_disconnect() && Instant::now() < deadline => {
+                    self.stream = None;
+                    sleep(RETRY_PAUSE);
+                }
+                Err(CallError::Protocol(error)) if error.is_disconnect() => {
+                    return Err(CallError::Unreachable {
+                        socket: self.socket.clone(),
+                        source: error,
+                    });
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        request: &[u8],
+        expected: u64,
+        deadline: Instant,
+        watch: &mut Option<&mut dyn FnMut(ThoughtEvent)>,
+    ) -> Result<Answer, CallError> {
+        let stream = self.reach(deadline)?;
+        io::Write::write_all(stream, request).map_err(|error| CallError::Protocol(error.into()))?;
+        loop {
+            match frame::read(stream).map_err(CallError::Protocol)? {
+                ToClient::Event { sequence, event } if sequence == expected => {
+                    if let Some(watch) = watch {
+                        watch(event);
+                    }
+                }
+                ToClient::Reply { sequence, result } if sequence == expected => return Ok(result?),
+                // Left over from a call that was given up.
+                ToClient::Event { .. } | ToClient::Reply { .. } => {}
+            }
+        }
+    }
+
+    /// The open stream, or a new one within the deadline; tried at least once.
+    fn reach(&mut self, deadline: Instant) -> Result<&mut Stream, CallError> {
+        while self.stream.is_none() {
+            match self.open() {
+                Ok(stream) => self.stream = Some(stream),
+                Err(source) if Instant::now() >= deadline || !is_passing(&source) => {
+                    return Err(CallError::Unreachable {
+                        socket: self.socket.clone(),
+                        source,
+                    });
+                }
+                Err(_) => sleep(RETRY_PAUSE),
+            }
+        }
+        self.stream.as_mut().ok_or_else(|| CallError::Unreachable {
+            socket: self.socket.clone(),
+            source: FrameError::Ended,
+        })
+    }
+
+    fn open(&self) -> Result<Stream, FrameError> {
+        let name = self.socket.as_path().to_fs_name::<GenericFilePath>()?;
+        let mut stream = Stream::connect(name)?;
+        frame::write(
+            &mut stream,
+            &Hello {
+                client: self.id,
+                program: self.program.clone(),
+            },
+        )?;
+        let _: Welcome = frame::read(&mut stream)?;
+        Ok(stream)
+    }
+}
+
+/// True for failures that a restarting kernel explains.
+fn is_passing(error: &FrameError) -> bool {
+    error.is_disconnect()
+        || matches!(error, FrameError::Io(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
+}

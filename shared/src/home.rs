@@ -1,0 +1,84 @@
+//! The home folder: where everything of one system lives.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// A home folder and the places inside it.
+///
+/// ```text
+/// image/       the log, its LMDB index, the lock           (kernel alone)
+/// audit/       what thoughts did, one JSON document a line  (kernel)
+/// models/      checkpoints; models/seed is staged at first start
+/// channel/     inbox/ and results/ of upgrade instructions
+/// logs/        one file a process
+/// run/         sockets, process ids; mode 0700
+/// steward.toml configuration, optional
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The folder given, else `$BATOS_HOME`, else `$XDG_STATE_HOME/batos`, else `~/.local/state/batos`; made absolute.
+    pub fn resolve(given: Option<&Path>) -> std::io::Result<Home> {
+        let set = |name| {
+            env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let path = given
+            .map(Path::to_path_buf)
+            .or_else(|| set("BATOS_HOME"))
+            .or_else(|| set("XDG_STATE_HOME").map(|base| base.join("batos")))
+            .or_else(|| set("HOME").map(|base| base.join(".local/state/batos")))
+            .unwrap_or_else(|| PathBuf::from("batos-home"));
+        std::path::absolute(path).map(Home)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn image(&self) -> PathBuf {
+        self.0.join("image")
+    }
+
+    pub fn audit(&self) -> PathBuf {
+        self.0.join("audit")
+    }
+
+    pub fn models(&self) -> PathBuf {
+        self.0.join("models")
+    }
+
+    pub fn inbox(&self) -> PathBuf {
+        self.0.join("channel/inbox")
+    }
+
+    pub fn results(&self) -> PathBuf {
+        self.0.join("channel/results")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    pub fn run(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    pub fn kernel_socket(&self) -> PathBuf {
+        self.run().join("kernel.sock")
+    }
+
+    pub fn inference_socket(&self) -> PathBuf {
+        self.run().join("inference.sock")
+    }
+
+    pub fn steward_socket(&self) -> PathBuf {
+        self.run().join("steward.sock")
+    }
+
+    pub fn configuration(&self) -> PathBuf {
+        self.0.join("steward.toml")
+    }
+}

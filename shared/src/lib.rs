@@ -1,0 +1,32 @@
+//! What two processes of BAT OS must agree on, and nothing else.
+//!
+//! In reading order:
+//! - [`id`]: typed numbers for objects, transactions, thoughts, epochs.
+//! - [`value`], [`tokens`], [`json`]: what a slot can hold, its bytes, its JSON form.
+//! - [`object`], [`lookup`]: an object as it travels, and how delegation finds a slot.
+//! - [`frame`]: the envelope of every byte that crosses a process border.
+//! - [`bridge`]: clients ↔ kernel. [`client`]: the blocking client library of it.
+//! - [`activation`]: kernel ↔ method-worker.
+//! - [`inference`]: kernel ↔ inference-worker.
+//! - [`control`]: console ↔ steward. [`document`]: the JSON documents of answers.
+//! - [`home`], [`exit`], [`reason`]: the home folder, exit codes, stable words for failures.
+//!
+//! Non-goals: behaviour. Nothing here opens an image, runs a method or loads a model.
+#![forbid(unsafe_code)]
+
+pub mod activation;
+pub mod bridge;
+pub mod client;
+pub mod control;
+pub mod document;
+pub mod exit;
+pub mod frame;
+pub mod home;
+pub mod id;
+pub mod inference;
+pub mod json;
+pub mod lookup;
+pub mod object;
+pub mod reason;
+pub mod tokens;
+pub mod value;

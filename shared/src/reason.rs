@@ -1,0 +1,46 @@
+//! Stable words for failures; scripts compare these, people read the message beside them.
+
+/// The object named does not exist.
+pub const NO_OBJECT: &str = "no_object";
+/// The object has no such slot.
+pub const NO_SLOT: &str = "no_slot";
+/// An argument, name or value is not acceptable.
+pub const BAD_ARGUMENT: &str = "bad_argument";
+/// The request is not one of the protocol.
+pub const BAD_REQUEST: &str = "bad_request";
+/// The request or the value is larger than allowed.
+pub const TOO_LARGE: &str = "too_large";
+/// The guard refused the source; findings tell why.
+pub const GUARD_REFUSED: &str = "guard_refused";
+/// The method raised an exception.
+pub const METHOD_RAISED: &str = "method_raised";
+/// The method ran past its deadline and was killed.
+pub const METHOD_DEADLINE: &str = "method_deadline";
+/// The method used more memory than allowed.
+pub const METHOD_MEMORY: &str = "method_memory";
+/// The worker died while it ran the method: a forbidden system call, or a kill from outside.
+pub const WORKER_DIED: &str = "worker_died";
+/// The method changed slots and did not declare it by `self._p_changed = True`.
+pub const UNDECLARED_WRITE: &str = "undeclared_write";
+/// Something that cannot live in an image was left in a slot or returned.
+pub const NOT_PERSISTENT: &str = "not_persistent";
+/// The write set broke a rule of the image.
+pub const WRITE_REFUSED: &str = "write_refused";
+/// Others kept changing what this send read.
+pub const CONFLICT: &str = "conflict";
+/// Nobody understood the message and the thought about it failed.
+pub const NOT_UNDERSTOOD: &str = "not_understood";
+/// There is no model to think with.
+pub const NO_MODEL: &str = "no_model";
+/// The request's own deadline passed.
+pub const DEADLINE: &str = "deadline";
+/// No such thought.
+pub const NO_THOUGHT: &str = "no_thought";
+/// The image cannot be written: disk full, or an input/output error.
+pub const IMAGE_FAILED: &str = "image_failed";
+/// The kernel is going down; ask again.
+pub const STOPPING: &str = "stopping";
+/// No kernel could be reached.
+pub const NO_KERNEL: &str = "no_kernel";
+/// A defect of the system itself.
+pub const INTERNAL: &str = "internal";

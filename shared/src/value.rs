@@ -1,0 +1,85 @@
+//! What a slot can hold.
+
+use crate::id::ObjectId;
+
+/// Deepest nesting of lists and maps that a value may have; a bound so that no peer can overflow a stack.
+pub const MAX_DEPTH: usize = 64;
+
+/// A value of the image. What belongs to one process (a handle, a socket, a lock) has no variant, so it cannot enter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// An integer outside `i64`: canonical decimal digits with an optional leading `-`.
+    Big(String),
+    Float(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Ref(ObjectId),
+    /// Python source of a method; the slot's name is its selector.
+    Method(String),
+    List(Vec<Value>),
+    /// Keys are scalars and distinct; order is kept.
+    Map(Vec<(Value, Value)>),
+}
+
+impl Value {
+    /// The word for this value's kind, as prompts, errors and the console say it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::None => "none",
+            Value::Bool(_) => "bool",
+            Value::Int(_) | Value::Big(_) => "int",
+            Value::Float(_) => "float",
+            Value::Text(_) => "text",
+            Value::Bytes(_) => "bytes",
+            Value::Ref(_) => "ref",
+            Value::Method(_) => "method",
+            Value::List(_) => "list",
+            Value::Map(_) => "map",
+        }
+    }
+
+    /// The kind with the element kind of a homogeneous list of scalars: `list[int]`.
+    pub fn detailed_kind(&self) -> String {
+        let Value::List(items) = self else {
+            return self.kind().to_owned();
+        };
+        let Some(first) = items.first().map(Value::kind) else {
+            return "list".to_owned();
+        };
+        match first {
+            "bool" | "int" | "float" | "text" if items.iter().all(|item| item.kind() == first) => {
+                format!("list[{first}]")
+            }
+            _ => "list".to_owned(),
+        }
+    }
+
+    /// True for what may be a map's key.
+    pub fn is_scalar(&self) -> bool {
+        !matches!(self, Value::List(_) | Value::Map(_) | Value::Method(_))
+    }
+
+    /// Visits every object this value refers to, in order.
+    pub fn each_reference(&self, visit: &mut impl FnMut(ObjectId)) {
+        match self {
+            Value::Ref(id) => visit(*id),
+            Value::List(items) => items.iter().for_each(|item| item.each_reference(visit)),
+            Value::Map(pairs) => pairs.iter().for_each(|(key, value)| {
+                key.each_reference(visit);
+                value.each_reference(visit);
+            }),
+            _ => {}
+        }
+    }
+
+    /// Text, if it is text.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}

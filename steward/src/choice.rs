@@ -1,0 +1,96 @@
+//! Which kernel program runs in this home: `planks/current.json`, written when a new one has proved itself.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use shared::home::Home;
+
+use crate::durable;
+use crate::home::planks;
+use crate::staging::digest;
+
+/// The chosen program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    pub schema: u32,
+    /// File name inside `planks/`.
+    pub program: String,
+    /// Of the file's bytes, 64 hexadecimal digits.
+    pub blake3: String,
+    /// The instruction that chose it, and its claim.
+    pub instruction: String,
+    pub claim: String,
+}
+
+impl Choice {
+    /// The choice as recorded; `None` when nothing was ever chosen.
+    pub fn load(home: &Home) -> Result<Option<Choice>, String> {
+        let path = path(home);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+        };
+        let choice: Choice =
+            serde_json::from_slice(&bytes).map_err(|error| format!("{} is damaged: {error}", path.display()))?;
+        match (choice.schema, choice.program.contains('/')) {
+            (1, false) => Ok(Some(choice)),
+            _ => Err(format!("{} is not of a form that this steward knows", path.display())),
+        }
+    }
+
+    /// The program, when it is there and undamaged.
+    pub fn verified(&self, home: &Home) -> Result<PathBuf, String> {
+        let path = planks(home).join(&self.program);
+        match digest(&path) {
+            Ok(found) if found == self.blake3 => Ok(path),
+            Ok(found) => Err(format!("{} is damaged: its BLAKE3 is {found}, not {}", path.display(), self.blake3)),
+            Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+        }
+    }
+
+    /// Makes this the choice, durably: the point of commitment of an upgrade.
+    pub fn record(&self, home: &Home) -> io::Result<()> {
+        durable::write(&path(home), &serde_json::to_vec_pretty(self)?)
+    }
+}
+
+fn path(home: &Home) -> PathBuf {
+    planks(home).join("current.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_choice_is_believed_only_while_its_program_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::resolve(Some(folder.path())).unwrap();
+        fs::create_dir(planks(&home)).unwrap();
+        assert_eq!(Choice::load(&home), Ok(None));
+        let program = planks(&home).join("kernel-1");
+        fs::write(&program, "program").unwrap();
+        let choice = Choice {
+            schema: 1,
+            program: "kernel-1".into(),
+            blake3: digest(Path::new(&program)).unwrap(),
+            instruction: "i".into(),
+            claim: "c".into(),
+        };
+        choice.record(&home).unwrap();
+        assert_eq!(Choice::load(&home).unwrap().unwrap(), choice);
+        assert_eq!(choice.verified(&home).unwrap(), program);
+        fs::write(&program, "damaged").unwrap();
+        assert!(choice.verified(&home).unwrap_err().contains("damaged"));
+        fs::remove_file(&program).unwrap();
+        assert!(choice.verified(&home).unwrap_err().contains("cannot be read"));
+        fs::write(path(&home), "{").unwrap();
+        assert!(Choice::load(&home).unwrap_err().contains("damaged"));
+    }
+}

@@ -1,0 +1,35 @@
+//! Everything that reaches the one loop.
+
+use std::sync::mpsc::{Receiver, Sender};
+
+use shared::control::{ControlReply, ControlRequest};
+
+use crate::staging::{Staged, StagingError};
+
+pub enum Event {
+    /// A child ended, perhaps.
+    Child,
+    /// TERM or INT.
+    Stop,
+    /// The inbox changed, perhaps; or HUP.
+    Inbox,
+    Control(ControlCall),
+    Probed(Probed),
+    /// The staging thread of the running upgrade is done.
+    Staged(Result<Staged, StagingError>),
+}
+
+/// A request on the control socket.
+pub struct ControlCall {
+    pub request: ControlRequest,
+    pub reply: Sender<ControlReply>,
+    /// Ends or says something when the reply is on the wire.
+    pub written: Receiver<()>,
+}
+
+/// The outcome of asking a plank whether it serves.
+pub enum Probed {
+    /// The kernel that answered has this process id.
+    Kernel(Result<u32, String>),
+    Inference(Result<(), String>),
+}

@@ -1,0 +1,82 @@
+//! The sockets that planks serve, made once (or by systemd) and kept: a plank gets a duplicate, so that clients wait in the
+//! backlog while one is replaced.
+#![allow(unsafe_code)]
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+/// A listening socket and its file.
+pub struct Listener {
+    pub socket: UnixListener,
+    path: PathBuf,
+    /// False for a socket of systemd, whose file is not ours to remove.
+    ours: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen at {path}: {source}")]
+pub struct ListenError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Listener {
+    /// Takes the socket that systemd passed under that name, else binds anew at `path`. The caller holds the home's lock, so
+    /// a file in the way is left from a steward that is dead.
+    pub fn open(path: &Path, name: &str) -> Result<Listener, ListenError> {
+        if let Some(socket) = passed(name) {
+            info!(name, "listening on the socket that systemd passed");
+            return Ok(Listener { socket, path: path.to_path_buf(), ours: false });
+        }
+        let failed = |source| ListenError { path: path.to_path_buf(), source };
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let socket = UnixListener::bind(path).map_err(failed)?;
+        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Listener { socket, path: path.to_path_buf(), ours: true })
+    }
+}
+
+impl Drop for Listener {
+    /// Takes the file away, so that a client learns at once that nobody serves.
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Occupies descriptor 3 for good, unless systemd passed one there. A plank gets its listener as 3 between fork and exec;
+/// nothing that the standard library opens for the child may stand there then.
+pub fn reserve_descriptor_three() -> io::Result<()> {
+    loop {
+        let file = File::open("/dev/null")?;
+        if file.as_raw_fd() > 3 {
+            return Ok(());
+        }
+        std::mem::forget(file);
+    }
+}
+
+fn passed(name: &str) -> Option<UnixListener> {
+    let mut descriptors = sd_notify::listen_fds_with_names().ok()?;
+    let (raw, _) = descriptors.find(|(_, given)| given == name)?;
+    // SAFETY: systemd passed this descriptor to this process (LISTEN_PID was checked) for it to own, and names are distinct,
+    // so nothing else here takes it. It is duplicated above 3 and left open where it is.
+    let borrowed = std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(raw) });
+    match borrowed.as_fd().try_clone_to_owned() {
+        Ok(owned) => Some(UnixListener::from(owned)),
+        Err(error) => {
+            warn!("the socket that systemd passed cannot be used: {error}");
+            None
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The program `steward`. In reading order:
+//! - [`home`]: the home prepared and locked. [`configuration`]: `steward.toml`, checked. [`seed`]: the shipped model.
+//! - [`listener`]: the sockets, made once. [`spawn`]: every process creation. [`process`]: who a process is.
+//! - [`backoff`], [`plank`], [`supervisor`]: supervised processes. [`predecessor`]: what a killed steward left running.
+//! - [`channel`], [`instruction`], [`staging`], [`upgrade`], [`choice`]: the upgrade channel, `docs/channel.md`.
+//! - [`control`], [`probe`], [`event`], [`steward`]: the one loop and those who send it events.
+//!
+//! The steward never opens the image and never forks itself: the process that was started is the one that stays.
+
+mod backoff;
+mod channel;
+mod choice;
+mod configuration;
+mod control;
+mod durable;
+mod event;
+mod home;
+mod instruction;
+mod listener;
+mod plank;
+mod predecessor;
+mod probe;
+mod process;
+mod seed;
+mod spawn;
+mod staging;
+mod steward;
+mod supervisor;
+mod upgrade;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Keeps one BAT OS running: supervises the kernel and the inference-worker of a home folder and carries out upgrade
+/// instructions dropped into its channel.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "The home holds everything of one system; it is made when absent. Configuration: HOME/steward.toml.\n\
+                  Signals: TERM and INT stop kernel and workers in order, HUP looks at the inbox again.\n\
+                  Exit codes: 0 stopped, 2 usage, 4 home in use, 5 home unusable, 6 configuration wrong."
+)]
+struct Arguments {
+    /// The home folder [default: $BATOS_HOME, else $XDG_STATE_HOME/batos, else ~/.local/state/batos]
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Log to standard error and stay in the session of the terminal, instead of HOME/logs/steward.log
+    #[arg(long)]
+    foreground: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match steward::run(arguments.home.as_deref(), arguments.foreground) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("steward: {error}");
+            tracing::error!("{error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! One supervised process and the phases of its life.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use shared::control::PlankStatus;
+use tracing::{error, info, warn};
+
+use crate::backoff::{Backoff, jitter};
+use crate::process::Identity;
+use crate::spawn::{self, Launch};
+
+/// A process that is kept running.
+pub struct Plank {
+    pub name: &'static str,
+    launch: Launch,
+    backoff: Backoff,
+    stop_deadline: Duration,
+    phase: Phase,
+    /// Starts after the first.
+    restarts: u32,
+    started_once: bool,
+    /// Why it last ended, or what is known to be missing.
+    last_exit: String,
+}
+
+enum Phase {
+    /// Not running and not to be started.
+    Down,
+    /// Not running, to be started then.
+    Waiting { until: Instant, is_crash_loop: bool },
+    /// Running; has not answered yet.
+    Starting { pid: i32 },
+    Ready { pid: i32, since: Instant },
+    /// Asked to end; killed when that passes, once.
+    Stopping { pid: i32, kill_at: Option<Instant> },
+}
+
+impl Plank {
+    pub fn new(name: &'static str, launch: Launch, backoff: Backoff, stop_deadline: Duration) -> Plank {
+        Plank {
+            name,
+            launch,
+            backoff,
+            stop_deadline,
+            phase: Phase::Down,
+            restarts: 0,
+            started_once: false,
+            last_exit: String::new(),
+        }
+    }
+
+    /// Says something about a plank that has not ended yet, in the place where its status tells of its last end.
+    pub fn remark(&mut self, remark: String) {
+        self.last_exit = remark;
+    }
+
+    pub fn program(&self) -> &Path {
+        &self.launch.program
+    }
+
+    /// Changes what the next start runs, and forgets how the earlier program fared.
+    pub fn set_program(&mut self, program: PathBuf) {
+        self.launch.program = program;
+        self.backoff.reset();
+    }
+
+    pub fn pid(&self) -> Option<i32> {
+        match self.phase {
+            Phase::Starting { pid } | Phase::Ready { pid, .. } | Phase::Stopping { pid, .. } => Some(pid),
+            Phase::Down | Phase::Waiting { .. } => None,
+        }
+    }
+
+    pub fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Down)
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Waiting { .. })
+    }
+
+    pub fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. })
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready { .. })
+    }
+
+    pub fn last_exit(&self) -> &str {
+        &self.last_exit
+    }
+
+    /// Legal when it is not running; does nothing otherwise.
+    pub fn start(&mut self, now: Instant) {
+        if self.pid().is_some() {
+            return;
+        }
+        match spawn::plank(&self.launch) {
+            Ok(pid) => {
+                info!(plank = self.name, pid, program = %self.launch.program.display(), "started");
+                self.phase = Phase::Starting { pid };
+                self.restarts += u32::from(self.started_once);
+                self.started_once = true;
+            }
+            Err(cause) => {
+                self.last_exit = format!("cannot be started: {}: {cause}", self.launch.program.display());
+                self.wait(now, None);
+            }
+        }
+    }
+
+    /// Asks it to end and stay down. Killed when it has not ended within the deadline.
+    pub fn stop(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Starting { pid } | Phase::Ready { pid, .. } => {
+                info!(plank = self.name, pid, "asked to end");
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                self.phase = Phase::Stopping { pid, kill_at: Some(now + self.stop_deadline) };
+            }
+            Phase::Waiting { .. } => self.phase = Phase::Down,
+            Phase::Stopping { .. } | Phase::Down => {}
+        }
+    }
+
+    /// It answered.
+    pub fn answered(&mut self, now: Instant) {
+        if let Phase::Starting { pid } = self.phase {
+            info!(plank = self.name, pid, "ready");
+            self.phase = Phase::Ready { pid, since: now };
+        }
+    }
+
+    /// Does what is due. True when a process was started.
+    pub fn tick(&mut self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Waiting { until, .. } if until <= now => {
+                self.start(now);
+                self.is_starting()
+            }
+            Phase::Stopping { pid, kill_at: Some(at) } if at <= now => {
+                warn!(plank = self.name, pid, "has not ended in time and is killed");
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                self.phase = Phase::Stopping { pid, kill_at: None };
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// When [`Plank::tick`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Waiting { until, .. } => Some(until),
+            Phase::Stopping { kill_at, .. } => kill_at,
+            _ => None,
+        }
+    }
+
+    /// Takes notice of its end, if it has ended.
+    pub fn reap(&mut self, now: Instant) {
+        let Some(pid) = self.pid() else { return };
+        self.last_exit = match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => describe_code(code),
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("killed by {signal}"),
+            Err(nix::errno::Errno::ECHILD) => "gone".to_owned(),
+            _ => return,
+        };
+        match self.phase {
+            Phase::Stopping { .. } => {
+                info!(plank = self.name, pid, how = self.last_exit, "ended as asked");
+                self.phase = Phase::Down;
+            }
+            Phase::Ready { since, .. } => self.wait(now, Some(now.saturating_duration_since(since))),
+            _ => self.wait(now, None),
+        }
+    }
+
+    /// The process as it must be known to a later steward.
+    pub fn identity(&self) -> Option<Identity> {
+        self.pid().and_then(Identity::of)
+    }
+
+    pub fn status(&self) -> PlankStatus {
+        let state = match self.phase {
+            Phase::Down => "stopped",
+            Phase::Waiting { is_crash_loop: true, .. } => "crash_loop",
+            Phase::Waiting { is_crash_loop: false, .. } => "backing_off",
+            Phase::Starting { .. } => "starting",
+            Phase::Ready { .. } => "ready",
+            Phase::Stopping { .. } => "stopping",
+        };
+        PlankStatus {
+            name: self.name.to_owned(),
+            path: self.launch.program.display().to_string(),
+            pid: self.pid().map(|pid| pid as u32),
+            state: state.to_owned(),
+            restarts: self.restarts,
+            last_exit: self.last_exit.clone(),
+        }
+    }
+
+    fn wait(&mut self, now: Instant, ready_for: Option<Duration>) {
+        let pause = self.backoff.pause(ready_for, jitter());
+        let (plank, how, pause_ms) = (self.name, &self.last_exit, pause.length.as_millis() as u64);
+        if pause.is_crash_loop {
+            error!(plank, how, pause_ms, "keeps ending before it is ready");
+        } else {
+            warn!(plank, how, pause_ms, "ended");
+        }
+        self.phase = Phase::Waiting { until: now + pause.length, is_crash_loop: pause.is_crash_loop };
+    }
+}
+
+fn describe_code(code: i32) -> String {
+    let meaning = match u8::try_from(code) {
+        Ok(shared::exit::USAGE) => " (it does not know its arguments)",
+        Ok(shared::exit::IN_USE) => " (the image is in use by another process)",
+        Ok(shared::exit::UNUSABLE) => " (the home or the image cannot be used)",
+        Ok(shared::exit::CONFIGURATION) => " (its configuration is wrong)",
+        _ => "",
+    };
+    format!("exit code {code}{meaning}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread::sleep;
+
+    use super::*;
+
+    fn script(folder: &Path, text: &str, stop_deadline_ms: u64) -> Plank {
+        crate::listener::reserve_descriptor_three().unwrap();
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), text.into()],
+            environment: Vec::new(),
+            listener: UnixListener::bind(folder.join("socket")).unwrap(),
+            log: folder.join("plank.log"),
+        };
+        let backoff = Backoff::new(3, Duration::from_millis(200));
+        Plank::new("kernel", launch, backoff, Duration::from_millis(stop_deadline_ms))
+    }
+
+    fn until(plank: &mut Plank, what: impl Fn(&Plank) -> bool) {
+        for _ in 0..500 {
+            let now = Instant::now();
+            plank.reap(now);
+            if what(plank) {
+                return;
+            }
+            plank.tick(now);
+            sleep(Duration::from_millis(10));
+        }
+        panic!("{:?}", plank.status());
+    }
+
+    #[test]
+    fn what_keeps_ending_becomes_a_crash_loop_and_is_still_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plank = script(folder.path(), "echo trying; exit 5", 1000);
+        plank.start(Instant::now());
+        until(&mut plank, |plank| plank.status().state == "crash_loop");
+        let restarts = plank.status().restarts;
+        assert!(plank.last_exit().contains("exit code 5"));
+        until(&mut plank, |plank| plank.status().restarts > restarts);
+        let log = std::fs::read_to_string(folder.path().join("plank.log")).unwrap();
+        assert!(log.lines().count() >= 3 && log.starts_with("trying"));
+    }
+
+    #[test]
+    fn what_is_killed_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plank = script(folder.path(), "exec sleep 60", 1000);
+        plank.start(Instant::now());
+        plank.answered(Instant::now());
+        let first = plank.pid().unwrap();
+        kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
+        until(&mut plank, |plank| plank.is_starting() && plank.pid() != Some(first));
+        assert_eq!(plank.last_exit(), "killed by SIGKILL");
+        plank.stop(Instant::now());
+        until(&mut plank, Plank::is_down);
+        assert_eq!(plank.last_exit(), "killed by SIGTERM");
+    }
+
+    #[test]
+    fn what_does_not_end_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plank = script(folder.path(), "trap '' TERM; echo on; while :; do sleep 0.05; done", 100);
+        plank.start(Instant::now());
+        while std::fs::read_to_string(folder.path().join("plank.log")).unwrap_or_default().is_empty() {
+            sleep(Duration::from_millis(10));
+        }
+        plank.stop(Instant::now());
+        until(&mut plank, Plank::is_down);
+        assert_eq!(plank.last_exit(), "killed by SIGKILL");
+    }
+
+    #[test]
+    fn the_listener_is_descriptor_three() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plank = script(folder.path(), "readlink /proc/$$/fd/3; ls /proc/$$/fd | tr '\\n' ' '; sleep 60", 100);
+        plank.start(Instant::now());
+        let log = || std::fs::read_to_string(folder.path().join("plank.log")).unwrap_or_default();
+        while !log().contains("0 1 2 3") {
+            sleep(Duration::from_millis(10));
+        }
+        assert!(log().starts_with("socket:"), "{}", log());
+        plank.stop(Instant::now());
+        until(&mut plank, Plank::is_down);
+    }
+
+    #[test]
+    fn a_missing_program_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plank = script(folder.path(), "", 100);
+        plank.set_program("/no/such/kernel".into());
+        plank.start(Instant::now());
+        assert!(plank.is_waiting() && plank.last_exit().contains("/no/such/kernel"));
+    }
+}

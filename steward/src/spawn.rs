@@ -1,0 +1,144 @@
+//! Every process creation of the steward.
+#![allow(unsafe_code)]
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+
+/// Where a plank finds its listening socket.
+pub const LISTEN_DESCRIPTOR: RawFd = 3;
+/// A log larger than this is put aside when its plank is started.
+const LARGEST_LOG_BYTES: u64 = 16 << 20;
+/// What is for the steward alone.
+const OWN_ENVIRONMENT: [&str; 6] =
+    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+
+/// How a plank is started.
+pub struct Launch {
+    pub program: PathBuf,
+    pub arguments: Vec<OsString>,
+    pub environment: Vec<(String, String)>,
+    /// Given to the plank as descriptor 3. Above 3 here: see [`crate::listener::reserve_descriptor_three`].
+    pub listener: UnixListener,
+    /// Takes the plank's standard output and error, written by the plank itself.
+    pub log: PathBuf,
+}
+
+/// Starts a plank in a process group of its own, so that a terminal's Ctrl-C reaches the steward alone. It is not tied to
+/// the steward's life: a kernel outlives a killed steward. Returns its process id; the caller reaps it by that id.
+pub fn plank(launch: &Launch) -> io::Result<i32> {
+    let log = open_log(&launch.log)?;
+    let listener = launch.listener.as_raw_fd();
+    let mut command = Command::new(&launch.program);
+    command
+        .args(&launch.arguments)
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0);
+    for name in OWN_ENVIRONMENT {
+        command.env_remove(name);
+    }
+    // SAFETY: between fork and exec only dup2 is called, which is async-signal-safe and allocates nothing. The listener lives
+    // until after the spawn. Descriptor 3 is reserved in this process, so that dup2 replaces nothing that the child needs,
+    // and differs from the listener's, so that the duplicate survives exec.
+    unsafe {
+        command.pre_exec(move || match libc::dup2(listener, LISTEN_DESCRIPTOR) {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    Ok(command.spawn()?.id() as i32)
+}
+
+/// The first 4 KiB that `program --version` prints, when it ends well in time.
+pub fn version(program: &Path, deadline: Duration) -> Result<String, String> {
+    let until = Instant::now() + deadline;
+    let mut child = start_version(program).map_err(|error| format!("it cannot be started: {error}"))?;
+    let (sender, receiver) = mpsc::channel();
+    if let Some(output) = child.stdout.take() {
+        thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = output.take(4096).read_to_end(&mut text);
+            let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
+        });
+    }
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            Ok(None) | Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("it did not answer --version within {} ms", deadline.as_millis()));
+            }
+        }
+    };
+    if !status.success() {
+        return Err(format!("--version ended with {status}"));
+    }
+    receiver.recv_timeout(Duration::from_secs(1)).map_err(|_| "--version left its output open".to_owned())
+}
+
+fn start_version(program: &Path) -> io::Result<Child> {
+    let start = || {
+        let mut command = Command::new(program);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        command.spawn()
+    };
+    // A plank that is being spawned on the other thread holds, between its fork and its exec, every descriptor of this
+    // process, the one through which this program was just written among them.
+    for _ in 0..20 {
+        match start() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            started => return started,
+        }
+    }
+    start()
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    if fs::metadata(path).is_ok_and(|data| data.len() > LARGEST_LOG_BYTES) {
+        fs::rename(path, path.with_extension("log.1"))?;
+    }
+    File::options().append(true).create(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_asked_for_in_bounded_time() {
+        assert!(version(Path::new("/bin/cat"), Duration::from_secs(5)).unwrap().starts_with("cat "));
+        assert!(version(Path::new("/no/such"), Duration::from_secs(5)).unwrap_err().contains("started"));
+        assert!(version(Path::new("/bin/false"), Duration::from_secs(5)).unwrap_err().contains("exit status"));
+        let folder = tempfile::tempdir().unwrap();
+        let slow = folder.path().join("slow");
+        fs::write(&slow, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        assert!(version(&slow, Duration::from_millis(100)).unwrap_err().contains("within 100 ms"));
+    }
+
+    #[test]
+    fn a_large_log_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kernel.log");
+        File::create(&path).unwrap().set_len(LARGEST_LOG_BYTES + 1).unwrap();
+        assert_eq!(open_log(&path).unwrap().metadata().unwrap().len(), 0);
+        assert!(folder.path().join("kernel.log.1").exists());
+    }
+}

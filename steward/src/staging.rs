@@ -1,0 +1,194 @@
+//! A new program brought into the home: copied, its digest checked over the bytes copied, asked for its version.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use sha2::Digest as _;
+
+use crate::durable;
+use crate::instruction::Digest;
+use crate::spawn;
+
+/// Largest program.
+const LARGEST_BYTES: u64 = 1 << 30;
+/// In which the copy must answer `--version`.
+const VERSION_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A program that lies in the home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// Absolute.
+    pub path: PathBuf,
+    pub blake3: String,
+    /// First line that `--version` printed.
+    pub version: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StagingError {
+    #[error("the program {path} cannot be used: {cause}")]
+    Unusable { path: PathBuf, cause: String },
+    #[error("the program {path} has the {kind} digest {found}, not {expected}")]
+    Digest { path: PathBuf, kind: &'static str, found: String, expected: String },
+    #[error("the program {path} is no kernel: {cause}")]
+    Version { path: PathBuf, cause: String },
+}
+
+impl StagingError {
+    /// The stable word of `docs/channel.md`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            StagingError::Unusable { .. } => "program_unusable",
+            StagingError::Digest { .. } => "digest_mismatch",
+            StagingError::Version { .. } => "version_failed",
+        }
+    }
+}
+
+/// Copies `source` into `planks` as `kernel-<first 12 digits of its BLAKE3>`. Leaves nothing behind when it refuses.
+pub fn stage(source: &Path, expected: &Digest, planks: &Path) -> Result<Staged, StagingError> {
+    let unusable = |cause: String| StagingError::Unusable { path: source.to_path_buf(), cause };
+    let temporary = planks.join(".kernel.new");
+    let copied = copy(source, &temporary).map_err(|error| unusable(error.to_string()))?;
+    let result = check(source, expected, &copied, &temporary).and_then(|version| {
+        let path = planks.join(format!("kernel-{}", &copied.blake3[..12]));
+        fs::rename(&temporary, &path)
+            .and_then(|()| durable::sync_folder(planks))
+            .map_err(|error| unusable(error.to_string()))?;
+        Ok(Staged { path, blake3: copied.blake3.clone(), version })
+    });
+    if result.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+/// BLAKE3 of a file's bytes, 64 hexadecimal digits.
+pub fn digest(path: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+struct Copied {
+    blake3: String,
+    sha256: String,
+}
+
+fn copy(source: &Path, target: &Path) -> io::Result<Copied> {
+    // A pipe must not hold the steward up.
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(source)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut reader = file.take(LARGEST_BYTES + 1);
+    let mut writer = OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(target)?;
+    let (mut blake3, mut sha256) = (blake3::Hasher::new(), sha2::Sha256::new());
+    let mut buffer = vec![0; 1 << 18];
+    let mut total = 0;
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        total += count as u64;
+        blake3.update(&buffer[..count]);
+        sha256.update(&buffer[..count]);
+        writer.write_all(&buffer[..count])?;
+    }
+    if total > LARGEST_BYTES {
+        return Err(io::Error::other(format!("it is larger than {LARGEST_BYTES} bytes")));
+    }
+    writer.set_permissions(Permissions::from_mode(0o755))?;
+    writer.sync_all()?;
+    let sha256 = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Copied { blake3: blake3.finalize().to_hex().to_string(), sha256 })
+}
+
+fn check(source: &Path, expected: &Digest, copied: &Copied, temporary: &Path) -> Result<String, StagingError> {
+    let path = source.to_path_buf();
+    let (kind, found, expected) = match expected {
+        Digest::Blake3(expected) => ("BLAKE3", &copied.blake3, expected),
+        Digest::Sha256(expected) => ("SHA-256", &copied.sha256, expected),
+    };
+    if found != expected {
+        return Err(StagingError::Digest { path, kind, found: found.clone(), expected: expected.clone() });
+    }
+    match spawn::version(temporary, VERSION_DEADLINE) {
+        Ok(text) if text.starts_with("kernel ") => Ok(text.lines().next().unwrap_or_default().trim().to_owned()),
+        Ok(text) => Err(StagingError::Version {
+            path,
+            cause: format!("--version printed {:?}", text.chars().take(60).collect::<String>()),
+        }),
+        Err(cause) => Err(StagingError::Version { path, cause }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(folder: &Path, text: &str) -> PathBuf {
+        let path = folder.join("program");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn check_refusal(text: &str, expected: Option<Digest>, reason: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let planks = folder.path().join("planks");
+        fs::create_dir(&planks).unwrap();
+        let path = program(folder.path(), text);
+        let expected = expected.unwrap_or_else(|| Digest::Blake3(digest(&path).unwrap()));
+        assert_eq!(stage(&path, &expected, &planks).unwrap_err().reason(), reason, "{text}");
+        assert_eq!(fs::read_dir(&planks).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_kernel_is_staged_and_its_source_may_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = program(folder.path(), "#!/bin/sh\necho kernel 9.9.9\n");
+        let blake3 = digest(&path).unwrap();
+        let staged = stage(&path, &Digest::Blake3(blake3.clone()), folder.path()).unwrap();
+        fs::remove_file(path).unwrap();
+        assert_eq!((staged.version.as_str(), &staged.blake3), ("kernel 9.9.9", &blake3));
+        assert!(staged.path.ends_with(format!("kernel-{}", &blake3[..12])));
+        assert_eq!(fs::metadata(&staged.path).unwrap().permissions().mode() & 0o777, 0o755);
+    }
+
+    #[test]
+    fn sha256_will_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = program(folder.path(), "#!/bin/sh\necho kernel 1\n");
+        let sha256 = sha2::Sha256::digest(fs::read(&path).unwrap());
+        let hex = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        stage(&path, &Digest::Sha256(hex), folder.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_refused_and_leaves_nothing() {
+        check_refusal("#!/bin/sh\necho kernel 1\n", Some(Digest::Blake3("0".repeat(64))), "digest_mismatch");
+        check_refusal("#!/bin/sh\necho batos 1\n", None, "version_failed");
+        check_refusal("#!/bin/sh\nexit 3\n", None, "version_failed");
+        check_refusal("not a program", None, "version_failed");
+        check_refusal("", None, "version_failed");
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let none = Digest::Blake3("0".repeat(64));
+        for path in [pipe.as_path(), folder.path(), Path::new("/no/such")] {
+            assert_eq!(stage(path, &none, folder.path()).unwrap_err().reason(), "program_unusable");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The planks together: order of start and stop, and the record by which a later steward finds them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use shared::control::PlankStatus;
+use shared::home::Home;
+use tracing::warn;
+
+use crate::backoff::Backoff;
+use crate::configuration::Configuration;
+use crate::listener::Listener;
+use crate::plank::Plank;
+use crate::process::Identity;
+use crate::spawn::{LISTEN_DESCRIPTOR, Launch};
+
+pub const KERNEL: &str = "kernel";
+pub const INFERENCE: &str = "inference-worker";
+
+/// Kernel and inference-worker.
+pub struct Supervisor {
+    pub kernel: Plank,
+    pub inference: Plank,
+    is_stopping: bool,
+    record: PathBuf,
+    /// What the record holds now.
+    recorded: Vec<RecordedPlank>,
+}
+
+/// One line of `run/planks.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedPlank {
+    pub name: String,
+    #[serde(flatten)]
+    pub identity: Identity,
+}
+
+impl Supervisor {
+    /// Knows how to start everything, starts nothing. `programs` is the folder of the steward's own program.
+    pub fn new(
+        home: &Home,
+        configuration: &Configuration,
+        programs: &Path,
+        kernel_program: PathBuf,
+        listeners: (&Listener, &Listener),
+    ) -> io::Result<Supervisor> {
+        let kernel = Launch {
+            program: kernel_program,
+            arguments: kernel_arguments(home, configuration, programs),
+            environment: configuration.kernel.log.iter().map(|log| ("RUST_LOG".to_owned(), log.clone())).collect(),
+            listener: listeners.0.socket.try_clone()?,
+            log: home.logs().join("kernel.log"),
+        };
+        let inference = Launch {
+            program: programs.join(INFERENCE),
+            arguments: inference_arguments(home, configuration),
+            environment: Vec::new(),
+            listener: listeners.1.socket.try_clone()?,
+            log: home.logs().join("inference-worker.log"),
+        };
+        let supervision = &configuration.supervision;
+        let plank = |name, launch| {
+            let backoff = Backoff::new(supervision.crash_loop_after, supervision.crash_loop_pause);
+            Plank::new(name, launch, backoff, supervision.stop_deadline)
+        };
+        Ok(Supervisor {
+            kernel: plank(KERNEL, kernel),
+            inference: plank(INFERENCE, inference),
+            is_stopping: false,
+            record: record_path(home),
+            recorded: Vec::new(),
+        })
+    }
+
+    /// Starts the inference-worker, then the kernel, waiting for neither.
+    pub fn start(&mut self, now: Instant) {
+        self.inference.start(now);
+        self.kernel.start(now);
+        self.write_record();
+    }
+
+    /// Begins the ordered stop: the inference-worker is asked once the kernel is down.
+    pub fn stop(&mut self, now: Instant) {
+        self.is_stopping = true;
+        self.kernel.stop(now);
+        self.continue_stop(now);
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopping && self.kernel.is_down() && self.inference.is_down()
+    }
+
+    /// Takes notice of what ended.
+    pub fn reap(&mut self, now: Instant) {
+        self.kernel.reap(now);
+        self.inference.reap(now);
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Instant) {
+        if self.is_stopping {
+            self.continue_stop(now);
+        }
+        self.kernel.tick(now);
+        self.inference.tick(now);
+        self.write_record();
+    }
+
+    pub fn due(&self) -> Option<Instant> {
+        [self.kernel.due(), self.inference.due()].into_iter().flatten().min()
+    }
+
+    pub fn status(&self) -> Vec<PlankStatus> {
+        vec![self.kernel.status(), self.inference.status()]
+    }
+
+    fn continue_stop(&mut self, now: Instant) {
+        if self.kernel.is_down() {
+            self.inference.stop(now);
+        }
+    }
+
+    /// Keeps the record true. It is for a later steward on this boot, so it need not outlive a power cut.
+    fn write_record(&mut self) {
+        let running: Vec<_> = [&self.kernel, &self.inference]
+            .into_iter()
+            .filter_map(|plank| Some((plank.name, plank.pid()?)))
+            .collect();
+        let is_known = running.len() == self.recorded.len()
+            && running
+                .iter()
+                .zip(&self.recorded)
+                .all(|((name, pid), known)| *name == known.name && *pid == known.identity.pid);
+        if is_known {
+            return;
+        }
+        self.recorded = [&self.kernel, &self.inference]
+            .into_iter()
+            .filter_map(|plank| Some(RecordedPlank { name: plank.name.to_owned(), identity: plank.identity()? }))
+            .collect();
+        let temporary = self.record.with_extension("new");
+        let written = serde_json::to_vec_pretty(&self.recorded)
+            .map_err(io::Error::from)
+            .and_then(|bytes| fs::write(&temporary, bytes))
+            .and_then(|()| fs::rename(&temporary, &self.record));
+        if let Err(error) = written {
+            warn!("cannot write {}: {error}", self.record.display());
+        }
+    }
+}
+
+/// Where the running planks are recorded.
+pub fn record_path(home: &Home) -> PathBuf {
+    home.run().join("planks.json")
+}
+
+/// The first arguments tell this home's kernel from every other process: [`crate::predecessor`] looks for them.
+pub fn kernel_mark(home: &Home) -> Vec<OsString> {
+    vec!["--home".into(), home.path().into(), "--listen-fd".into(), LISTEN_DESCRIPTOR.to_string().into()]
+}
+
+/// The same for the inference-worker.
+pub fn inference_mark(home: &Home) -> Vec<OsString> {
+    vec!["--socket".into(), home.inference_socket().into(), "--listen-fd".into(), LISTEN_DESCRIPTOR.to_string().into()]
+}
+
+fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path) -> Vec<OsString> {
+    let kernel = &configuration.kernel;
+    let mut arguments = kernel_mark(home);
+    arguments.extend([
+        "--inference-socket".into(),
+        home.inference_socket().into(),
+        "--method-worker".into(),
+        programs.join("method-worker").into(),
+        "--method-workers".into(),
+        kernel.method_workers.to_string().into(),
+        "--method-deadline-ms".into(),
+        kernel.method_deadline_ms.to_string().into(),
+        "--method-memory-mib".into(),
+        kernel.method_memory_mib.to_string().into(),
+    ]);
+    if kernel.install_refused {
+        arguments.push("--install-refused".into());
+    }
+    arguments
+}
+
+fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsString> {
+    let mut arguments = inference_mark(home);
+    arguments.extend(["--model".into(), configuration.inference.model.clone().into()]);
+    if let Some(threads) = configuration.inference.threads {
+        arguments.extend(["--threads".into(), threads.to_string().into()]);
+    }
+    arguments
+}
