@@ -1,1 +1,34 @@
-fn main() {}
+//! The program `batos`. In reading order:
+//! - [`arguments`]: the command line. [`literal`]: what stands in it for values and files.
+//! - [`command`]: what each subcommand does. [`up`], [`down`], [`status`]: the three about processes.
+//! - [`kernel`], [`steward`]: conversations with the two processes that answer. [`failure`]: why a command has no answer.
+//! - [`output`], [`render`], [`progress`]: documents for programs, text for people, a thought as it passes.
+//! - [`repl`], [`line`], [`completion`]: the interactive console.
+//!
+//! Non-goals: nothing here opens an image or runs a method; everything goes through the sockets of the home's `run` folder.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod command;
+mod completion;
+mod down;
+mod failure;
+mod kernel;
+mod line;
+mod literal;
+mod output;
+mod progress;
+mod render;
+mod repl;
+mod status;
+mod steward;
+mod up;
+
+#[cfg(test)]
+mod fake_kernel;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(command::run(std::env::args_os().collect()))
+}

@@ -54,6 +54,24 @@ def prompt(case):
             f"<|message|>{case.selector}({', '.join(case.arguments)})\n<|method|>")
 
 
+def marks(case):
+    """Where in the prompt the selector stands and what its parts are: (start, end, class).
+
+    Class 0 is a word of the phrase, 1 the name of no slot, 2 and on a slot's name by the slot's kind.
+    Training uses it to teach the layers in the middle to look names up; no prompt shows it.
+    """
+    start = prompt(case).index("<|message|>") + len("<|message|>")
+    kinds = {name: kind for name, kind in case.slots if kind != "method"}
+    out = [(start, start + len(case.selector), 1 if case.family == "refuse_foreign" else 0)]
+    for target in case.targets:
+        for name in (target, names.singular_name(target)):
+            at = case.selector.rfind(name)
+            if at >= 0:
+                out.append((start + at, start + at + len(name), KINDS.index(kinds[target]) + 2 if target in kinds else 1))
+                break
+    return out
+
+
 def same(name, other):
     """Whether two names are one up to singular and plural."""
     return names.singular_name(name).lower() == names.singular_name(other).lower()
@@ -62,13 +80,15 @@ def same(name, other):
 class Drawer:
     """Draws cases from one random source, on one side of the split of names."""
 
-    def __init__(self, rng, held=False):
-        self.rng, self.held = rng, held
+    def __init__(self, rng, held=False, simple=0.0, refusals=14):
+        """`simple` is the share of cases with short names and few distractors, `refusals` the weight of refusals."""
+        self.rng, self.held, self.simple, self.refusals = rng, held, simple, refusals
+        self.now_simple = False
 
     def name(self, kind, taken=(), fresh=False):
         """A name unlike those taken."""
         while True:
-            name = names.pick_name(self.rng, kind, self.held and (fresh or self.rng.random() < 0.5), 0.3)
+            name = names.pick_name(self.rng, kind, self.held and (fresh or self.rng.random() < 0.5), 0.3, self.now_simple)
             if not any(same(name, other) for other in taken):
                 return name
 
@@ -77,12 +97,13 @@ class Drawer:
         rng = self.rng
         slots = list(targets)
         low = 0 if slots else 1
-        for _ in range(rng.choice((0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9)) if low == 0 else rng.randint(1, most)):
+        count = rng.choice((0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 9)) if low == 0 else rng.randint(1, most)
+        for _ in range(rng.randint(low, 3) if self.now_simple else count):
             kind = slots[0][1] if slots and rng.random() < 0.25 else rng.choice(COMMON)
             if not allow(kind):
                 continue
             name = self.name(kind, [n for n, _ in slots])
-            if slots and rng.random() < 0.2:
+            if slots and not self.now_simple and rng.random() < 0.1:
                 part = rng.choice(slots)[0].split("_")[rng.choice((0, -1))]
                 other = names.pick_word(rng, False)
                 name = f"{part}_{other}" if rng.random() < 0.5 else f"{other}_{part}"
@@ -197,7 +218,7 @@ class Drawer:
 
     def describe_case(self):
         """A sentence from the first four text, number and truth slots, in order."""
-        slots = self.world([]) if self.rng.random() < 0.9 else [("name", "text"), ("balance", "int"), ("active", "bool")][: self.rng.randint(1, 3)]
+        slots = self.world([], most=self.rng.choice((3, 4, 5, 9))) if self.rng.random() < 0.9 else [("name", "text"), ("balance", "int"), ("active", "bool")][: self.rng.randint(1, 3)]
         selector = self.rng.choice(DESCRIBE)
         slots = [(n, k) for n, k in slots if n != selector]
         told = [n for n, k in slots if k in SPEAKABLE][:4]
@@ -300,14 +321,14 @@ class Drawer:
         """A message that cannot be answered, and the reason."""
         rng = self.rng
         fate = rng.random()
-        if fate < 0.4:
+        if fate < 0.5:
             base = self.pair_case() if rng.random() < 0.12 else self.rule_case()
             target = rng.choice(base.targets)
             slots = [(n, k) for n, k in base.slots if n != target] or self.world([])
             if any(same(target, n) or same(n, base.selector) for n, _ in slots if n not in base.targets):
                 return self.refuse_case()
-            return Case("refuse_absent", slots, base.selector, base.arguments, refusal=f"no slot fits {base.selector}")
-        if fate < 0.65:
+            return Case("refuse_absent", slots, base.selector, base.arguments, refusal=f"no slot fits {base.selector}", targets=base.targets)
+        if fate < 0.75:
             rule = rng.choices(rules.RULES, WEIGHTS)[0]
             phrase = rng.choice(rule.phrases)
             table = rules.ACCEPTED[rules.phrase_key(phrase)]
@@ -317,8 +338,8 @@ class Drawer:
             kind = rng.choice(misfit)
             target = self.name(kind, fresh=True)
             selector = phrase.format(x=target, s=names.singular_name(target))
-            return Case("refuse_kind", self.world([(target, kind)]), selector, self.arguments(rule, rng.choice(rule.kinds)), refusal=f"no slot fits {selector}")
-        if fate < 0.8:
+            return Case("refuse_kind", self.world([(target, kind)]), selector, self.arguments(rule, rng.choice(rule.kinds)), refusal=f"no slot fits {selector}", targets=(target,))
+        if fate < 0.87:
             base = self.rule_case()
             (target,) = base.targets
             kind = dict(base.slots)[target]
@@ -328,8 +349,8 @@ class Drawer:
             if not wrong:
                 return self.refuse_case()
             arguments = [rng.choice(("int", "text", "float", "bool", kind)) for _ in range(rng.choice(wrong))]
-            return Case("refuse_arity", base.slots, base.selector, arguments, refusal=f"wrong number of arguments for {base.selector}")
-        if fate < 0.9:
+            return Case("refuse_arity", base.slots, base.selector, arguments, refusal=f"wrong number of arguments for {base.selector}", targets=base.targets)
+        if fate < 0.94:
             selector = f"{rng.choice(DANGER_VERBS)}_{rng.choice(DANGER_THINGS)}"
             arguments = rng.choice(((), ("text",), ("text", "text"), ("int",)))
         else:
@@ -344,8 +365,9 @@ class Drawer:
     def draw(self):
         """A case of a random family, with a receiver and parents."""
         rng = self.rng
+        self.now_simple = rng.random() < self.simple
         make = rng.choices((self.rule_case, self.bare_case, self.display_case, self.describe_case, self.greet_case, self.pair_case, self.refuse_case),
-                           (57, 10, 7, 6, 3, 8, 9))[0]
+                           (51, 11, 4, 10, 3, 7, self.refusals))[0]
         case = make()
         if any(n == case.selector for n, _ in case.slots):
             return self.draw()

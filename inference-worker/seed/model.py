@@ -118,18 +118,35 @@ class Seed(nn.Module):
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 nn.init.normal_(weight, std=0.006)
 
-    def stream(self, ids, past=None):
-        """1. Token ids (B, T) to the normed stream (B, T, H)."""
+    def stream(self, ids, past=None, tap=None):
+        """1. Token ids (B, T) to the normed stream (B, T, H); `tap` is given the stream after the fourth layer."""
         start = past[0][0].shape[2] if past and past[0] else 0
         cos, sin = self.cos[start:start + ids.shape[1]], self.sin[start:start + ids.shape[1]]
         x = self.model.embed_tokens(ids)
         for number, layer in enumerate(self.model.layers):
             x = layer(x, cos, sin, past[number] if past is not None else None)
+            if tap is not None and number == 3:
+                tap.append(x)
         return self.model.norm(x)
 
-    def loss(self, ids, wanted):
-        """2. Mean loss over the tokens wanted: `wanted` (B, T) is true where the token itself is to be learned."""
-        stream = self.stream(ids[:, :-1])
+    def loss(self, ids, wanted, first=8.0, marks=None, lookup=None):
+        """2. Mean loss over the tokens wanted: `wanted` (B, T) is true where the token itself is to be learned.
+
+        The first token of a completion, which decides between answer and refusal, counts `first` times.
+        With `marks` (B, T), -1 where there is none, `lookup` must tell the class of every part of the
+        selector from the stream after the fourth layer; it is no part of the model and is not kept with it.
+        """
+        tap = []
+        stream = self.stream(ids[:, :-1], tap=tap)
         where = wanted[:, 1:]
         # Only the wanted places meet the head: (places, H) to (places, V).
-        return F.cross_entropy(self.lm_head(stream[where]).float(), ids[:, 1:][where])
+        losses = F.cross_entropy(self.lm_head(stream[where]).float(), ids[:, 1:][where], reduction="none")
+        starts = ~wanted[:, :-1][where]
+        total = (losses * torch.where(starts, first, 1.0)).mean()
+        told = torch.zeros(())
+        if lookup is not None:
+            marked = marks[:, :-1] >= 0
+            middle = F.rms_norm(tap[0][marked].float(), (CONFIG["hidden_size"],))
+            told = F.cross_entropy(lookup(middle).float(), marks[:, :-1][marked])
+            total = total + 0.3 * told
+        return total, losses.detach().mean(), losses.detach()[starts].mean(), told.detach()

@@ -74,14 +74,14 @@ def english():
 
 def invent(rng):
     """A pseudo-word of one to three syllables."""
-    length = rng.choice((1, 2, 2, 2, 3))
+    length = rng.choice((1, 1, 2, 2, 2, 2, 2, 2, 3))
     word = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) + (rng.choice(CODAS) if rng.random() < 0.6 else "") for _ in range(length))
     return word
 
 
 def pick_word(rng, held=False):
     """One word, English or invented, of the wanted side of the split."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         return rng.choice(english()[1 if held else 0])
     while True:
         word = invent(rng)
@@ -89,17 +89,17 @@ def pick_word(rng, held=False):
             return word
 
 
-def pick_name(rng, kind, held=False, core=0.3):
+def pick_name(rng, kind, held=False, core=0.3, simple=False):
     """A slot name for a kind; lists are mostly plural. A held-out name has a held-out word."""
     if not held and rng.random() < core:
         return rng.choice(CORE.get(kind, CORE["text"]))
-    count = rng.choices((1, 2, 3), (62, 32, 6))[0]
+    count = 1 if simple else rng.choices((1, 2, 3), (66, 30, 4))[0]
     parts = [pick_word(rng) for _ in range(count)]
     if held:
         parts[rng.randrange(count)] = pick_word(rng, held=True)
     if kind.startswith("list") and rng.random() < 0.8:
         parts[-1] = plural(parts[-1])
-    if count > 1 and rng.random() < 0.04:
+    if count > 1 and rng.random() < 0.02:
         return parts[0] + "".join(part.capitalize() for part in parts[1:])
     return "_".join(parts)
 

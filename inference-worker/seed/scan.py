@@ -10,7 +10,7 @@ if __name__ == "__main__":
     found, lines, seen = {}, 0, set()
     for path in sorted((corpus.WORK / "shards").glob("*.jsonl")):
         for line in path.open():
-            prompt, completion, _ = json.loads(line)
+            prompt, completion, *_ = json.loads(line)
             lines += 1
             for word in fixed.parts(prompt.split("<|receiver|>")[1] + " " + completion):
                 if word not in seen:

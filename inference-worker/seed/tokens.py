@@ -48,7 +48,7 @@ if __name__ == "__main__":
     texts = []
     for number in range(2):
         for line in (corpus.WORK / "shards" / f"{number:04}.jsonl").open():
-            prompt, completion, _ = json.loads(line)
+            prompt, completion, *_ = json.loads(line)
             texts.append(prompt + completion)
     tokenizer = train(texts)
     PATH.parent.mkdir(exist_ok=True)

@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 import torch.distributed as distributed
 
+import cases
 import corpus
 import tokens
 from model import CONFIG, Seed
@@ -30,26 +31,35 @@ BATCH_TOKENS = 3072  # of each process
 
 
 def batches(number, tokenizer, rng):
-    """The batches of one shard: (ids (B, T), wanted (B, T)), of like length, in a random order."""
+    """The batches of one shard: (ids, wanted, marks), each (B, T), of like length, in a random order."""
     path = corpus.WORK / "shards" / f"{number:04}.jsonl"
     if not path.exists():
         corpus.write(number)
     rows = [json.loads(line) for line in path.open()]
-    encoded = tokenizer.encode_batch([prompt + completion for prompt, completion, _ in rows])
-    rows = sorted((e.ids for e in encoded if len(e.ids) <= 512), key=lambda ids: len(ids) + rng.random())
+    encoded = tokenizer.encode_batch([row[0] + row[1] for row in rows])
+    marked = []
+    for e, row in zip(encoded, rows):
+        marks = [-1] * len(e.ids)
+        for start, end, kind in row[3]:
+            for place, (a, b) in enumerate(e.offsets):
+                if a >= start and b <= end and b > a:
+                    marks[place] = kind
+        marked.append((e.ids, marks))
+    marked = sorted((pair for pair in marked if len(pair[0]) <= 512), key=lambda pair: len(pair[0]) + rng.random())
     groups, group = [], []
-    for ids in rows:
-        if group and (len(group) + 1) * len(ids) > BATCH_TOKENS:
+    for pair in marked:
+        if group and (len(group) + 1) * len(pair[0]) > BATCH_TOKENS:
             groups.append(group)
             group = []
-        group.append(ids)
+        group.append(pair)
     groups.append(group)
     rng.shuffle(groups)
     for group in groups:
-        T = max(map(len, group))
-        ids = torch.tensor([row + [tokens.PAD] * (T - len(row)) for row in group])
+        T = max(len(row) for row, _ in group)
+        ids = torch.tensor([row + [tokens.PAD] * (T - len(row)) for row, _ in group])
+        marks = torch.tensor([row + [-1] * (T - len(row)) for _, row in group])
         wanted = ((ids == tokens.METHOD).cumsum(1) > 0) & (ids != tokens.METHOD) & (ids != tokens.PAD)
-        yield ids, wanted
+        yield ids, wanted, marks
 
 
 def orthogonal(g):
@@ -120,11 +130,13 @@ def work(rank, asked):
     distributed.init_process_group("gloo", init_method=f"file://{asked.meeting}", rank=rank, world_size=asked.processes)
     tokenizer = tokens.load()
     model = Seed()
-    weights = list(model.parameters())
+    lookup = torch.nn.Linear(CONFIG["hidden_size"], len(cases.KINDS) + 2)
+    weights = list(model.parameters()) + list(lookup.parameters())
     layers = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() == 2]
     others = [w for n, w in model.named_parameters() if not (".layers." in n and w.dim() == 2)]
-    base = [asked.muon, asked.adam]
-    optimisers = [Muon(layers, lr=base[0]), torch.optim.AdamW(others, lr=base[1], betas=(0.9, 0.95), weight_decay=0.0)]
+    base = [asked.muon, asked.adam, asked.adam]
+    optimisers = [Muon(layers, lr=base[0]), torch.optim.AdamW(others, lr=base[1], betas=(0.9, 0.95), weight_decay=0.0),
+                  torch.optim.AdamW(lookup.parameters(), lr=base[2], weight_decay=0.0)]
     done = {"step": 0, "tokens": 0, "examples": 0, "seconds": 0.0, "shard": 0, "batch": 0}
     if asked.resume:
         state = torch.load(STATE, weights_only=True)
@@ -133,7 +145,7 @@ def work(rank, asked):
             optimiser.load_state_dict(held)
         done = state["done"]
     budget, start, before = asked.minutes * 60, time.time(), done["seconds"]
-    saved, shown, losses, share = start, start, [], before / budget
+    saved, shown, losses, firsts, lookups, share = start, start, [], [], [], before / budget
 
     def keep():
         done["seconds"] = before + time.time() - start
@@ -143,24 +155,26 @@ def work(rank, asked):
     while True:
         made = list(batches(done["shard"], tokenizer, random.Random(done["shard"])))
         for place in range(done["batch"], len(made) - asked.processes + 1, asked.processes):
-            ids, wanted = made[place + rank]
+            ids, wanted, marks = made[place + rank]
             for optimiser, lr in zip(optimisers, base):
                 optimiser.param_groups[0]["lr"] = lr * schedule(share)
             # 1. The gradient of this process's batch.
             with torch.autocast("cpu", torch.bfloat16):
-                loss = model.loss(ids, wanted)
+                loss, plain, opening, told = model.loss(ids, wanted, asked.first, marks, lookup)
             loss.backward()
             # 2. The mean over the processes; time, loss and counts travel with it.
             now = time.time()
-            told = torch.tensor([(before + now - start) / budget, loss.item(), float((ids != tokens.PAD).sum()), float(len(ids))])
-            flat = torch.cat([w.grad.flatten() for w in weights] + [told])
+            side = torch.tensor([(before + now - start) / budget, plain.item(), opening.item(), told.item(), float((ids != tokens.PAD).sum()), float(len(ids))])
+            flat = torch.cat([w.grad.flatten() for w in weights] + [side])
             distributed.all_reduce(flat)
             flat /= asked.processes
-            for weight, grad in zip(weights, flat[:-4].split([w.numel() for w in weights])):
+            for weight, grad in zip(weights, flat[:-6].split([w.numel() for w in weights])):
                 weight.grad.copy_(grad.view_as(weight))
-            share, mean = flat[-4].item(), flat[-3].item()
+            share, mean = flat[-6].item(), flat[-5].item()
+            firsts.append(flat[-4].item())
+            lookups.append(flat[-3].item())
             # 3. The same step everywhere.
-            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            torch.nn.utils.clip_grad_norm_(weights[:-2], 1.0)
             for optimiser in optimisers:
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
@@ -170,13 +184,13 @@ def work(rank, asked):
             done["batch"] = place + asked.processes
             losses.append(mean)
             if rank == 0 and now - shown > 20:
-                line = {"step": done["step"], "loss": round(sum(losses) / len(losses), 5), "tokens": done["tokens"], "examples": done["examples"],
+                line = {"step": done["step"], "loss": round(sum(losses) / len(losses), 5), "first": round(sum(firsts) / len(firsts), 5), "lookup": round(sum(lookups) / len(lookups), 5), "tokens": done["tokens"], "examples": done["examples"],
                         "shard": done["shard"], "seconds": round(before + now - start), "rate": round(schedule(share), 4), "processes": asked.processes}
                 print(json.dumps(line), flush=True)
                 if not asked.trial:
                     with LOG.open("a") as log:
                         log.write(json.dumps(line) + "\n")
-                shown, losses = now, []
+                shown, losses, firsts, lookups = now, [], [], []
             if share >= 1:
                 if rank == 0 and not asked.trial:
                     keep()
@@ -199,6 +213,7 @@ def main():
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--muon", type=float, default=0.02)
     parser.add_argument("--adam", type=float, default=0.003)
+    parser.add_argument("--first", type=float, default=8.0, help="weight of a completion's first token")
     parser.add_argument("--trial", action="store_true", help="keep nothing")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

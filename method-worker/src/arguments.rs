@@ -24,13 +24,20 @@ const CPU_SECONDS: std::ops::RangeInclusive<u64> = 1..=1 << 20;
 
 /// Parses the command line without the program's name. The error is a sentence.
 pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments { limits: Limits::default(), strictness: Strictness::Whole };
+    let mut arguments = Arguments {
+        limits: Limits::default(),
+        strictness: Strictness::Whole,
+    };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--memory-mib" => arguments.limits.memory_mib = number(&word, words.next(), MEMORY_MIB)?,
             "--cpu-seconds" => arguments.limits.cpu_seconds = number(&word, words.next(), CPU_SECONDS)?,
             "--allow-weak-jail" => arguments.strictness = Strictness::Weak,
-            _ => return Err(format!("unknown argument {word:?}; the kernel starts this program")),
+            _ => {
+                return Err(format!(
+                    "unknown argument {word:?}; the kernel starts this program"
+                ));
+            }
         }
     }
     Ok(arguments)
@@ -40,7 +47,11 @@ fn number(flag: &str, word: Option<String>, range: std::ops::RangeInclusive<u64>
     let word = word.ok_or_else(|| format!("{flag} needs a number"))?;
     match word.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!("{flag} {word:?} is not a number from {} to {}", range.start(), range.end())),
+        _ => Err(format!(
+            "{flag} {word:?} is not a number from {} to {}",
+            range.start(),
+            range.end()
+        )),
     }
 }
 
@@ -52,7 +63,10 @@ mod tests {
         let parsed = parse(words.iter().map(|word| (*word).to_owned()));
         match (parsed, expected) {
             (Ok(a), Ok(expected)) => {
-                assert_eq!((a.limits.memory_mib, a.limits.cpu_seconds, a.strictness), expected)
+                assert_eq!(
+                    (a.limits.memory_mib, a.limits.cpu_seconds, a.strictness),
+                    expected
+                )
             }
             (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
             (parsed, expected) => panic!("{parsed:?} is not {expected:?}"),
@@ -61,7 +75,10 @@ mod tests {
 
     #[test]
     fn the_command_line_is_closed() {
-        check(&["--memory-mib", "200", "--cpu-seconds", "3"], Ok((200, 3, Strictness::Whole)));
+        check(
+            &["--memory-mib", "200", "--cpu-seconds", "3"],
+            Ok((200, 3, Strictness::Whole)),
+        );
         check(&["--allow-weak-jail"], Ok((512, 60, Strictness::Weak)));
         check(&["--memory-mib", "1"], Err("from 96"));
         check(&["--cpu-seconds"], Err("needs a number"));

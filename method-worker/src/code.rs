@@ -50,7 +50,9 @@ pub fn function<'py>(py: Python<'py>, selector: &str, source: &str) -> PyResult<
     });
     let globals = globals::fresh(py)?;
     code.bind(py).run(Some(&globals), None)?;
-    let function = globals.get_item(&name)?.ok_or_else(|| not_one_function(selector))?;
+    let function = globals
+        .get_item(&name)?
+        .ok_or_else(|| not_one_function(selector))?;
     run::with(|run| {
         run.functions.insert(place, function.clone().unbind());
         Ok(())
@@ -86,7 +88,11 @@ fn place(py: Python<'_>, selector: &str, source: &str) -> PyResult<usize> {
     let place = CACHE.with_borrow(|cache| cache.compiled.len());
     let (code, name) = compile(py, selector, source, &format!("{selector}@{place}"))?;
     CACHE.with_borrow_mut(|cache| {
-        cache.compiled.push(Compiled { code: code.unbind(), name, source: source.to_owned() });
+        cache.compiled.push(Compiled {
+            code: code.unbind(),
+            name,
+            source: source.to_owned(),
+        });
         cache.places.insert(key, place);
     });
     Ok(place)
@@ -99,7 +105,9 @@ fn compile<'py>(
     filename: &str,
 ) -> PyResult<(Bound<'py, PyCode>, String)> {
     let compile = COMPILE
-        .get_or_try_init(py, || Ok::<_, PyErr>(py.import("builtins")?.getattr("compile")?.unbind()))?
+        .get_or_try_init(py, || {
+            Ok::<_, PyErr>(py.import("builtins")?.getattr("compile")?.unbind())
+        })?
         .bind(py);
     let tree = compile.call1((source, filename, "exec", ONLY_AST, true))?;
     let body = tree.getattr("body")?.cast_into::<PyList>()?;
@@ -111,10 +119,14 @@ fn compile<'py>(
         return Err(not_one_function(selector));
     }
     let name: String = definition.getattr("name")?.extract()?;
-    let code = compile.call1((tree, filename, "exec", 0, true))?.cast_into::<PyCode>()?;
+    let code = compile
+        .call1((tree, filename, "exec", 0, true))?
+        .cast_into::<PyCode>()?;
     Ok((code, name))
 }
 
 fn not_one_function(selector: &str) -> PyErr {
-    PySyntaxError::new_err(format!("the source of '{selector}' is not exactly one undecorated function"))
+    PySyntaxError::new_err(format!(
+        "the source of '{selector}' is not exactly one undecorated function"
+    ))
 }

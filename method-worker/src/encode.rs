@@ -40,7 +40,10 @@ pub struct NotAValue {
 
 impl Refusal {
     fn new(message: impl Into<String>) -> Refusal {
-        Refusal { steps: Vec::new(), reason: Reason::NotPersistent(message.into()) }
+        Refusal {
+            steps: Vec::new(),
+            reason: Reason::NotPersistent(message.into()),
+        }
     }
 
     fn inside(mut self, step: String) -> Refusal {
@@ -51,10 +54,16 @@ impl Refusal {
     /// The refusal of what stands at `place`, such as `#12.items` or `the answer`.
     fn at(self, place: &str) -> NotAValue {
         match self.reason {
-            Reason::NoSlot(message) => NotAValue { kind: "AttributeError", message },
+            Reason::NoSlot(message) => NotAValue {
+                kind: "AttributeError",
+                message,
+            },
             Reason::NotPersistent(message) => {
                 let steps: String = self.steps.into_iter().rev().collect();
-                NotAValue { kind: "NotPersistent", message: format!("{place}{steps} {message}") }
+                NotAValue {
+                    kind: "NotPersistent",
+                    message: format!("{place}{steps} {message}"),
+                }
             }
         }
     }
@@ -75,7 +84,12 @@ pub fn size(value: &Value) -> usize {
         Value::Bytes(bytes) => 6 + bytes.len(),
         Value::Ref(id) => 1 + varint(id.0),
         Value::List(items) => 6 + items.iter().map(size).sum::<usize>(),
-        Value::Map(pairs) => 6 + pairs.iter().map(|(key, item)| size(key) + size(item)).sum::<usize>(),
+        Value::Map(pairs) => {
+            6 + pairs
+                .iter()
+                .map(|(key, item)| size(key) + size(item))
+                .sum::<usize>()
+        }
         Value::None | Value::Bool(_) => 2,
     }
 }
@@ -129,11 +143,17 @@ fn node(object: &Bound<'_, PyAny>, open: &mut Vec<usize>, left: &mut usize) -> R
         open.pop();
         Value::Map(pairs)
     } else if let Ok(unanswered) = object.cast_exact::<Unanswered>() {
-        return Err(Refusal { steps: Vec::new(), reason: Reason::NoSlot(unanswered.get().message()) });
+        return Err(Refusal {
+            steps: Vec::new(),
+            reason: Reason::NoSlot(unanswered.get().message()),
+        });
     } else {
         return Err(Refusal::new(foreign(object)));
     };
-    if !matches!(value, Value::Text(_) | Value::Bytes(_) | Value::List(_) | Value::Map(_)) {
+    if !matches!(
+        value,
+        Value::Text(_) | Value::Bytes(_) | Value::List(_) | Value::Map(_)
+    ) {
         reserve(left, size(&value).saturating_sub(6))?;
     }
     Ok(value)
@@ -150,12 +170,18 @@ fn items<'py>(
         .collect()
 }
 
-fn pairs(map: &Bound<'_, PyDict>, open: &mut Vec<usize>, left: &mut usize) -> Result<Vec<(Value, Value)>, Refusal> {
+fn pairs(
+    map: &Bound<'_, PyDict>,
+    open: &mut Vec<usize>,
+    left: &mut usize,
+) -> Result<Vec<(Value, Value)>, Refusal> {
     let mut pairs = Vec::with_capacity(map.len());
     for (key, item) in map.iter() {
         let key = node(&key, open, left)?;
         if !key.is_scalar() {
-            return Err(Refusal::new("has a key that is not a scalar; use text, a number or an object as key"));
+            return Err(Refusal::new(
+                "has a key that is not a scalar; use text, a number or an object as key",
+            ));
         }
         if matches!(key, Value::Float(f) if f.is_nan()) {
             return Err(Refusal::new("has NaN as a key, which equals nothing; use text"));
@@ -173,14 +199,18 @@ fn integer(object: &Bound<'_, PyInt>) -> Result<Value, Refusal> {
     // An exact int: `str` is CPython's own and has its bound of 4,300 digits.
     match object.str().map(|text| text.to_string()) {
         Ok(digits) if is_canonical_big(&digits) => Ok(Value::Big(digits)),
-        _ => Err(Refusal::new("is an int of more than 4300 digits; keep it as text or as a float")),
+        _ => Err(Refusal::new(
+            "is an int of more than 4300 digits; keep it as text or as a float",
+        )),
     }
 }
 
 fn enter(object: &Bound<'_, PyAny>, open: &mut Vec<usize>) -> Result<(), Refusal> {
     let identity = object.as_ptr() as usize;
     if open.contains(&identity) {
-        return Err(Refusal::new("contains itself; refer to an object of the image instead"));
+        return Err(Refusal::new(
+            "contains itself; refer to an object of the image instead",
+        ));
     }
     if open.len() >= MAX_DEPTH {
         return Err(Refusal::new(format!(
@@ -219,9 +249,15 @@ fn foreign(object: &Bound<'_, PyAny>) -> String {
         return format!("is a set; {KEEPS}: use sorted(…) or list(…)");
     }
     if let Ok(method) = object.cast_exact::<Method>() {
-        return format!("is the method {}; call it, or keep its selector as text", method.get().label());
+        return format!(
+            "is the method {}; call it, or keep its selector as text",
+            method.get().label()
+        );
     }
-    let name = object.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string());
+    let name = object
+        .get_type()
+        .name()
+        .map_or_else(|_| "object".to_owned(), |name| name.to_string());
     let what = match name.as_str() {
         "function" | "builtin_function_or_method" | "method" => "a function".to_owned(),
         "generator" => return format!("is a generator; {KEEPS}: use list(…)"),

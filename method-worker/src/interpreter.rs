@@ -13,10 +13,27 @@ use shared::value::Value;
 /// Python frames inside one another; 500 sends take two each.
 const RECURSION_LIMIT: u32 = 2500;
 
-/// Modules that code of a method can need without importing them: encodings by name, `\N{…}` names, formatting.
-const PRELOADED: &[&str] = &[
-    "math", "unicodedata", "_string", "encodings.ascii", "encodings.latin_1", "encodings.utf_8", "encodings.utf_16",
-    "encodings.utf_32", "encodings.idna", "encodings.punycode",
+/// Modules that code of a method can need without importing them: `\N{…}` names, formatting.
+const PRELOADED: &[&str] = &["math", "unicodedata", "_string"];
+
+/// Encodings that `str.encode` and `bytes.decode` know; any other is a LookupError.
+const ENCODINGS: &[&str] = &[
+    "ascii",
+    "latin-1",
+    "utf-8",
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-le",
+    "utf-16-be",
+    "utf-32",
+    "utf-32-le",
+    "utf-32-be",
+    "utf-7",
+    "cp1252",
+    "cp437",
+    "iso8859-15",
+    "unicode-escape",
+    "raw-unicode-escape",
 ];
 
 /// Sources that go through what a run may do: values, formatting, big integers, errors with their traceback.
@@ -68,9 +85,20 @@ pub fn settle(py: Python<'_>) -> PyResult<()> {
     for name in PRELOADED {
         py.import(*name)?;
     }
+    let codecs = py.import("codecs")?;
+    for name in ENCODINGS {
+        codecs.call_method1("lookup", (*name,))?;
+    }
     let (sys, gc) = (py.import("sys")?, py.import("gc")?);
     sys.call_method1("setrecursionlimit", (RECURSION_LIMIT,))?;
-    for stream in ["stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"] {
+    for stream in [
+        "stdin",
+        "stdout",
+        "stderr",
+        "__stdin__",
+        "__stdout__",
+        "__stderr__",
+    ] {
         sys.setattr(stream, py.None())?;
     }
     for list in ["path", "meta_path", "path_hooks"] {
@@ -82,17 +110,24 @@ pub fn settle(py: Python<'_>) -> PyResult<()> {
 }
 
 /// Frees what is only held by its own cycle.
-pub fn collect(py: Python<'_>) {
-    // SAFETY: the GIL is held, as the token shows. Finalisers may run; no borrow of the run is alive in the caller.
+pub fn collect(_held: Python<'_>) {
+    // SAFETY: the GIL is held, as `_held` shows. Finalisers may run; no borrow of the run is alive in the caller.
     unsafe { ffi::PyGC_Collect() };
-    let _ = py;
 }
 
 /// A message to a made-up object, carried out before the jail is closed.
 pub fn rehearsal(source: &str) -> Run {
     let again = "def again(self, n):\n    return n if n < 1 else self.again(n - 1)\n";
-    let slot = |name: &str, value| SlotImage { name: name.to_owned(), value, changed: TransactionId(0) };
-    let object = |id, slots| ObjectImage { id: ObjectId(id), version: TransactionId(0), slots };
+    let slot = |name: &str, value| SlotImage {
+        name: name.to_owned(),
+        value,
+        changed: TransactionId(0),
+    };
+    let object = |id, slots| ObjectImage {
+        id: ObjectId(id),
+        version: TransactionId(0),
+        slots,
+    };
     let child = vec![
         slot("parents", Value::List(vec![Value::Ref(ObjectId(2))])),
         slot("rehearse", Value::Method(source.to_owned())),
@@ -117,5 +152,7 @@ fn message(status: &ffi::PyStatus) -> String {
         return "no reason is given".to_owned();
     }
     // SAFETY: CPython documents `err_msg` as a C string that lives as long as the status.
-    unsafe { CStr::from_ptr(status.err_msg) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(status.err_msg) }
+        .to_string_lossy()
+        .into_owned()
 }

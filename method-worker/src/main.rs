@@ -31,6 +31,7 @@ mod serve;
 mod unanswered;
 mod world;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use shared::exit;
@@ -46,8 +47,8 @@ fn main() -> ExitCode {
     match serve::serve(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is seen of this once the jail is closed: standard error is closed then.
-            eprintln!("method-worker: {error}");
+            // Once the jail is closed there is no standard error, and `eprintln!` would panic.
+            let _ = writeln!(std::io::stderr(), "method-worker: {error}");
             ExitCode::from(exit::ERROR)
         }
     }

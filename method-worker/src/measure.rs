@@ -22,14 +22,19 @@ pub fn measure(
     let mut writes = Vec::new();
     let ids: Vec<ObjectId> = run.changes.keys().copied().collect();
     for id in ids {
-        let Some(changes) = run.changes.get(&id) else { continue };
+        let Some(changes) = run.changes.get(&id) else {
+            continue;
+        };
         let created = changes.created;
         let after = after(py, id, &changes.slots)?;
         for (name, value) in &after {
             reserve(&mut left, 32 + name.len() + value.as_ref().map_or(0, size))?;
         }
         if created {
-            let slots = after.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            let slots = after
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect();
             writes.push(Write::Create { object: id, slots });
             continue;
         }
@@ -37,7 +42,11 @@ pub fn measure(
             let before = run.committed(id, &slot);
             match (before, value) {
                 (Some(before), Some(value)) if same(&before, &value) => {}
-                (_, Some(value)) => writes.push(Write::Put { object: id, slot, value }),
+                (_, Some(value)) => writes.push(Write::Put {
+                    object: id,
+                    slot,
+                    value,
+                }),
                 (Some(_), None) => writes.push(Write::Remove { object: id, slot }),
                 (None, None) => {}
             }

@@ -25,7 +25,9 @@ impl Peer {
         }
         // SAFETY: descriptor 3 is open (asked just above), was handed over by exec to this program alone, and this
         // function is called once, first thing in `serve`, so that nothing else owns it.
-        Ok(Peer { stream: unsafe { UnixStream::from_raw_fd(DESCRIPTOR) } })
+        Ok(Peer {
+            stream: unsafe { UnixStream::from_raw_fd(DESCRIPTOR) },
+        })
     }
 
     pub fn read(&mut self) -> Result<ToWorker, FrameError> {

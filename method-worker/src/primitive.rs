@@ -49,7 +49,10 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
             let object = given.object(0)?;
             run::with(|run| {
                 let chain = run.chain(object)?;
-                chain.into_iter().map(|id| run.proxy(py, id)).collect::<PyResult<Vec<_>>>()
+                chain
+                    .into_iter()
+                    .map(|id| run.proxy(py, id))
+                    .collect::<PyResult<Vec<_>>>()
             })?
             .into_py_any(py)
         }
@@ -64,7 +67,7 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
         ("has_slot", 2) => {
             let (object, slot) = (given.object(0)?, given.text(1)?);
             run::with(|run| {
-                run.chain(object)?;
+                run.require(object)?;
                 Ok(run.find(object, &slot).is_some())
             })?
             .into_py_any(py)
@@ -95,7 +98,9 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
             let (object, slot) = (given.object(0)?, given.text(1)?);
             match run::with(|run| run.read(py, object, &slot))? {
                 Seen::Method(source) => source.to_string().into_py_any(py),
-                _ => Err(PyAttributeError::new_err(format!("{object} has no method '{slot}'"))),
+                _ => Err(PyAttributeError::new_err(format!(
+                    "{object} has no method '{slot}'"
+                ))),
             }
         }
         ("kind", 1) => {
@@ -103,9 +108,14 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
             if value.is_exact_instance_of::<Method>() {
                 return "method".into_py_any(py);
             }
-            encode(&value, "the value").map_err(raise)?.detailed_kind().into_py_any(py)
+            encode(&value, "the value")
+                .map_err(raise)?
+                .detailed_kind()
+                .into_py_any(py)
         }
-        (_, count) => Err(PyTypeError::new_err(format!("there is no primitive '{name}' of {count} arguments"))),
+        (_, count) => Err(PyTypeError::new_err(format!(
+            "there is no primitive '{name}' of {count} arguments"
+        ))),
     }
 }
 
@@ -173,15 +183,23 @@ impl Given<'_, '_> {
 
     fn text(&self, at: usize) -> PyResult<String> {
         let argument = self.arguments.get_item(at)?;
-        let Ok(text) = argument.cast_exact::<PyString>() else { return Err(self.wrong(at, "a name")) };
+        let Ok(text) = argument.cast_exact::<PyString>() else {
+            return Err(self.wrong(at, "a name"));
+        };
         let text = text.to_str()?;
         match shared::object::is_slot_name(text) {
             true => Ok(text.to_owned()),
-            false => Err(PyValueError::new_err(format!("{text:?} cannot be the name of a slot"))),
+            false => Err(PyValueError::new_err(format!(
+                "{text:?} cannot be the name of a slot"
+            ))),
         }
     }
 
     fn wrong(&self, at: usize, expected: &str) -> PyErr {
-        PyTypeError::new_err(format!("argument {} of primitive '{}' is not {expected}", at + 1, self.name))
+        PyTypeError::new_err(format!(
+            "argument {} of primitive '{}' is not {expected}",
+            at + 1,
+            self.name
+        ))
     }
 }

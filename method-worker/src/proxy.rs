@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use pyo3::IntoPyObjectExt;
+use pyo3::basic::CompareOp;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
-use pyo3::IntoPyObjectExt;
-use pyo3::basic::CompareOp;
 use shared::id::ObjectId;
 use shared::object::is_slot_name;
 
@@ -33,7 +33,10 @@ impl Proxy {
             return run::with(|run| Ok(run.declared))?.into_py_any(py);
         }
         if !is_slot_name(name) {
-            return Err(PyAttributeError::new_err(format!("{} has no slot {name:?}", self.id)));
+            return Err(PyAttributeError::new_err(format!(
+                "{} has no slot {name:?}",
+                self.id
+            )));
         }
         seen(py, self.id, name, run::with(|run| run.read(py, self.id, name))?)
     }
@@ -62,7 +65,10 @@ impl Proxy {
     }
 
     fn __richcmp__(&self, other: &Bound<'_, PyAny>, op: CompareOp, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let equal = other.cast_exact::<Proxy>().ok().map(|other| other.get().id == self.id);
+        let equal = other
+            .cast_exact::<Proxy>()
+            .ok()
+            .map(|other| other.get().id == self.id);
         match (op, equal) {
             (CompareOp::Eq, Some(equal)) => equal.into_py_any(py),
             (CompareOp::Ne, Some(equal)) => (!equal).into_py_any(py),
@@ -75,8 +81,17 @@ impl Proxy {
 pub fn seen(py: Python<'_>, receiver: ObjectId, name: &str, seen: Seen) -> PyResult<Py<PyAny>> {
     match seen {
         Seen::Data(object) => Ok(object),
-        Seen::Method(source) => Method { receiver, selector: name.to_owned(), source }.into_py_any(py),
-        Seen::Absent => Unanswered { receiver, selector: name.to_owned() }.into_py_any(py),
+        Seen::Method(source) => Method {
+            receiver,
+            selector: name.to_owned(),
+            source,
+        }
+        .into_py_any(py),
+        Seen::Absent => Unanswered {
+            receiver,
+            selector: name.to_owned(),
+        }
+        .into_py_any(py),
     }
 }
 
@@ -86,7 +101,9 @@ fn declare(value: &Bound<'_, PyAny>) -> PyResult<()> {
             run.declared |= b.is_true();
             Ok(())
         }),
-        Err(_) => Err(pyo3::exceptions::PyTypeError::new_err("_p_changed is True or False")),
+        Err(_) => Err(pyo3::exceptions::PyTypeError::new_err(
+            "_p_changed is True or False",
+        )),
     }
 }
 
@@ -112,7 +129,14 @@ impl Method {
         arguments: &Bound<'_, PyTuple>,
         named: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        send::invoke(arguments.py(), self.receiver, &self.selector, &self.source, arguments, named)
+        send::invoke(
+            arguments.py(),
+            self.receiver,
+            &self.selector,
+            &self.source,
+            arguments,
+            named,
+        )
     }
 
     fn __repr__(&self) -> String {

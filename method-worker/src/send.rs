@@ -14,8 +14,18 @@ use crate::run::{self, Missed, Seen, raise};
 /// Sends inside one another; the stack of the process is sized for it (see [`crate::jail::Limits`]).
 pub const MAX_DEPTH: usize = 500;
 
-create_exception!(image, NotPersistent, PyException, "Something that cannot live in an image.");
-create_exception!(image, MessageNotUnderstood, PyBaseException, "Unwinds to the loop; see run::Run::missed.");
+create_exception!(
+    image,
+    NotPersistent,
+    PyException,
+    "Something that cannot live in an image."
+);
+create_exception!(
+    image,
+    MessageNotUnderstood,
+    PyBaseException,
+    "Unwinds to the loop; see run::Run::missed."
+);
 
 /// Sends `selector`. A data slot answers with its value and takes no arguments.
 pub fn send(
@@ -25,7 +35,9 @@ pub fn send(
     arguments: &Bound<'_, PyTuple>,
 ) -> PyResult<Py<PyAny>> {
     if !is_slot_name(selector) {
-        return Err(PyValueError::new_err(format!("{selector:?} cannot be a selector")));
+        return Err(PyValueError::new_err(format!(
+            "{selector:?} cannot be a selector"
+        )));
     }
     match run::with(|run| run.read(py, receiver, selector))? {
         Seen::Method(source) => invoke(py, receiver, selector, &source, arguments, None),
@@ -33,7 +45,7 @@ pub fn send(
         Seen::Data(_) => Err(PyTypeError::new_err(format!(
             "{receiver}.{selector} is a data slot; it takes no arguments"
         ))),
-        Seen::Absent => miss(py, receiver, selector, arguments),
+        Seen::Absent => miss(receiver, selector, arguments),
     }
 }
 
@@ -67,26 +79,31 @@ pub fn invoke(
 }
 
 /// Ends the run with a message that nobody understands.
-pub fn miss<T>(
-    py: Python<'_>,
-    receiver: ObjectId,
-    selector: &str,
-    arguments: &Bound<'_, PyTuple>,
-) -> PyResult<T> {
-    let _ = py;
+pub fn miss<T>(receiver: ObjectId, selector: &str, arguments: &Bound<'_, PyTuple>) -> PyResult<T> {
     let arguments = arguments
         .iter()
         .enumerate()
-        .map(|(at, argument)| encode(&argument, &format!("argument {} of {receiver}.{selector}", at + 1)))
+        .map(|(at, argument)| {
+            encode(
+                &argument,
+                &format!("argument {} of {receiver}.{selector}", at + 1),
+            )
+        })
         .collect::<Result<Vec<_>, _>>()
         .map_err(raise)?;
     run::with(|run| {
         if run.missed.is_none() {
-            run.missed = Some(Missed { receiver, selector: selector.to_owned(), arguments });
+            run.missed = Some(Missed {
+                receiver,
+                selector: selector.to_owned(),
+                arguments,
+            });
         }
         Ok(())
     })?;
-    Err(MessageNotUnderstood::new_err(format!("{receiver} does not understand '{selector}'")))
+    Err(MessageNotUnderstood::new_err(format!(
+        "{receiver} does not understand '{selector}'"
+    )))
 }
 
 fn call(
@@ -98,6 +115,11 @@ fn call(
     named: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Py<PyAny>> {
     let function = code::function(py, selector, source)?;
-    let all = PyTuple::new(py, std::iter::once(receiver).chain(arguments.iter()).collect::<Vec<_>>())?;
+    let all = PyTuple::new(
+        py,
+        std::iter::once(receiver)
+            .chain(arguments.iter())
+            .collect::<Vec<_>>(),
+    )?;
     Ok(function.call(all, named)?.unbind())
 }

@@ -7,6 +7,7 @@ use shared::frame::FrameError;
 use shared::value::Value;
 
 use crate::arguments::Arguments;
+use crate::code;
 use crate::decode::decode;
 use crate::interpreter;
 use crate::jail;
@@ -16,7 +17,6 @@ use crate::report;
 use crate::run::{self, Run};
 use crate::send;
 use crate::world::World;
-use crate::code;
 
 /// Why the worker ends with an error.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +77,15 @@ fn carry_out(
     mut world: World,
     peer: Peer,
 ) -> Result<(Finished, World, Peer), ServeError> {
-    let Task { receiver, selector, arguments, objects, stale, uncommitted, mode } = task;
+    let Task {
+        receiver,
+        selector,
+        arguments,
+        objects,
+        stale,
+        uncommitted,
+        mode,
+    } = task;
     world.forget(&stale);
     world.insert(objects);
     run::begin(Run::new(world, peer, mode));
@@ -87,7 +95,12 @@ fn carry_out(
     let mut run = run::end().ok_or(ServeError::Unasked)?;
     let (outcome, writes) = conclude(py, &mut run, result);
     let reads = run.reads();
-    let finished = Finished { outcome, reads, writes, declared: run.declared };
+    let finished = Finished {
+        outcome,
+        reads,
+        writes,
+        declared: run.declared,
+    };
     let (mut world, peer) = run.close();
     // What the run left in cycles dies now, not in the next run.
     interpreter::collect(py);
@@ -96,20 +109,27 @@ fn carry_out(
     Ok((finished, world, peer))
 }
 
-fn conclude(py: Python<'_>, run: &mut Run, result: Result<Py<PyAny>, Raised>) -> (Outcome, Vec<shared::activation::Write>) {
+fn conclude(
+    py: Python<'_>,
+    run: &mut Run,
+    result: Result<Py<PyAny>, Raised>,
+) -> (Outcome, Vec<shared::activation::Write>) {
     if let Some(missed) = run.missed.take() {
-        return (match run.mode {
-            Mode::Proven => Outcome::Missed {
-                receiver: missed.receiver,
-                selector: missed.selector,
-                arguments: missed.arguments,
+        return (
+            match run.mode {
+                Mode::Proven => Outcome::Missed {
+                    receiver: missed.receiver,
+                    selector: missed.selector,
+                    arguments: missed.arguments,
+                },
+                Mode::Trial => Outcome::Raised(Raised {
+                    kind: "MessageNotUnderstood".to_owned(),
+                    message: format!("{} does not understand '{}'", missed.receiver, missed.selector),
+                    traceback: result.err().map(|raised| raised.traceback).unwrap_or_default(),
+                }),
             },
-            Mode::Trial => Outcome::Raised(Raised {
-                kind: "MessageNotUnderstood".to_owned(),
-                message: format!("{} does not understand '{}'", missed.receiver, missed.selector),
-                traceback: result.err().map(|raised| raised.traceback).unwrap_or_default(),
-            }),
-        }, Vec::new());
+            Vec::new(),
+        );
     }
     let refused = match result {
         Ok(answer) => match measure(py, run, answer.bind(py)) {
@@ -127,7 +147,10 @@ fn conclude(py: Python<'_>, run: &mut Run, result: Result<Py<PyAny>, Raised>) ->
 
 fn arguments_of<'py>(py: Python<'py>, arguments: &[Value]) -> PyResult<Bound<'py, PyTuple>> {
     let decoded = run::with(|run| {
-        arguments.iter().map(|argument| decode(py, argument, run)).collect::<PyResult<Vec<_>>>()
+        arguments
+            .iter()
+            .map(|argument| decode(py, argument, run))
+            .collect::<PyResult<Vec<_>>>()
     })?;
     PyTuple::new(py, decoded)
 }
@@ -135,10 +158,17 @@ fn arguments_of<'py>(py: Python<'py>, arguments: &[Value]) -> PyResult<Bound<'py
 fn too_large(bytes: usize) -> Finished {
     let outcome = Outcome::Raised(Raised {
         kind: "NotPersistent".to_owned(),
-        message: format!("the outcome takes {bytes} bytes, more than one frame holds; do it in several messages"),
+        message: format!(
+            "the outcome takes {bytes} bytes, more than one frame holds; do it in several messages"
+        ),
         traceback: String::new(),
     });
-    Finished { outcome, reads: Vec::new(), writes: Vec::new(), declared: false }
+    Finished {
+        outcome,
+        reads: Vec::new(),
+        writes: Vec::new(),
+        declared: false,
+    }
 }
 
 /// Goes once through all that a run does, so that nothing is loaded for the first time inside the jail.
@@ -149,7 +179,10 @@ fn rehearse(py: Python<'_>, mut peer: Peer) -> Result<Peer, ServeError> {
         if let Outcome::Raised(raised) = &finished.outcome
             && raised.kind != "ZeroDivisionError"
         {
-            return Err(ServeError::Interpreter(format!("{}: {}", raised.kind, raised.message)));
+            return Err(ServeError::Interpreter(format!(
+                "{}: {}",
+                raised.kind, raised.message
+            )));
         }
     }
     Ok(peer)

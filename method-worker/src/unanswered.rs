@@ -39,7 +39,7 @@ impl Unanswered {
         if named.is_some_and(|named| !named.is_empty()) {
             return Err(PyTypeError::new_err(format!("{}: a message has no named arguments", self.message())));
         }
-        send::miss(arguments.py(), self.receiver, &self.selector, arguments)
+        send::miss(self.receiver, &self.selector, arguments)
     }
 
     fn __getattr__(&self, _name: &str) -> Never { self.refuse() }

@@ -17,8 +17,17 @@ pub struct Known {
 
 impl Known {
     fn new(image: ObjectImage) -> Known {
-        let index = image.slots.iter().enumerate().map(|(at, slot)| (slot.name.clone(), at)).collect();
-        Known { version: image.version, slots: image.slots, index }
+        let index = image
+            .slots
+            .iter()
+            .enumerate()
+            .map(|(at, slot)| (slot.name.clone(), at))
+            .collect();
+        Known {
+            version: image.version,
+            slots: image.slots,
+            index,
+        }
     }
 
     pub fn slot(&self, name: &str) -> Option<&SlotImage> {

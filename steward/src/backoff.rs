@@ -28,7 +28,12 @@ pub struct Pause {
 
 impl Backoff {
     pub fn new(crash_loop_after: u32, crash_loop_pause: Duration) -> Backoff {
-        Backoff { crash_loop_after, crash_loop_pause, ends: 0, never_ready: 0 }
+        Backoff {
+            crash_loop_after,
+            crash_loop_pause,
+            ends: 0,
+            never_ready: 0,
+        }
     }
 
     /// Forgets earlier ends: another program is to be tried.
@@ -43,7 +48,11 @@ impl Backoff {
         if ready_for.is_some_and(|time| time >= CLEAN_SLATE) {
             self.ends = 0;
         }
-        self.never_ready = if ready_for.is_some() { 0 } else { self.never_ready + 1 };
+        self.never_ready = if ready_for.is_some() {
+            0
+        } else {
+            self.never_ready + 1
+        };
         let largest = match ready_for {
             Some(_) => LARGEST_PAUSE_AFTER_READY.min(self.crash_loop_pause),
             None => self.crash_loop_pause,
@@ -51,8 +60,15 @@ impl Backoff {
         let exponential = FIRST_PAUSE.saturating_mul(1 << self.ends.min(16)).min(largest);
         self.ends = self.ends.saturating_add(1);
         let is_crash_loop = self.never_ready >= self.crash_loop_after;
-        let base = if is_crash_loop { self.crash_loop_pause } else { exponential };
-        Pause { length: base.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0)), is_crash_loop }
+        let base = if is_crash_loop {
+            self.crash_loop_pause
+        } else {
+            exponential
+        };
+        Pause {
+            length: base.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0)),
+            is_crash_loop,
+        }
     }
 }
 

@@ -34,11 +34,14 @@ impl Choice {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         };
-        let choice: Choice =
-            serde_json::from_slice(&bytes).map_err(|error| format!("{} is damaged: {error}", path.display()))?;
+        let choice: Choice = serde_json::from_slice(&bytes)
+            .map_err(|error| format!("{} is damaged: {error}", path.display()))?;
         match (choice.schema, choice.program.contains('/')) {
             (1, false) => Ok(Some(choice)),
-            _ => Err(format!("{} is not of a form that this steward knows", path.display())),
+            _ => Err(format!(
+                "{} is not of a form that this steward knows",
+                path.display()
+            )),
         }
     }
 
@@ -47,7 +50,11 @@ impl Choice {
         let path = planks(home).join(&self.program);
         match digest(&path) {
             Ok(found) if found == self.blake3 => Ok(path),
-            Ok(found) => Err(format!("{} is damaged: its BLAKE3 is {found}, not {}", path.display(), self.blake3)),
+            Ok(found) => Err(format!(
+                "{} is damaged: its BLAKE3 is {found}, not {}",
+                path.display(),
+                self.blake3
+            )),
             Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
         }
     }

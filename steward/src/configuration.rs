@@ -188,7 +188,13 @@ struct RawSupervision {
     health_deadline_ms: Option<i64>,
 }
 
-fn within<T: TryFrom<i64>>(key: &str, given: Option<i64>, default: i64, low: i64, high: i64) -> Result<T, String> {
+fn within<T: TryFrom<i64>>(
+    key: &str,
+    given: Option<i64>,
+    default: i64,
+    low: i64,
+    high: i64,
+) -> Result<T, String> {
     let value = given.unwrap_or(default);
     match T::try_from(value) {
         Ok(checked) if (low..=high).contains(&value) => Ok(checked),
@@ -202,7 +208,10 @@ fn milliseconds(key: &str, given: Option<i64>, default: i64) -> Result<Duration,
 
 fn absolute(key: &str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
     match paths.iter().find(|path| !path.is_absolute()) {
-        Some(path) => Err(format!("{key} holds {}, which is not an absolute path", display(path))),
+        Some(path) => Err(format!(
+            "{key} holds {}, which is not an absolute path",
+            display(path)
+        )),
         None => Ok(paths),
     }
 }
@@ -249,10 +258,16 @@ mod tests {
             ("[kernel]\nmethod_workers = 0", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = -1", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = \"2\"", "method_workers"),
-            ("[kernel]\nmethod_memory_mib = 9999999999", "kernel.method_memory_mib"),
+            (
+                "[kernel]\nmethod_memory_mib = 9999999999",
+                "kernel.method_memory_mib",
+            ),
             ("[inference]\nthreads = 0", "inference.threads"),
             ("[channel]\nallow_under = [\"relative\"]", "channel.allow_under"),
-            ("[supervision]\nstop_deadline_ms = 1", "supervision.stop_deadline_ms"),
+            (
+                "[supervision]\nstop_deadline_ms = 1",
+                "supervision.stop_deadline_ms",
+            ),
             ("[kernel]\nmethod_workers = 2\nmethod_workers = 3", "duplicate"),
             ("kernel", "expected"),
         ] {

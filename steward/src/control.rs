@@ -21,11 +21,13 @@ pub fn serve(socket: UnixListener, events: Sender<Event>) -> io::Result<()> {
             match socket.accept() {
                 Ok((stream, _)) => {
                     let events = events.clone();
-                    let spawned = thread::Builder::new().name("control-call".to_owned()).spawn(move || {
-                        if let Err(error) = answer(stream, &events) {
-                            debug!("a control call failed: {error}");
-                        }
-                    });
+                    let spawned = thread::Builder::new()
+                        .name("control-call".to_owned())
+                        .spawn(move || {
+                            if let Err(error) = answer(stream, &events) {
+                                debug!("a control call failed: {error}");
+                            }
+                        });
                     if let Err(error) = spawned {
                         debug!("a control call could not be served: {error}");
                     }
@@ -46,7 +48,14 @@ fn answer(mut stream: UnixStream, events: &Sender<Event>) -> Result<(), FrameErr
     let request = frame::read(&mut stream)?;
     let (reply, replies) = channel();
     let (done, written) = channel();
-    if events.send(Event::Control(ControlCall { request, reply, written })).is_err() {
+    if events
+        .send(Event::Control(ControlCall {
+            request,
+            reply,
+            written,
+        }))
+        .is_err()
+    {
         return Ok(());
     }
     if let Ok(reply) = replies.recv() {

@@ -24,7 +24,11 @@ pub enum HomeError {
     #[error("the home {0} is a folder that everyone writes to; name a folder inside it by --home")]
     Public(PathBuf),
     #[error("{doing} {path}: {source}; make the home writable or name another by --home")]
-    Unwritable { doing: &'static str, path: PathBuf, source: io::Error },
+    Unwritable {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("the home {path} is already in use by the steward with process id {pid}")]
     InUse { path: PathBuf, pid: String },
 }
@@ -40,8 +44,16 @@ pub fn prepare(home: Home) -> Result<OwnedHome, HomeError> {
     match fs::metadata(&root) {
         Ok(metadata) => check_existing(&root, &metadata)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => make_folder(&root)?,
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(HomeError::NotAFolder(root)),
-        Err(source) => return Err(HomeError::Unwritable { doing: "cannot look at", path: root, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(HomeError::NotAFolder(root));
+        }
+        Err(source) => {
+            return Err(HomeError::Unwritable {
+                doing: "cannot look at",
+                path: root,
+                source,
+            });
+        }
     }
     set_private(&root)?;
     let run = home.run();
@@ -80,26 +92,50 @@ fn check_existing(root: &Path, metadata: &fs::Metadata) -> Result<(), HomeError>
 
 fn make_folder(path: &Path) -> Result<(), HomeError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| HomeError::Unwritable { doing: "cannot make the folder", path: path.to_path_buf(), source })
+    made.map_err(|source| HomeError::Unwritable {
+        doing: "cannot make the folder",
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 fn set_private(path: &Path) -> Result<(), HomeError> {
-    fs::set_permissions(path, Permissions::from_mode(0o700))
-        .map_err(|source| HomeError::Unwritable { doing: "cannot make private", path: path.to_path_buf(), source })
+    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(|source| HomeError::Unwritable {
+        doing: "cannot make private",
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 fn lock(home: &Home) -> Result<File, HomeError> {
     let path = home.run().join("steward.lock");
-    let failed = |source| HomeError::Unwritable { doing: "cannot lock", path: path.clone(), source };
-    let mut file =
-        File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    let failed = |source| HomeError::Unwritable {
+        doing: "cannot lock",
+        path: path.clone(),
+        source,
+    };
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let _ = (&file).take(32).read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() }.to_owned();
-            return Err(HomeError::InUse { path: home.path().to_path_buf(), pid });
+            let pid = if pid.trim().is_empty() {
+                "unknown"
+            } else {
+                pid.trim()
+            }
+            .to_owned();
+            return Err(HomeError::InUse {
+                path: home.path().to_path_buf(),
+                pid,
+            });
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
@@ -139,12 +175,18 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(matches!(prepare(home(&file)), Err(HomeError::NotAFolder(_))));
-        assert!(matches!(prepare(home(&file.join("under"))), Err(HomeError::NotAFolder(_))));
+        assert!(matches!(
+            prepare(home(&file.join("under"))),
+            Err(HomeError::NotAFolder(_))
+        ));
         let public = folder.path().join("public");
         fs::create_dir(&public).unwrap();
         fs::set_permissions(&public, Permissions::from_mode(0o1777)).unwrap();
         assert!(matches!(prepare(home(&public)), Err(HomeError::Public(_))));
         assert_eq!(fs::metadata(&public).unwrap().mode() & 0o7777, 0o1777);
-        assert!(matches!(prepare(home(Path::new("/proc/home"))), Err(HomeError::Unwritable { .. })));
+        assert!(matches!(
+            prepare(home(Path::new("/proc/home"))),
+            Err(HomeError::Unwritable { .. })
+        ));
     }
 }

@@ -47,7 +47,11 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(reason: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { reason, message: message.into(), id: None }
+        Refusal {
+            reason,
+            message: message.into(),
+            id: None,
+        }
     }
 }
 
@@ -55,18 +59,36 @@ impl Instruction {
     /// Judges the form alone: not time, not history.
     pub fn parse(bytes: &[u8]) -> Result<Instruction, Refusal> {
         if bytes.len() > LARGEST_BYTES {
-            return Err(Refusal::new("too_large", format!("the file is larger than {LARGEST_BYTES} bytes")));
+            return Err(Refusal::new(
+                "too_large",
+                format!("the file is larger than {LARGEST_BYTES} bytes"),
+            ));
         }
         let Strict(document) = serde_json::from_slice(bytes).map_err(|error| {
             let text = error.to_string();
-            let reason = if text.starts_with(DUPLICATE) { "duplicate_key" } else { "malformed" };
-            let whole = if error.is_eof() { "; is the file written to its end?" } else { "" };
+            let reason = if text.starts_with(DUPLICATE) {
+                "duplicate_key"
+            } else {
+                "malformed"
+            };
+            let whole = if error.is_eof() {
+                "; is the file written to its end?"
+            } else {
+                ""
+            };
             Refusal::new(reason, format!("{text}{whole}"))
         })?;
         let Value::Object(mut keys) = document else {
-            return Err(Refusal::new("malformed", "the file holds JSON, but not an object"));
+            return Err(Refusal::new(
+                "malformed",
+                "the file holds JSON, but not an object",
+            ));
         };
-        let id = keys.get("id").and_then(Value::as_str).filter(|id| is_id(id)).map(str::to_owned);
+        let id = keys
+            .get("id")
+            .and_then(Value::as_str)
+            .filter(|id| is_id(id))
+            .map(str::to_owned);
         Instruction::check(&mut keys).map_err(|refusal| Refusal { id, ..refusal })
     }
 
@@ -82,14 +104,25 @@ impl Instruction {
         if !is_id(&id) {
             return Err(bad("id", "1 to 64 of the characters A-Z a-z 0-9 . _ -"));
         }
-        let sequence = keys.remove("sequence").map(|value| whole("sequence", value)).transpose()?;
-        let expires_unix = keys.remove("expires").map(|value| whole("expires", value)).transpose()?;
+        let sequence = keys
+            .remove("sequence")
+            .map(|value| whole("sequence", value))
+            .transpose()?;
+        let expires_unix = keys
+            .remove("expires")
+            .map(|value| whole("expires", value))
+            .transpose()?;
         let Value::Object(mut target) = required(keys, "", "target")? else {
             return Err(bad("target", "an object"));
         };
         nothing_left(keys, "")?;
         let target = Target::check(&mut target)?;
-        Ok(Instruction { id, sequence, target, expires_unix })
+        Ok(Instruction {
+            id,
+            sequence,
+            target,
+            expires_unix,
+        })
     }
 }
 
@@ -107,7 +140,12 @@ impl Target {
         let digest = match (keys.remove("blake3"), keys.remove("sha256")) {
             (Some(value), None) => Digest::Blake3(hexadecimal("target.blake3", value)?),
             (None, Some(value)) => Digest::Sha256(hexadecimal("target.sha256", value)?),
-            (None, None) => return Err(Refusal::new("missing_key", "target.blake3 or target.sha256 is missing")),
+            (None, None) => {
+                return Err(Refusal::new(
+                    "missing_key",
+                    "target.blake3 or target.sha256 is missing",
+                ));
+            }
             (Some(_), Some(_)) => return Err(bad("target", "of blake3 and sha256 exactly one")),
         };
         nothing_left(keys, "target.")?;
@@ -121,14 +159,18 @@ fn is_id(text: &str) -> bool {
 }
 
 fn required(keys: &mut Map<String, Value>, within: &str, key: &str) -> Result<Value, Refusal> {
-    keys.remove(key).ok_or_else(|| Refusal::new("missing_key", format!("{within}{key} is missing")))
+    keys.remove(key)
+        .ok_or_else(|| Refusal::new("missing_key", format!("{within}{key} is missing")))
 }
 
 fn nothing_left(keys: &Map<String, Value>, within: &str) -> Result<(), Refusal> {
     match keys.keys().next() {
         Some(key) => {
             let key: String = key.chars().take(64).collect();
-            Err(Refusal::new("unknown_key", format!("{within}{key} is no key of an instruction")))
+            Err(Refusal::new(
+                "unknown_key",
+                format!("{within}{key} is no key of an instruction"),
+            ))
         }
         None => Ok(()),
     }
@@ -250,11 +292,17 @@ mod tests {
         let expected = Instruction {
             id: "a.B_c-9".into(),
             sequence: Some(7),
-            target: Target { path: "/opt/kernel".into(), digest: Digest::Sha256(HEX.into()) },
+            target: Target {
+                path: "/opt/kernel".into(),
+                digest: Digest::Sha256(HEX.into()),
+            },
             expires_unix: Some(99),
         };
         assert_eq!(Instruction::parse(text.as_bytes()), Ok(expected));
-        check(r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"H"}}"#, "");
+        check(
+            r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"H"}}"#,
+            "",
+        );
     }
 
     #[test]
@@ -289,27 +337,84 @@ mod tests {
             (r#"{"schema":1,"id":"é","target":TARGET}"#, "bad_value"),
             (r#"{"schema":1,"id":7,"target":TARGET}"#, "bad_value"),
             (r#"{"schema":1,"id":null,"target":TARGET}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","sequence":-1,"target":TARGET}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","sequence":9223372036854775808,"target":TARGET}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","sequence":1e3,"target":TARGET}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","expires":"tomorrow","target":TARGET}"#, "bad_value"),
+            (
+                r#"{"schema":1,"id":"a","sequence":-1,"target":TARGET}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","sequence":9223372036854775808,"target":TARGET}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","sequence":1e3,"target":TARGET}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","expires":"tomorrow","target":TARGET}"#,
+                "bad_value",
+            ),
             (r#"{"schema":1,"id":"a","target":[]}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","target":TARGET,"steps":[]}"#, "unknown_key"),
-            (r#"{"schema":1,"id":"a","id":"a","target":TARGET}"#, "duplicate_key"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","kind":"kernel"}}"#, "duplicate_key"),
-            (r#"{"schema":1,"id":"a","x":[{"y":1,"y":1}],"target":TARGET}"#, "duplicate_key"),
+            (
+                r#"{"schema":1,"id":"a","target":TARGET,"steps":[]}"#,
+                "unknown_key",
+            ),
+            (
+                r#"{"schema":1,"id":"a","id":"a","target":TARGET}"#,
+                "duplicate_key",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","kind":"kernel"}}"#,
+                "duplicate_key",
+            ),
+            (
+                r#"{"schema":1,"id":"a","x":[{"y":1,"y":1}],"target":TARGET}"#,
+                "duplicate_key",
+            ),
             (r#"{"schema":1,"id":"a","target":{}}"#, "missing_key"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"model","path":"/k","blake3":"H"}}"#, "unsupported_target"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"","path":"/k","blake3":"H"}}"#, "unsupported_target"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","blake3":"H"}}"#, "missing_key"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k"}}"#, "missing_key"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"k","blake3":"H"}}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"","blake3":"H"}}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k\u0000","blake3":"H"}}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"HH"}}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"xyz"}}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"H","sha256":"H"}}"#, "bad_value"),
-            (r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"H","mode":7}}"#, "unknown_key"),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"model","path":"/k","blake3":"H"}}"#,
+                "unsupported_target",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"","path":"/k","blake3":"H"}}"#,
+                "unsupported_target",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","blake3":"H"}}"#,
+                "missing_key",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k"}}"#,
+                "missing_key",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"k","blake3":"H"}}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"","blake3":"H"}}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k\u0000","blake3":"H"}}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"HH"}}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"xyz"}}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"H","sha256":"H"}}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","path":"/k","blake3":"H","mode":7}}"#,
+                "unknown_key",
+            ),
         ] {
             check(&text.replace("TARGET", target), reason);
         }
@@ -322,6 +427,9 @@ mod tests {
         assert_eq!(refused(&[b'x'; LARGEST_BYTES + 1]).reason, "too_large");
         assert_eq!(refused("[".repeat(60_000).as_bytes()).reason, "malformed");
         assert!(refused(br#"{"schema":1"#).message.contains("written to its end"));
-        assert_eq!(refused(br#"{"schema":9,"id":"known"}"#).id.as_deref(), Some("known"));
+        assert_eq!(
+            refused(br#"{"schema":9,"id":"known"}"#).id.as_deref(),
+            Some("known")
+        );
     }
 }

@@ -32,16 +32,27 @@ impl Listener {
     pub fn open(path: &Path, name: &str) -> Result<Listener, ListenError> {
         if let Some(socket) = passed(name) {
             info!(name, "listening on the socket that systemd passed");
-            return Ok(Listener { socket, path: path.to_path_buf(), ours: false });
+            return Ok(Listener {
+                socket,
+                path: path.to_path_buf(),
+                ours: false,
+            });
         }
-        let failed = |source| ListenError { path: path.to_path_buf(), source };
+        let failed = |source| ListenError {
+            path: path.to_path_buf(),
+            source,
+        };
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
         let socket = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Listener { socket, path: path.to_path_buf(), ours: true })
+        Ok(Listener {
+            socket,
+            path: path.to_path_buf(),
+            ours: true,
+        })
     }
 }
 

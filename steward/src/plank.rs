@@ -31,12 +31,23 @@ enum Phase {
     /// Not running and not to be started.
     Down,
     /// Not running, to be started then.
-    Waiting { until: Instant, is_crash_loop: bool },
+    Waiting {
+        until: Instant,
+        is_crash_loop: bool,
+    },
     /// Running; has not answered yet.
-    Starting { pid: i32 },
-    Ready { pid: i32, since: Instant },
+    Starting {
+        pid: i32,
+    },
+    Ready {
+        pid: i32,
+        since: Instant,
+    },
     /// Asked to end; killed when that passes, once.
-    Stopping { pid: i32, kill_at: Option<Instant> },
+    Stopping {
+        pid: i32,
+        kill_at: Option<Instant>,
+    },
 }
 
 impl Plank {
@@ -120,7 +131,10 @@ impl Plank {
             Phase::Starting { pid } | Phase::Ready { pid, .. } => {
                 info!(plank = self.name, pid, "asked to end");
                 let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-                self.phase = Phase::Stopping { pid, kill_at: Some(now + self.stop_deadline) };
+                self.phase = Phase::Stopping {
+                    pid,
+                    kill_at: Some(now + self.stop_deadline),
+                };
             }
             Phase::Waiting { .. } => self.phase = Phase::Down,
             Phase::Stopping { .. } | Phase::Down => {}
@@ -142,7 +156,10 @@ impl Plank {
                 self.start(now);
                 self.is_starting()
             }
-            Phase::Stopping { pid, kill_at: Some(at) } if at <= now => {
+            Phase::Stopping {
+                pid,
+                kill_at: Some(at),
+            } if at <= now => {
                 warn!(plank = self.name, pid, "has not ended in time and is killed");
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 self.phase = Phase::Stopping { pid, kill_at: None };
@@ -188,8 +205,12 @@ impl Plank {
     pub fn status(&self) -> PlankStatus {
         let state = match self.phase {
             Phase::Down => "stopped",
-            Phase::Waiting { is_crash_loop: true, .. } => "crash_loop",
-            Phase::Waiting { is_crash_loop: false, .. } => "backing_off",
+            Phase::Waiting {
+                is_crash_loop: true, ..
+            } => "crash_loop",
+            Phase::Waiting {
+                is_crash_loop: false, ..
+            } => "backing_off",
             Phase::Starting { .. } => "starting",
             Phase::Ready { .. } => "ready",
             Phase::Stopping { .. } => "stopping",
@@ -212,7 +233,10 @@ impl Plank {
         } else {
             warn!(plank, how, pause_ms, "ended");
         }
-        self.phase = Phase::Waiting { until: now + pause.length, is_crash_loop: pause.is_crash_loop };
+        self.phase = Phase::Waiting {
+            until: now + pause.length,
+            is_crash_loop: pause.is_crash_loop,
+        };
     }
 }
 
@@ -281,7 +305,9 @@ mod tests {
         plank.answered(Instant::now());
         let first = plank.pid().unwrap();
         kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
-        until(&mut plank, |plank| plank.is_starting() && plank.pid() != Some(first));
+        until(&mut plank, |plank| {
+            plank.is_starting() && plank.pid() != Some(first)
+        });
         assert_eq!(plank.last_exit(), "killed by SIGKILL");
         plank.stop(Instant::now());
         until(&mut plank, Plank::is_down);
@@ -291,9 +317,16 @@ mod tests {
     #[test]
     fn what_does_not_end_is_killed() {
         let folder = tempfile::tempdir().unwrap();
-        let mut plank = script(folder.path(), "trap '' TERM; echo on; while :; do sleep 0.05; done", 100);
+        let mut plank = script(
+            folder.path(),
+            "trap '' TERM; echo on; while :; do sleep 0.05; done",
+            100,
+        );
         plank.start(Instant::now());
-        while std::fs::read_to_string(folder.path().join("plank.log")).unwrap_or_default().is_empty() {
+        while std::fs::read_to_string(folder.path().join("plank.log"))
+            .unwrap_or_default()
+            .is_empty()
+        {
             sleep(Duration::from_millis(10));
         }
         plank.stop(Instant::now());
@@ -304,15 +337,11 @@ mod tests {
     #[test]
     fn the_listener_is_descriptor_three() {
         let folder = tempfile::tempdir().unwrap();
-        let mut plank = script(folder.path(), "readlink /proc/$$/fd/3; ls /proc/$$/fd | tr '\\n' ' '; sleep 60", 100);
+        let mut plank = script(folder.path(), "readlink /proc/$$/fd/3; exit 5", 100);
         plank.start(Instant::now());
-        let log = || std::fs::read_to_string(folder.path().join("plank.log")).unwrap_or_default();
-        while !log().contains("0 1 2 3") {
-            sleep(Duration::from_millis(10));
-        }
-        assert!(log().starts_with("socket:"), "{}", log());
-        plank.stop(Instant::now());
-        until(&mut plank, Plank::is_down);
+        until(&mut plank, Plank::is_waiting);
+        let log = std::fs::read_to_string(folder.path().join("plank.log")).unwrap();
+        assert!(log.starts_with("socket:"), "{log}");
     }
 
     #[test]

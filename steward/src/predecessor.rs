@@ -21,16 +21,25 @@ pub fn retire(home: &Home, deadline: Duration) {
         let mark: Vec<Vec<u8>> = mark.iter().map(|argument| argument.as_bytes().to_vec()).collect();
         let mut found: Vec<Identity> = recorded
             .iter()
-            .filter(|plank| plank.name == name && Identity::of(plank.identity.pid).as_ref() == Some(&plank.identity))
+            .filter(|plank| {
+                plank.name == name && Identity::of(plank.identity.pid).as_ref() == Some(&plank.identity)
+            })
             .map(|plank| plank.identity.clone())
             .collect();
-        for identity in process::with_arguments(&mark).into_iter().filter_map(Identity::of) {
+        for identity in process::with_arguments(&mark)
+            .into_iter()
+            .filter_map(Identity::of)
+        {
             if !found.contains(&identity) {
                 found.push(identity);
             }
         }
         for identity in found {
-            info!(plank = name, pid = identity.pid, "left by an earlier steward; asked to end");
+            info!(
+                plank = name,
+                pid = identity.pid,
+                "left by an earlier steward; asked to end"
+            );
             match identity.stop(deadline) {
                 Ok(true) => {}
                 Ok(false) => error!(plank = name, pid = identity.pid, "does not end, even killed"),
@@ -41,7 +50,9 @@ pub fn retire(home: &Home, deadline: Duration) {
 }
 
 fn recorded(home: &Home) -> Vec<RecordedPlank> {
-    let Ok(bytes) = fs::read(record_path(home)) else { return Vec::new() };
+    let Ok(bytes) = fs::read(record_path(home)) else {
+        return Vec::new();
+    };
     serde_json::from_slice(&bytes).unwrap_or_else(|error| {
         warn!("{} is not readable: {error}", record_path(home).display());
         Vec::new()
@@ -56,13 +67,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn planks_are_found_by_record_and_by_arguments_and_strangers_are_not() {
+    fn a_recorded_plank_is_ended_and_a_stranger_with_its_id_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::resolve(Some(folder.path())).unwrap();
         fs::create_dir(home.run()).unwrap();
         let sleep = |arguments: &[std::ffi::OsString]| {
             let mut command = Command::new("/bin/sh");
-            command.arg("-c").arg("while :; do read line || exit; done").args(arguments).stdin(Stdio::piped());
+            command
+                .arg("-c")
+                .arg("while :; do read line || exit; done")
+                .args(arguments)
+                .stdin(Stdio::piped());
             command.arg0("kernel").spawn().unwrap()
         };
         let mut recorded = sleep(&[]);

@@ -25,7 +25,9 @@ pub struct Prober(SyncSender<()>);
 
 impl Prober {
     pub fn kernel(socket: PathBuf, events: Sender<Event>) -> io::Result<Prober> {
-        Prober::spawn("kernel-probe", events, move || Probed::Kernel(ask_kernel(&socket)))
+        Prober::spawn("kernel-probe", events, move || {
+            Probed::Kernel(ask_kernel(&socket))
+        })
     }
 
     pub fn inference(socket: PathBuf, events: Sender<Event>) -> io::Result<Prober> {
@@ -42,7 +44,11 @@ impl Prober {
         }
     }
 
-    fn spawn(name: &str, events: Sender<Event>, ask: impl Fn() -> Probed + Send + 'static) -> io::Result<Prober> {
+    fn spawn(
+        name: &str,
+        events: Sender<Event>,
+        ask: impl Fn() -> Probed + Send + 'static,
+    ) -> io::Result<Prober> {
         // Without room, a question is taken only by a thread that is free.
         let (sender, receiver): (_, Receiver<()>) = sync_channel(0);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -64,7 +70,10 @@ impl Prober {
 fn ask_kernel(socket: &Path) -> Result<u32, String> {
     let program = concat!("steward ", env!("CARGO_PKG_VERSION"));
     let mut client = Client::connect(socket, program, PATIENCE).map_err(|error| error.to_string())?;
-    match client.call(Call::Status, None).map_err(|error| error.to_string())? {
+    match client
+        .call(Call::Status, None)
+        .map_err(|error| error.to_string())?
+    {
         Answer::Status(status) => Ok(status.pid),
         other => Err(format!("asked for its status, it answered {other:?}")),
     }

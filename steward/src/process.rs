@@ -27,14 +27,23 @@ impl Identity {
         let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
         let state = fields.next()?;
         let start_ticks = fields.nth(18)?.parse().ok()?;
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
-        (!matches!(state, "Z" | "X")).then_some(Identity { pid, start_ticks, boot_id })
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .ok()?
+            .trim()
+            .to_owned();
+        (!matches!(state, "Z" | "X")).then_some(Identity {
+            pid,
+            start_ticks,
+            boot_id,
+        })
     }
 
     /// Asks the process to end, and ends it after the deadline. True when it is gone. A process that has taken over the id
     /// is never touched: the signal goes through a descriptor whose process was compared.
     pub fn stop(&self, deadline: Duration) -> io::Result<bool> {
-        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(true) };
+        let Some(pid) = Pid::from_raw(self.pid) else {
+            return Ok(true);
+        };
         let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(descriptor) => descriptor,
             Err(rustix::io::Errno::SRCH) => return Ok(true),
@@ -57,11 +66,25 @@ pub fn with_arguments(beginning: &[Vec<u8>]) -> Vec<i32> {
     let me = nix::unistd::geteuid().as_raw();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let is_mine = entry.metadata().is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == me);
-        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let is_mine = entry
+            .metadata()
+            .is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == me);
+        let Ok(line) = fs::read(entry.path().join("cmdline")) else {
+            continue;
+        };
         let mut arguments = line.split(|byte| *byte == 0).skip(1);
-        if is_mine && beginning.iter().all(|expected| arguments.next() == Some(expected)) {
+        if is_mine
+            && beginning
+                .iter()
+                .all(|expected| arguments.next() == Some(expected))
+        {
             found.push(pid);
         }
     }
@@ -97,7 +120,10 @@ mod tests {
         let me = Identity::of(std::process::id() as i32).unwrap();
         assert_eq!(Identity::of(me.pid), Some(me.clone()));
         // The id is right, the rest is of a process long gone: nothing happens to this one.
-        let earlier = Identity { start_ticks: me.start_ticks - 1, ..me };
+        let earlier = Identity {
+            start_ticks: me.start_ticks - 1,
+            ..me
+        };
         assert!(earlier.stop(Duration::from_millis(1)).unwrap());
     }
 }

@@ -22,7 +22,11 @@ pub fn stage(models: &Path) -> Result<(), String> {
             info!(source = %source.display(), bytes, "seed model staged");
             Ok(())
         }
-        Err(error) => Err(format!("cannot copy the seed model {} to {}: {error}", source.display(), target.display())),
+        Err(error) => Err(format!(
+            "cannot copy the seed model {} to {}: {error}",
+            source.display(),
+            target.display()
+        )),
     }
 }
 
@@ -34,12 +38,21 @@ fn source() -> Result<PathBuf, String> {
         return if is_model(&given) {
             Ok(given)
         } else {
-            Err(format!("$BATOS_SEED names {}, which holds no model", given.display()))
+            Err(format!(
+                "$BATOS_SEED names {}, which holds no model",
+                given.display()
+            ))
         };
     }
     let program = std::env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
-    let installed = program.ancestors().nth(2).map(|prefix| prefix.join("share/batos/seed"));
-    let checkouts = program.ancestors().skip(1).map(|folder| folder.join("inference-worker/seed/model"));
+    let installed = program
+        .ancestors()
+        .nth(2)
+        .map(|prefix| prefix.join("share/batos/seed"));
+    let checkouts = program
+        .ancestors()
+        .skip(1)
+        .map(|folder| folder.join("inference-worker/seed/model"));
     installed.into_iter().chain(checkouts).find(|folder| is_model(folder)).ok_or_else(|| {
         "no seed model was shipped with this program; put a model into models/seed of the home, or name one in \
          steward.toml (inference.model)"
@@ -49,8 +62,13 @@ fn source() -> Result<PathBuf, String> {
 
 /// True for a folder with a tokenizer and weights. An unfinished one must not be staged for good.
 fn is_model(folder: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return false };
-    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let Ok(entries) = fs::read_dir(folder) else {
+        return false;
+    };
+    let names: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     let has = |end: &str| names.iter().any(|name| name.ends_with(end));
     has(".gguf") || (has(".safetensors") && has("tokenizer.json"))
 }
@@ -101,7 +119,11 @@ mod tests {
         assert!(is_model(&source));
         remove_leftovers(&models);
         assert_eq!(copy(&source, &models, &models.join("seed")).unwrap(), 9);
-        let names: Vec<_> = fs::read_dir(&models).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        let names: Vec<_> = fs::read_dir(&models)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
         assert_eq!(names, ["seed"]);
     }
 }

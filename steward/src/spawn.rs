@@ -20,8 +20,14 @@ pub const LISTEN_DESCRIPTOR: RawFd = 3;
 /// A log larger than this is put aside when its plank is started.
 const LARGEST_LOG_BYTES: u64 = 16 << 20;
 /// What is for the steward alone.
-const OWN_ENVIRONMENT: [&str; 6] =
-    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+const OWN_ENVIRONMENT: [&str; 6] = [
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
 /// How a plank is started.
 pub struct Launch {
@@ -81,20 +87,30 @@ pub fn version(program: &Path, deadline: Duration) -> Result<String, String> {
             Ok(None) | Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("it did not answer --version within {} ms", deadline.as_millis()));
+                return Err(format!(
+                    "it did not answer --version within {} ms",
+                    deadline.as_millis()
+                ));
             }
         }
     };
     if !status.success() {
         return Err(format!("--version ended with {status}"));
     }
-    receiver.recv_timeout(Duration::from_secs(1)).map_err(|_| "--version left its output open".to_owned())
+    receiver
+        .recv_timeout(Duration::from_secs(1))
+        .map_err(|_| "--version left its output open".to_owned())
 }
 
 fn start_version(program: &Path) -> io::Result<Child> {
     let start = || {
         let mut command = Command::new(program);
-        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        command
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0);
         command.spawn()
     };
     // A plank that is being spawned on the other thread holds, between its fork and its exec, every descriptor of this
@@ -123,21 +139,40 @@ mod tests {
 
     #[test]
     fn a_version_is_asked_for_in_bounded_time() {
-        assert!(version(Path::new("/bin/cat"), Duration::from_secs(5)).unwrap().starts_with("cat "));
-        assert!(version(Path::new("/no/such"), Duration::from_secs(5)).unwrap_err().contains("started"));
-        assert!(version(Path::new("/bin/false"), Duration::from_secs(5)).unwrap_err().contains("exit status"));
+        assert!(
+            version(Path::new("/bin/cat"), Duration::from_secs(5))
+                .unwrap()
+                .starts_with("cat ")
+        );
+        assert!(
+            version(Path::new("/no/such"), Duration::from_secs(5))
+                .unwrap_err()
+                .contains("started")
+        );
+        assert!(
+            version(Path::new("/bin/false"), Duration::from_secs(5))
+                .unwrap_err()
+                .contains("exit status")
+        );
         let folder = tempfile::tempdir().unwrap();
         let slow = folder.path().join("slow");
         fs::write(&slow, "#!/bin/sh\nexec sleep 60\n").unwrap();
         fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        assert!(version(&slow, Duration::from_millis(100)).unwrap_err().contains("within 100 ms"));
+        assert!(
+            version(&slow, Duration::from_millis(100))
+                .unwrap_err()
+                .contains("within 100 ms")
+        );
     }
 
     #[test]
     fn a_large_log_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kernel.log");
-        File::create(&path).unwrap().set_len(LARGEST_LOG_BYTES + 1).unwrap();
+        File::create(&path)
+            .unwrap()
+            .set_len(LARGEST_LOG_BYTES + 1)
+            .unwrap();
         assert_eq!(open_log(&path).unwrap().metadata().unwrap().len(), 0);
         assert!(folder.path().join("kernel.log.1").exists());
     }

@@ -33,7 +33,12 @@ pub enum StagingError {
     #[error("the program {path} cannot be used: {cause}")]
     Unusable { path: PathBuf, cause: String },
     #[error("the program {path} has the {kind} digest {found}, not {expected}")]
-    Digest { path: PathBuf, kind: &'static str, found: String, expected: String },
+    Digest {
+        path: PathBuf,
+        kind: &'static str,
+        found: String,
+        expected: String,
+    },
     #[error("the program {path} is no kernel: {cause}")]
     Version { path: PathBuf, cause: String },
 }
@@ -51,7 +56,10 @@ impl StagingError {
 
 /// Copies `source` into `planks` as `kernel-<first 12 digits of its BLAKE3>`. Leaves nothing behind when it refuses.
 pub fn stage(source: &Path, expected: &Digest, planks: &Path) -> Result<Staged, StagingError> {
-    let unusable = |cause: String| StagingError::Unusable { path: source.to_path_buf(), cause };
+    let unusable = |cause: String| StagingError::Unusable {
+        path: source.to_path_buf(),
+        cause,
+    };
     let temporary = planks.join(".kernel.new");
     let copied = copy(source, &temporary).map_err(|error| unusable(error.to_string()))?;
     let result = check(source, expected, &copied, &temporary).and_then(|version| {
@@ -59,7 +67,11 @@ pub fn stage(source: &Path, expected: &Digest, planks: &Path) -> Result<Staged, 
         fs::rename(&temporary, &path)
             .and_then(|()| durable::sync_folder(planks))
             .map_err(|error| unusable(error.to_string()))?;
-        Ok(Staged { path, blake3: copied.blake3.clone(), version })
+        Ok(Staged {
+            path,
+            blake3: copied.blake3.clone(),
+            version,
+        })
     });
     if result.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -81,13 +93,21 @@ struct Copied {
 
 fn copy(source: &Path, target: &Path) -> io::Result<Copied> {
     // A pipe must not hold the steward up.
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(source)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(source)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut reader = file.take(LARGEST_BYTES + 1);
-    let mut writer = OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(target)?;
+    let mut writer = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o700)
+        .open(target)?;
     let (mut blake3, mut sha256) = (blake3::Hasher::new(), sha2::Sha256::new());
     let mut buffer = vec![0; 1 << 18];
     let mut total = 0;
@@ -104,28 +124,52 @@ fn copy(source: &Path, target: &Path) -> io::Result<Copied> {
         writer.write_all(&buffer[..count])?;
     }
     if total > LARGEST_BYTES {
-        return Err(io::Error::other(format!("it is larger than {LARGEST_BYTES} bytes")));
+        return Err(io::Error::other(format!(
+            "it is larger than {LARGEST_BYTES} bytes"
+        )));
     }
     writer.set_permissions(Permissions::from_mode(0o755))?;
     writer.sync_all()?;
-    let sha256 = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Copied { blake3: blake3.finalize().to_hex().to_string(), sha256 })
+    let sha256 = sha256
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(Copied {
+        blake3: blake3.finalize().to_hex().to_string(),
+        sha256,
+    })
 }
 
-fn check(source: &Path, expected: &Digest, copied: &Copied, temporary: &Path) -> Result<String, StagingError> {
+fn check(
+    source: &Path,
+    expected: &Digest,
+    copied: &Copied,
+    temporary: &Path,
+) -> Result<String, StagingError> {
     let path = source.to_path_buf();
     let (kind, found, expected) = match expected {
         Digest::Blake3(expected) => ("BLAKE3", &copied.blake3, expected),
         Digest::Sha256(expected) => ("SHA-256", &copied.sha256, expected),
     };
     if found != expected {
-        return Err(StagingError::Digest { path, kind, found: found.clone(), expected: expected.clone() });
+        return Err(StagingError::Digest {
+            path,
+            kind,
+            found: found.clone(),
+            expected: expected.clone(),
+        });
     }
     match spawn::version(temporary, VERSION_DEADLINE) {
-        Ok(text) if text.starts_with("kernel ") => Ok(text.lines().next().unwrap_or_default().trim().to_owned()),
+        Ok(text) if text.starts_with("kernel ") => {
+            Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+        }
         Ok(text) => Err(StagingError::Version {
             path,
-            cause: format!("--version printed {:?}", text.chars().take(60).collect::<String>()),
+            cause: format!(
+                "--version printed {:?}",
+                text.chars().take(60).collect::<String>()
+            ),
         }),
         Err(cause) => Err(StagingError::Version { path, cause }),
     }
@@ -147,7 +191,11 @@ mod tests {
         fs::create_dir(&planks).unwrap();
         let path = program(folder.path(), text);
         let expected = expected.unwrap_or_else(|| Digest::Blake3(digest(&path).unwrap()));
-        assert_eq!(stage(&path, &expected, &planks).unwrap_err().reason(), reason, "{text}");
+        assert_eq!(
+            stage(&path, &expected, &planks).unwrap_err().reason(),
+            reason,
+            "{text}"
+        );
         assert_eq!(fs::read_dir(&planks).unwrap().count(), 0);
     }
 
@@ -158,9 +206,15 @@ mod tests {
         let blake3 = digest(&path).unwrap();
         let staged = stage(&path, &Digest::Blake3(blake3.clone()), folder.path()).unwrap();
         fs::remove_file(path).unwrap();
-        assert_eq!((staged.version.as_str(), &staged.blake3), ("kernel 9.9.9", &blake3));
+        assert_eq!(
+            (staged.version.as_str(), &staged.blake3),
+            ("kernel 9.9.9", &blake3)
+        );
         assert!(staged.path.ends_with(format!("kernel-{}", &blake3[..12])));
-        assert_eq!(fs::metadata(&staged.path).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(
+            fs::metadata(&staged.path).unwrap().permissions().mode() & 0o777,
+            0o755
+        );
     }
 
     #[test]
@@ -174,7 +228,11 @@ mod tests {
 
     #[test]
     fn what_is_no_kernel_is_refused_and_leaves_nothing() {
-        check_refusal("#!/bin/sh\necho kernel 1\n", Some(Digest::Blake3("0".repeat(64))), "digest_mismatch");
+        check_refusal(
+            "#!/bin/sh\necho kernel 1\n",
+            Some(Digest::Blake3("0".repeat(64))),
+            "digest_mismatch",
+        );
         check_refusal("#!/bin/sh\necho batos 1\n", None, "version_failed");
         check_refusal("#!/bin/sh\nexit 3\n", None, "version_failed");
         check_refusal("not a program", None, "version_failed");
@@ -188,7 +246,10 @@ mod tests {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let none = Digest::Blake3("0".repeat(64));
         for path in [pipe.as_path(), folder.path(), Path::new("/no/such")] {
-            assert_eq!(stage(path, &none, folder.path()).unwrap_err().reason(), "program_unusable");
+            assert_eq!(
+                stage(path, &none, folder.path()).unwrap_err().reason(),
+                "program_unusable"
+            );
         }
     }
 }

@@ -51,7 +51,12 @@ impl Supervisor {
         let kernel = Launch {
             program: kernel_program,
             arguments: kernel_arguments(home, configuration, programs),
-            environment: configuration.kernel.log.iter().map(|log| ("RUST_LOG".to_owned(), log.clone())).collect(),
+            environment: configuration
+                .kernel
+                .log
+                .iter()
+                .map(|log| ("RUST_LOG".to_owned(), log.clone()))
+                .collect(),
             listener: listeners.0.socket.try_clone()?,
             log: home.logs().join("kernel.log"),
         };
@@ -111,7 +116,10 @@ impl Supervisor {
     }
 
     pub fn due(&self) -> Option<Instant> {
-        [self.kernel.due(), self.inference.due()].into_iter().flatten().min()
+        [self.kernel.due(), self.inference.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub fn status(&self) -> Vec<PlankStatus> {
@@ -140,7 +148,12 @@ impl Supervisor {
         }
         self.recorded = [&self.kernel, &self.inference]
             .into_iter()
-            .filter_map(|plank| Some(RecordedPlank { name: plank.name.to_owned(), identity: plank.identity()? }))
+            .filter_map(|plank| {
+                Some(RecordedPlank {
+                    name: plank.name.to_owned(),
+                    identity: plank.identity()?,
+                })
+            })
             .collect();
         let temporary = self.record.with_extension("new");
         let written = serde_json::to_vec_pretty(&self.recorded)
@@ -160,12 +173,22 @@ pub fn record_path(home: &Home) -> PathBuf {
 
 /// The first arguments tell this home's kernel from every other process: [`crate::predecessor`] looks for them.
 pub fn kernel_mark(home: &Home) -> Vec<OsString> {
-    vec!["--home".into(), home.path().into(), "--listen-fd".into(), LISTEN_DESCRIPTOR.to_string().into()]
+    vec![
+        "--home".into(),
+        home.path().into(),
+        "--listen-fd".into(),
+        LISTEN_DESCRIPTOR.to_string().into(),
+    ]
 }
 
 /// The same for the inference-worker.
 pub fn inference_mark(home: &Home) -> Vec<OsString> {
-    vec!["--socket".into(), home.inference_socket().into(), "--listen-fd".into(), LISTEN_DESCRIPTOR.to_string().into()]
+    vec![
+        "--socket".into(),
+        home.inference_socket().into(),
+        "--listen-fd".into(),
+        LISTEN_DESCRIPTOR.to_string().into(),
+    ]
 }
 
 fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path) -> Vec<OsString> {

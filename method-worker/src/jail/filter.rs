@@ -24,7 +24,11 @@ pub fn compile() -> Result<Filters, String> {
 pub fn close(filters: &Filters) -> Result<String, String> {
     seccompiler::apply_filter(&filters.hostile).map_err(|error| error.to_string())?;
     seccompiler::apply_filter(&filters.allowed).map_err(|error| error.to_string())?;
-    Ok(format!("seccomp ({} allowed, {} kill)", ALLOWED.len(), HOSTILE.len()))
+    Ok(format!(
+        "seccomp ({} allowed, {} kill)",
+        ALLOWED.len(),
+        HOSTILE.len()
+    ))
 }
 
 fn build() -> Result<Filters, BackendError> {
@@ -37,14 +41,16 @@ fn build() -> Result<Filters, BackendError> {
     }
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     let allowed = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)?;
-    Ok(Filters { hostile: hostile.try_into()?, allowed: allowed.try_into()? })
+    Ok(Filters {
+        hostile: hostile.try_into()?,
+        allowed: allowed.try_into()?,
+    })
 }
 
 /// The alternatives for one call; none means that any arguments will do.
 fn conditions(rule: Rule) -> Result<Vec<SeccompRule>, BackendError> {
-    let equal = |argument, value| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
-    };
+    let equal =
+        |argument, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value);
     let null = |argument| SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0);
     let bits = |argument, mask: i32, value: i32| {
         let operator = SeccompCmpOp::MaskedEq(mask as u64);
@@ -58,7 +64,10 @@ fn conditions(rule: Rule) -> Result<Vec<SeccompRule>, BackendError> {
         Rule::SendOnSocket | Rule::ReceiveOnSocket => vec![socket()?, null(4)?],
         Rule::NoExecution => vec![no_execution()?],
         Rule::AnonymousNoExecution => {
-            vec![no_execution()?, bits(3, libc::MAP_ANONYMOUS, libc::MAP_ANONYMOUS)?]
+            vec![
+                no_execution()?,
+                bits(3, libc::MAP_ANONYMOUS, libc::MAP_ANONYMOUS)?,
+            ]
         }
     };
     Ok(vec![SeccompRule::new(all)?])

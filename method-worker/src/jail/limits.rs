@@ -20,7 +20,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { memory_mib: 512, cpu_seconds: 60 }
+        Limits {
+            memory_mib: 512,
+            cpu_seconds: 60,
+        }
     }
 }
 
@@ -33,7 +36,11 @@ impl fmt::Display for Limits {
 /// Sets soft and hard limits, so that nothing raises them again.
 pub fn close(limits: &Limits) -> Result<(), JailError> {
     let all = [
-        ("address space limit", Resource::RLIMIT_AS, limits.memory_mib << 20),
+        (
+            "address space limit",
+            Resource::RLIMIT_AS,
+            limits.memory_mib << 20,
+        ),
         ("processor limit", Resource::RLIMIT_CPU, limits.cpu_seconds),
         ("stack limit", Resource::RLIMIT_STACK, STACK_BYTES),
         ("file size limit", Resource::RLIMIT_FSIZE, 0),
@@ -45,8 +52,10 @@ pub fn close(limits: &Limits) -> Result<(), JailError> {
         ("descriptor limit", Resource::RLIMIT_NOFILE, 0),
     ];
     for (part, resource, value) in all {
-        setrlimit(resource, value, value)
-            .map_err(|errno| JailError::System { part, source: errno.into() })?;
+        setrlimit(resource, value, value).map_err(|errno| JailError::System {
+            part,
+            source: errno.into(),
+        })?;
     }
     Ok(())
 }

@@ -22,7 +22,10 @@ use crate::arguments::Strictness;
 #[derive(Debug, thiserror::Error)]
 pub enum JailError {
     #[error("{part}: {source}")]
-    System { part: &'static str, source: std::io::Error },
+    System {
+        part: &'static str,
+        source: std::io::Error,
+    },
     #[error("{0}")]
     Landlock(String),
     #[error("this machine has no {0}; --allow-weak-jail runs without it")]
@@ -56,7 +59,10 @@ pub fn close(limits: &Limits, strictness: Strictness) -> Result<String, JailErro
 
 fn check(part: &'static str, result: libc::c_long) -> Result<(), JailError> {
     match result {
-        -1 => Err(JailError::System { part, source: std::io::Error::last_os_error() }),
+        -1 => Err(JailError::System {
+            part,
+            source: std::io::Error::last_os_error(),
+        }),
         _ => Ok(()),
     }
 }

@@ -10,7 +10,11 @@ const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 /// Dies with the kernel, cannot be traced by others of the same user, can gain no privilege, drops those it has.
 pub fn detach() -> Result<(), JailError> {
     // The kernel of BAT OS is the parent; when it went away before this line, the socket says so at the first read.
-    prctl("parent death signal", libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)?;
+    prctl(
+        "parent death signal",
+        libc::PR_SET_PDEATHSIG,
+        libc::SIGKILL as libc::c_ulong,
+    )?;
     prctl("not dumpable", libc::PR_SET_DUMPABLE, 0)?;
     prctl("no_new_privs", libc::PR_SET_NO_NEW_PRIVS, 1)?;
     let header: [u32; 2] = [CAPABILITY_VERSION_3, 0];

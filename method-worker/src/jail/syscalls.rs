@@ -38,23 +38,59 @@ const fn allow(number: c_long, rule: Rule, reason: &'static str) -> Allowed {
 pub const ALLOWED: &[Allowed] = &[
     allow(libc::SYS_read, Rule::OnSocket, "frames from the kernel"),
     allow(libc::SYS_write, Rule::OnSocket, "frames to the kernel"),
-    allow(libc::SYS_recvfrom, Rule::ReceiveOnSocket, "frames from the kernel, as Rust reads sockets"),
-    allow(libc::SYS_sendto, Rule::SendOnSocket, "frames to the kernel, as Rust writes sockets"),
-    allow(libc::SYS_mmap, Rule::AnonymousNoExecution, "memory of the allocators"),
+    allow(
+        libc::SYS_recvfrom,
+        Rule::ReceiveOnSocket,
+        "frames from the kernel, as Rust reads sockets",
+    ),
+    allow(
+        libc::SYS_sendto,
+        Rule::SendOnSocket,
+        "frames to the kernel, as Rust writes sockets",
+    ),
+    allow(
+        libc::SYS_mmap,
+        Rule::AnonymousNoExecution,
+        "memory of the allocators",
+    ),
     allow(libc::SYS_munmap, Rule::Any, "memory given back"),
-    allow(libc::SYS_mremap, Rule::Any, "large lists and frames that grow; cannot change the protection"),
+    allow(
+        libc::SYS_mremap,
+        Rule::Any,
+        "large lists and frames that grow; cannot change the protection",
+    ),
     allow(libc::SYS_brk, Rule::Any, "memory of the allocator"),
     allow(libc::SYS_madvise, Rule::Any, "memory given back by the allocator"),
-    allow(libc::SYS_mprotect, Rule::NoExecution, "the allocator grows its heap"),
+    allow(
+        libc::SYS_mprotect,
+        Rule::NoExecution,
+        "the allocator grows its heap",
+    ),
     allow(libc::SYS_futex, Rule::Any, "locks: the GIL, the allocator"),
-    allow(libc::SYS_rt_sigreturn, Rule::Any, "leaving a signal handler (Rust's, for a stack overflow)"),
-    allow(libc::SYS_rt_sigaction, Rule::Any, "abort() and Rust's overflow handler restore the default"),
+    allow(
+        libc::SYS_rt_sigreturn,
+        Rule::Any,
+        "leaving a signal handler (Rust's, for a stack overflow)",
+    ),
+    allow(
+        libc::SYS_rt_sigaction,
+        Rule::Any,
+        "abort() and Rust's overflow handler restore the default",
+    ),
     allow(libc::SYS_rt_sigprocmask, Rule::Any, "abort()"),
-    allow(libc::SYS_sigaltstack, Rule::Any, "Rust gives its signal stack back at the end"),
+    allow(
+        libc::SYS_sigaltstack,
+        Rule::Any,
+        "Rust gives its signal stack back at the end",
+    ),
     allow(libc::SYS_clock_gettime, Rule::Any, "where the vDSO has no clock"),
     allow(libc::SYS_gettimeofday, Rule::Any, "where the vDSO has no clock"),
     allow(libc::SYS_getrandom, Rule::Any, "seeds of Rust's hash tables"),
-    allow(libc::SYS_restart_syscall, Rule::Any, "a read that a stop and continue interrupted"),
+    allow(
+        libc::SYS_restart_syscall,
+        Rule::Any,
+        "a read that a stop and continue interrupted",
+    ),
     allow(libc::SYS_sched_yield, Rule::Any, "spinning locks"),
     allow(libc::SYS_exit, Rule::Any, "the end"),
     allow(libc::SYS_exit_group, Rule::Any, "the end"),
@@ -72,7 +108,8 @@ const fn kill(number: c_long, reason: &'static str) -> Hostile {
     Hostile { number, reason }
 }
 
-/// Calls that kill.
+/// Calls that kill. `seccomp` and `prctl` are not among them, since the second filter is set through the first: they get
+/// EPERM.
 pub const HOSTILE: &[Hostile] = &[
     kill(libc::SYS_execve, "another program"),
     kill(libc::SYS_execveat, "another program"),
@@ -90,8 +127,14 @@ pub const HOSTILE: &[Hostile] = &[
     kill(libc::SYS_pidfd_getfd, "descriptors of another process"),
     kill(libc::SYS_pidfd_send_signal, "signals to others"),
     kill(libc::SYS_kill, "signals to others"),
-    kill(libc::SYS_tkill, "signals to others; abort() dies by it too, as it wants"),
-    kill(libc::SYS_tgkill, "signals to others; abort() dies by it too, as it wants"),
+    kill(
+        libc::SYS_tkill,
+        "signals to others; abort() dies by it too, as it wants",
+    ),
+    kill(
+        libc::SYS_tgkill,
+        "signals to others; abort() dies by it too, as it wants",
+    ),
     kill(libc::SYS_rt_sigqueueinfo, "signals to others"),
     kill(libc::SYS_rt_tgsigqueueinfo, "signals to others"),
     kill(libc::SYS_socket, "network"),
@@ -116,8 +159,14 @@ pub const HOSTILE: &[Hostile] = &[
     kill(libc::SYS_unshare, "another namespace"),
     kill(libc::SYS_setns, "another namespace"),
     kill(libc::SYS_bpf, "code in the operating system"),
-    kill(libc::SYS_perf_event_open, "a classic way to exploit the operating system"),
-    kill(libc::SYS_userfaultfd, "a classic way to exploit the operating system"),
+    kill(
+        libc::SYS_perf_event_open,
+        "a classic way to exploit the operating system",
+    ),
+    kill(
+        libc::SYS_userfaultfd,
+        "a classic way to exploit the operating system",
+    ),
     kill(libc::SYS_io_uring_setup, "system calls past this filter"),
     kill(libc::SYS_io_uring_enter, "system calls past this filter"),
     kill(libc::SYS_io_uring_register, "system calls past this filter"),
@@ -133,8 +182,6 @@ pub const HOSTILE: &[Hostile] = &[
     kill(libc::SYS_kexec_load, "another operating system"),
     kill(libc::SYS_reboot, "the machine"),
     kill(libc::SYS_swapon, "the machine"),
-    kill(libc::SYS_seccomp, "another filter"),
-    kill(libc::SYS_prctl, "what the jail has set"),
     kill(libc::SYS_capset, "privileges"),
     kill(libc::SYS_setuid, "privileges"),
     kill(libc::SYS_setgid, "privileges"),
@@ -143,7 +190,10 @@ pub const HOSTILE: &[Hostile] = &[
     #[cfg(target_arch = "x86_64")]
     kill(libc::SYS_arch_prctl, "the thread's registers, cpuid faults"),
     #[cfg(target_arch = "x86_64")]
-    kill(libc::SYS_modify_ldt, "a classic way to exploit the operating system"),
+    kill(
+        libc::SYS_modify_ldt,
+        "a classic way to exploit the operating system",
+    ),
     #[cfg(target_arch = "x86_64")]
     kill(libc::SYS_iopl, "hardware"),
     #[cfg(target_arch = "x86_64")]

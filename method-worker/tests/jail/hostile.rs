@@ -43,24 +43,48 @@ fn the_jail_says_what_it_is() {
 
 #[test]
 fn files_are_out_of_reach() {
-    refused("return loader.load_module('_io').open('/etc/passwd').read()", "PermissionError");
-    refused("return loader.load_module('posix').open('/etc/passwd', 0)", "PermissionError");
-    refused("return loader.load_module('posix').listdir('/')", "PermissionError");
+    refused(
+        "return loader.load_module('_io').open('/etc/passwd').read()",
+        "PermissionError",
+    );
+    refused(
+        "return loader.load_module('posix').open('/etc/passwd', 0)",
+        "PermissionError",
+    );
+    refused(
+        "return loader.load_module('posix').listdir('/')",
+        "PermissionError",
+    );
     refused("return loader.load_module('posix').stat('/')", "PermissionError");
-    refused("return loader.load_module('posix').unlink('/tmp/x')", "PermissionError");
-    refused("return loader.load_module('posix').mkdir('/tmp/x')", "PermissionError");
+    refused(
+        "return loader.load_module('posix').unlink('/tmp/x')",
+        "PermissionError",
+    );
+    refused(
+        "return loader.load_module('posix').mkdir('/tmp/x')",
+        "PermissionError",
+    );
     refused("return loader.load_module('posix').chdir('/')", "PermissionError");
     refused("return loader.load_module('posix').pipe()", "PermissionError");
     refused("return loader.load_module('posix').dup(3)", "PermissionError");
-    refused("return loader.load_module('posix').write(2, b'x')", "PermissionError");
+    refused(
+        "return loader.load_module('posix').write(2, b'x')",
+        "PermissionError",
+    );
     refused("return loader.load_module('posix').read(0, 1)", "PermissionError");
-    refused("b = loader.load_module('builtins')\nreturn b.open('/proc/self/maps').read()", "PermissionError");
+    refused(
+        "b = loader.load_module('builtins')\nreturn b.open('/proc/self/maps').read()",
+        "PermissionError",
+    );
 }
 
 #[test]
 fn imports_find_nothing() {
     for name in ["ctypes", "socket", "os", "subprocess", "mmap", "_ctypes"] {
-        refused(&format!("return loader.load_module('builtins').__import__('{name}')"), "ModuleNotFoundError");
+        refused(
+            &format!("return loader.load_module('builtins').__import__('{name}')"),
+            "ModuleNotFoundError",
+        );
     }
 }
 
@@ -75,7 +99,10 @@ fn processes_network_and_signals_kill() {
     killed_by_filter("return loader.load_module('posix').memfd_create('x')");
     killed_by_filter("return loader.load_module('posix').pidfd_open(1)");
     killed_by_filter("s = loader.load_module('_socket')\nreturn s.socket(s.AF_INET, s.SOCK_STREAM)");
-    killed_by_filter("s = loader.load_module('_socket')\nreturn s.socket(s.AF_UNIX, s.SOCK_DGRAM, fileno=3).connect('/x')");
+    refused(
+        "s = loader.load_module('_socket')\nreturn s.socket(fileno=3)",
+        "PermissionError",
+    );
     killed_by_filter("return loader.load_module('posix').setuid(0)");
     // A thread is a process to the filter.
     killed_by_filter("t = loader.load_module('_thread')\nreturn t.start_new_thread(self.m, ())");
@@ -84,7 +111,10 @@ fn processes_network_and_signals_kill() {
 #[test]
 fn limits_cannot_be_raised_nor_priorities() {
     refused("return loader.load_module('posix').nice(-5)", "PermissionError");
-    refused("return loader.load_module('posix').sched_setaffinity(0, [0])", "PermissionError");
+    refused(
+        "return loader.load_module('posix').sched_setaffinity(0, [0])",
+        "PermissionError",
+    );
     refused("return loader.load_module('time').sleep(1)", "PermissionError");
 }
 
@@ -94,8 +124,8 @@ fn the_socket_carries_only_frames() {
     let mut stage = Stage::new();
     let body = "return loader.load_module('posix').write(3, b'garbage in the place of a frame')";
     match stage.end_of(&climbing(body)) {
-        End::Killed | End::Died(_) => {}
-        End::Finished(finished) => panic!("{finished:?}"),
+        End::BadFrame => {}
+        other => panic!("{other:?}"),
     }
 }
 
@@ -113,8 +143,12 @@ fn killable(source: &str) {
 #[test]
 fn endless_work_is_killed() {
     killable("def m(self):\n    while True:\n        pass\n");
-    killable("def m(self):\n    while True:\n        try:\n            while True:\n                pass\n        except:\n            pass\n");
-    killable(&climbing("i = loader.load_module('itertools')\nreturn sum(i.repeat(0))"));
+    killable(
+        "def m(self):\n    while True:\n        try:\n            while True:\n                pass\n        except:\n            pass\n",
+    );
+    killable(&climbing(
+        "i = loader.load_module('itertools')\nreturn sum(i.repeat(0))",
+    ));
     killable("def m(self):\n    return 9 ** 9 ** 9\n");
     killable("def m(self):\n    return max(i for i in iter(int, 1))\n");
 }
@@ -137,15 +171,17 @@ fn memory_ends() {
         "x = b'ab' * 10 ** 9",
         "x = {}\n    i = 0\n    while True:\n        i += 1\n        x[i] = [i] * 1000",
     ] {
-        let mut stage = Stage::with(&["--memory-mib", "128"]);
+        let mut stage = Stage::with(&["--memory-mib", "96"]);
         match stage.end_of(&format!("def m(self):\n    {body}\n")) {
             End::Finished(finished) => {
-                let Outcome::Raised(raised) = finished.outcome else { panic!("{:?}", finished.outcome) };
+                let Outcome::Raised(raised) = finished.outcome else {
+                    panic!("{:?}", finished.outcome)
+                };
                 assert_eq!(raised.kind, "MemoryError", "{raised:?}");
                 assert_eq!(stage.answer("def m(self):\n    return 1\n"), int(1));
             }
             End::Died(_) => {}
-            End::Killed => panic!("{body} goes on"),
+            other => panic!("{body}: {other:?}"),
         }
     }
 }
@@ -159,32 +195,53 @@ fn ends(source: &str) -> Option<String> {
             other => panic!("{other:?}"),
         },
         End::Died(_) => None,
-        End::Killed => panic!("{source} goes on"),
+        other => panic!("{source}: {other:?}"),
     }
 }
 
 #[test]
 fn depth_ends() {
     let recursion = Some("RecursionError".to_owned());
-    assert_eq!(ends("def m(self):\n    def f(n):\n        return f(n + 1)\n    return f(0)\n"), recursion);
+    assert_eq!(
+        ends("def m(self):\n    def f(n):\n        return f(n + 1)\n    return f(0)\n"),
+        recursion
+    );
     assert_eq!(ends("def m(self):\n    return self.m()\n"), recursion);
-    assert_eq!(ends("def m(self):\n    return sorted([1, 2], key=lambda x: self.m())\n"), recursion);
-    let nested = "def m(self):\n    a = []\n    for i in range(1000000):\n        a = [a]\n    return repr(a)\n";
+    assert_eq!(
+        ends("def m(self):\n    return sorted([1, 2], key=lambda x: self.m())\n"),
+        recursion
+    );
+    let nested =
+        "def m(self):\n    a = []\n    for i in range(1000000):\n        a = [a]\n    return repr(a)\n";
     assert_eq!(ends(nested), recursion);
     let nested = "def m(self):\n    a = []\n    for i in range(1000000):\n        a = [a]\n    self.a = a\n";
     assert_eq!(ends(nested), Some("NotPersistent".to_owned()));
-    let source = format!("def m(self):\n    return {}1{}\n", "(".repeat(5000), ")".repeat(5000));
-    assert!(matches!(ends(&source).as_deref(), Some("SyntaxError" | "MemoryError") | None));
+    let source = format!(
+        "def m(self):\n    return {}1{}\n",
+        "(".repeat(5000),
+        ")".repeat(5000)
+    );
+    assert!(matches!(
+        ends(&source).as_deref(),
+        Some("SyntaxError" | "MemoryError") | None
+    ));
     let source = format!("def m(self):\n    return {}1\n", "-".repeat(50_000));
-    assert!(matches!(ends(&source).as_deref(), Some("SyntaxError" | "MemoryError" | "RecursionError") | None));
+    assert!(matches!(
+        ends(&source).as_deref(),
+        Some("SyntaxError" | "MemoryError" | "RecursionError") | None
+    ));
     let source = format!("def m(self):\n    return {}1\n", "1+".repeat(50_000));
-    assert!(matches!(ends(&source).as_deref(), Some("RecursionError" | "Int(50001)") | None));
+    assert!(matches!(
+        ends(&source).as_deref(),
+        Some("RecursionError" | "Int(50001)") | None
+    ));
 }
 
 #[test]
 fn odd_exceptions_are_reported() {
     let mut stage = Stage::new();
-    let base = "    e = [c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'BaseException'][0]\n";
+    let base =
+        "    e = [c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'BaseException'][0]\n";
     let with = |body: &str| format!("def m(self):\n{base}    {body}\n");
     assert_eq!(stage.raised(&with("raise e('x')")).kind, "BaseException");
     for kind in ["SystemExit", "KeyboardInterrupt", "GeneratorExit"] {
@@ -199,14 +256,20 @@ fn odd_exceptions_are_reported() {
     assert_eq!(stage.raised(&source).message, "(its message cannot be shown)");
     let source = class("return self.x", "t('D', (), {'__del__': f})()\n    return 1");
     assert_eq!(stage.answer(&source), int(1));
-    let source = class("self.z = 1", "self.y = t('D', (), {'__del__': f})()\n    self.y = 1\n    return 1");
+    let source = class(
+        "self.z = 1",
+        "self.y = t('D', (), {'__del__': f})()\n    self.y = 1\n    return 1",
+    );
     let finished = stage.run(&source);
     answered(&finished.outcome, int(1));
     let source = class("return 1 / 0", "return t('Q', (), {'__eq__': f})() in [1]");
     assert_eq!(stage.raised(&source).kind, "ZeroDivisionError");
     let source = class("return 1", "self.k = t('I', (int,), {'__index__': f})(5)");
     assert_eq!(stage.raised(&source).kind, "NotPersistent");
-    assert_eq!(stage.raised("def m(self):\n    raise MemoryError\n").kind, "MemoryError");
+    assert_eq!(
+        stage.raised("def m(self):\n    raise MemoryError\n").kind,
+        "MemoryError"
+    );
     assert_eq!(stage.answer("def m(self):\n    return 1\n"), int(1));
 }
 
@@ -214,8 +277,14 @@ fn odd_exceptions_are_reported() {
 #[test]
 fn warnings_are_silent() {
     let mut stage = Stage::new();
-    assert_eq!(stage.answer("def m(self):\n    return '\\d' is 1 or len('\\N{BULLET}')\n"), int(1));
-    assert_eq!(stage.answer("def m(self):\n    return len('a'.encode('utf-16-le').decode('UTF-16-LE'))\n"), int(1));
+    assert_eq!(
+        stage.answer("def m(self):\n    return '\\d' is 1 or len('\\N{BULLET}')\n"),
+        int(1)
+    );
+    assert_eq!(
+        stage.answer("def m(self):\n    return len('a'.encode('utf-16-le').decode('UTF-16-LE'))\n"),
+        int(1)
+    );
 }
 
 #[test]
@@ -257,6 +326,32 @@ fn a_closed_socket_is_a_quiet_end() {
     assert_eq!(stage.child.wait().unwrap().code(), Some(1));
 }
 
+/// The operating system counts the thread that spawned it as the parent; see docs/sandbox.md.
+#[test]
+fn it_dies_with_its_parent() {
+    let mut stage = std::thread::spawn(Stage::new).join().unwrap();
+    assert_eq!(stage.child.wait().unwrap().signal(), Some(libc::SIGKILL));
+}
+
+#[test]
+fn nothing_of_the_process_is_open() {
+    let stage = Stage::new();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", stage.child.id())).unwrap();
+    for line in [
+        "CapEff:\t0000000000000000",
+        "CapPrm:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "Threads:\t1",
+    ] {
+        assert!(status.contains(line), "{line} is not in {status}");
+    }
+    if let Ok(descriptors) = std::fs::read_dir(format!("/proc/{}/fd", stage.child.id())) {
+        let names: Vec<_> = descriptors.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["3"]);
+    }
+}
+
 #[test]
 fn started_by_hand_it_says_why_not() {
     let run = |arguments: &[&str]| {
@@ -265,9 +360,15 @@ fn started_by_hand_it_says_why_not() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (code, message) = run(&["--no-such"]);
-    assert!(code == Some(2) && message.contains("unknown argument"), "{code:?} {message}");
+    assert!(
+        code == Some(2) && message.contains("unknown argument"),
+        "{code:?} {message}"
+    );
     let (code, message) = run(&[]);
-    assert!(code == Some(1) && message.contains("descriptor 3"), "{code:?} {message}");
+    assert!(
+        code == Some(1) && message.contains("descriptor 3"),
+        "{code:?} {message}"
+    );
 }
 
 /// 16 MiB of arguments arrive, or the process dies; both are within its limits.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use shared::activation::{Mode, Outcome, Run};
+use shared::activation::{Mode, Run};
 use shared::id::ObjectId;
 
 use crate::stage::{End, Stage, answered, int, refs};
@@ -15,7 +15,9 @@ fn median_of_trivial_runs() {
     let mut stage = Stage::new();
     let ready = begun.elapsed();
     stage.put(1, &[("parents", refs(&[2])), ("n", int(41))]);
-    stage.put(2, &[]).method(2, "m", "def m(self):\n    return self.n + 1\n");
+    stage
+        .put(2, &[])
+        .method(2, "m", "def m(self):\n    return self.n + 1\n");
     let objects: Vec<_> = stage.objects.values().cloned().collect();
     let mut times = Vec::with_capacity(RUNS);
     for at in 0..RUNS {

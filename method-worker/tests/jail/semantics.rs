@@ -26,20 +26,31 @@ fn values_travel_both_ways() {
         text("größe ✓"),
         Value::Bytes(vec![0, 255]),
         Value::Ref(ObjectId(1)),
-        Value::Map(vec![(text("b"), int(1)), (int(2), list([])), (Value::Ref(ObjectId(1)), Value::None)]),
+        Value::Map(vec![
+            (text("b"), int(1)),
+            (int(2), list([])),
+            (Value::Ref(ObjectId(1)), Value::None),
+        ]),
     ]);
     stage.put(1, &[("all", all.clone())]);
     assert_eq!(stage.answer(&method("return self.all")), all);
     assert_eq!(stage.answer(&method("return (1, (2,), True, 1.0)")), {
         list([int(1), list([int(2)]), Value::Bool(true), Value::Float(1.0)])
     });
-    assert_eq!(stage.answer(&method("return [repr(self), self == self, self in [self], {self: 1}[self]]")), {
-        list([text("#1"), Value::Bool(true), Value::Bool(true), int(1)])
-    });
-    assert_eq!(stage.answer(&method("return 2 ** 64 - 1")), Value::Big("18446744073709551615".into()));
-    assert_eq!(stage.answer(&method("return [math.isqrt(17), round(math.pi, 2)]")), {
-        list([int(4), Value::Float(3.14)])
-    });
+    assert_eq!(
+        stage.answer(&method(
+            "return [repr(self), self == self, self in [self], {self: 1}[self]]"
+        )),
+        { list([text("#1"), Value::Bool(true), Value::Bool(true), int(1)]) }
+    );
+    assert_eq!(
+        stage.answer(&method("return 2 ** 64 - 1")),
+        Value::Big("18446744073709551615".into())
+    );
+    assert_eq!(
+        stage.answer(&method("return [math.isqrt(17), math.hypot(3, 4)]")),
+        { list([int(4), Value::Float(5.0)]) }
+    );
 }
 
 #[test]
@@ -58,7 +69,11 @@ fn reads_are_recorded_with_what_was_absent() {
         read(3, "b", Some(7)),
         read(2, "a", Some(7)),
     ] {
-        assert!(finished.reads.contains(&expected), "{expected:?} is not in {:?}", finished.reads);
+        assert!(
+            finished.reads.contains(&expected),
+            "{expected:?} is not in {:?}",
+            finished.reads
+        );
     }
     assert!(finished.writes.is_empty() && !finished.declared);
     assert_eq!(stage.fetches, [vec![2, 3]], "both parents in one round trip");
@@ -67,19 +82,35 @@ fn reads_are_recorded_with_what_was_absent() {
 #[test]
 fn writes_are_measured() {
     let mut stage = Stage::new();
-    stage.put(1, &[("n", int(1)), ("items", list([int(1)])), ("nan", Value::Float(f64::NAN)), ("gone", int(0))]);
-    assert_eq!(stage.writes(&method("self.n = 2\nself._p_changed = True")), [put(1, "n", int(2))]);
-    assert_eq!(stage.writes(&method("self.items.append(self.items[0] + 1)")), [put(
+    stage.put(
         1,
-        "items",
-        list([int(1), int(2)])
-    )]);
-    assert_eq!(stage.writes(&method("self.n = True")), [put(1, "n", Value::Bool(true))]);
-    assert_eq!(stage.writes(&method("self.n = 1.0")), [put(1, "n", Value::Float(1.0))]);
-    assert_eq!(stage.writes(&method("del self.gone\nself.new = 'x'")), [
-        remove(1, "gone"),
-        put(1, "new", text("x"))
-    ]);
+        &[
+            ("n", int(1)),
+            ("items", list([int(1)])),
+            ("nan", Value::Float(f64::NAN)),
+            ("gone", int(0)),
+        ],
+    );
+    assert_eq!(
+        stage.writes(&method("self.n = 2\nself._p_changed = True")),
+        [put(1, "n", int(2))]
+    );
+    assert_eq!(
+        stage.writes(&method("self.items.append(self.items[0] + 1)")),
+        [put(1, "items", list([int(1), int(2)]))]
+    );
+    assert_eq!(
+        stage.writes(&method("self.n = True")),
+        [put(1, "n", Value::Bool(true))]
+    );
+    assert_eq!(
+        stage.writes(&method("self.n = 1.0")),
+        [put(1, "n", Value::Float(1.0))]
+    );
+    assert_eq!(
+        stage.writes(&method("del self.gone\nself.new = 'x'")),
+        [remove(1, "gone"), put(1, "new", text("x"))]
+    );
     for unchanged in [
         "self.n = 1",
         "self.n = 5\nself.n = 1",
@@ -90,8 +121,18 @@ fn writes_are_measured() {
     ] {
         assert_eq!(stage.writes(&method(unchanged)), [], "{unchanged}");
     }
-    assert!(stage.run(&method("self.n = 1")).reads.contains(&read(1, "n", Some(7))), "a write of nothing is a read");
-    assert!(stage.run(&method("self._p_changed = True\nreturn self._p_changed")).declared);
+    assert!(
+        stage
+            .run(&method("self.n = 1"))
+            .reads
+            .contains(&read(1, "n", Some(7))),
+        "a write of nothing is a read"
+    );
+    assert!(
+        stage
+            .run(&method("self._p_changed = True\nreturn self._p_changed"))
+            .declared
+    );
 }
 
 #[test]
@@ -99,32 +140,66 @@ fn an_inherited_value_is_changed_for_the_receiver() {
     let mut stage = Stage::new();
     stage.put(1, &[("parents", refs(&[2]))]);
     stage.put(2, &[("items", list([int(1)])), ("n", int(1))]);
-    assert_eq!(stage.writes(&method("self.items.append(2)")), [put(1, "items", list([int(1), int(2)]))]);
+    assert_eq!(
+        stage.writes(&method("self.items.append(2)")),
+        [put(1, "items", list([int(1), int(2)]))]
+    );
     assert_eq!(stage.writes(&method("return len(self.items)")), []);
     assert_eq!(stage.writes(&method("self.n += 1")), [put(1, "n", int(2))]);
     let both = "self.parents[0].items.append(2)\nreturn [self.items, self.items is self.items]";
-    assert_eq!(stage.answer(&method(both)), list([list([int(1), int(2)]), Value::Bool(true)]));
+    assert_eq!(
+        stage.answer(&method(both)),
+        list([list([int(1), int(2)]), Value::Bool(true)])
+    );
     let names = "self.items.append(2)\nreturn primitive('slot_names', self)";
-    assert_eq!(stage.answer(&method(names)), list([text("parents"), text("m"), text("items")]));
+    assert_eq!(
+        stage.answer(&method(names)),
+        list([text("parents"), text("m"), text("items")])
+    );
     let error = stage.raised(&method("del self.items"));
-    assert_eq!((error.kind.as_str(), error.message.as_str()), ("AttributeError", "#1 has no slot 'items' of its own"));
+    assert_eq!(
+        (error.kind.as_str(), error.message.as_str()),
+        ("AttributeError", "#1 has no slot 'items' of its own")
+    );
 }
 
 #[test]
 fn sends_inside_see_what_is_pending() {
     let mut stage = Stage::new();
     stage.put(1, &[("parents", refs(&[2])), ("n", int(1))]);
-    stage.method(2, "double", "def double(self, by=2):\n    self.n = self.n * by\n    return self.n\n");
-    assert_eq!(stage.answer(&method("self.n = 10\nreturn [self.double(), self.double(by=3), self.n]")), {
-        list([int(20), int(60), int(60)])
-    });
-    assert_eq!(stage.answer(&method("f = self.double\nreturn primitive('send', self, 'double', [5])")), int(5));
-    stage.method(1, "fact", "def fact(self, n):\n    return 1 if n < 2 else n * self.fact(n - 1)\n");
-    assert_eq!(stage.answer(&method("return self.fact(20)")), int(2_432_902_008_176_640_000));
+    stage.method(
+        2,
+        "double",
+        "def double(self, by=2):\n    self.n = self.n * by\n    return self.n\n",
+    );
+    assert_eq!(
+        stage.answer(&method(
+            "self.n = 10\nreturn [self.double(), self.double(by=3), self.n]"
+        )),
+        { list([int(20), int(60), int(60)]) }
+    );
+    assert_eq!(
+        stage.answer(&method(
+            "f = self.double\nreturn primitive('send', self, 'double', [5])"
+        )),
+        int(5)
+    );
+    stage.method(
+        1,
+        "fact",
+        "def fact(self, n):\n    return 1 if n < 2 else n * self.fact(n - 1)\n",
+    );
+    assert_eq!(
+        stage.answer(&method("return self.fact(20)")),
+        int(2_432_902_008_176_640_000)
+    );
     stage.method(1, "deep", "def deep(self):\n    return self.deep()\n");
     let error = stage.raised(&method("return self.deep()"));
     assert_eq!(error.kind, "RecursionError");
-    assert!(error.message.contains("#1.deep") && error.traceback.contains("frames"), "{error:?}");
+    assert!(
+        error.message.contains("#1.deep") && error.traceback.contains("frames"),
+        "{error:?}"
+    );
     assert_eq!(stage.answer(&method("return 1")), int(1));
 }
 
@@ -139,7 +214,12 @@ fn a_message_that_nobody_understands_ends_the_run() {
         "return primitive('send', self, 'nobody', [1, [self]])",
     ] {
         let finished = stage.run(&method(body));
-        let Outcome::Missed { receiver, selector, arguments } = finished.outcome else {
+        let Outcome::Missed {
+            receiver,
+            selector,
+            arguments,
+        } = finished.outcome
+        else {
             panic!("{:?}", finished.outcome)
         };
         assert_eq!((receiver, selector.as_str()), (ObjectId(1), "nobody"));
@@ -149,7 +229,9 @@ fn a_message_that_nobody_understands_ends_the_run() {
     stage.method(1, "m", &method("return self.nobody(1)"));
     match stage.send(1, "m", vec![], Mode::Trial) {
         End::Finished(finished) => {
-            let Outcome::Raised(raised) = finished.outcome else { panic!("{:?}", finished.outcome) };
+            let Outcome::Raised(raised) = finished.outcome else {
+                panic!("{:?}", finished.outcome)
+            };
             assert_eq!(raised.kind, "MessageNotUnderstood");
             assert_eq!(raised.traceback, "m, line 2: return self.nobody(1)");
         }
@@ -157,8 +239,15 @@ fn a_message_that_nobody_understands_ends_the_run() {
     }
     match stage.send(1, "unknown", vec![text("a")], Mode::Proven) {
         End::Finished(finished) => match finished.outcome {
-            Outcome::Missed { receiver, selector, arguments } => {
-                assert_eq!((receiver.0, selector.as_str(), arguments), (1, "unknown", vec![text("a")]))
+            Outcome::Missed {
+                receiver,
+                selector,
+                arguments,
+            } => {
+                assert_eq!(
+                    (receiver.0, selector.as_str(), arguments),
+                    (1, "unknown", vec![text("a")])
+                )
             }
             other => panic!("{other:?}"),
         },
@@ -206,7 +295,12 @@ fn a_missing_slot_is_an_error_in_every_other_use() {
         assert_eq!(error.kind, "AttributeError", "{body}: {error:?}");
         assert!(error.message.contains("#1 has no slot 'x'"), "{body}: {error:?}");
     }
-    assert_eq!(stage.answer(&method("try:\n    return self.x + 1\nexcept AttributeError:\n    return 2")), int(2));
+    assert_eq!(
+        stage.answer(&method(
+            "try:\n    return self.x + 1\nexcept AttributeError:\n    return 2"
+        )),
+        int(2)
+    );
 }
 
 #[test]
@@ -223,9 +317,15 @@ fn what_cannot_persist_is_refused_with_its_place() {
         ("self.k = {(1, 2): 3}", "#1.k has a key that is not a scalar"),
         ("self.k = {float('nan'): 3}", "#1.k has NaN as a key"),
         ("a = []\na.append(a)\nself.a = a", "#1.a[0] contains itself"),
-        ("a = []\nfor i in range(70):\n    a = [a]\nself.a = a", "is nested deeper than 64"),
+        (
+            "a = []\nfor i in range(70):\n    a = [a]\nself.a = a",
+            "is nested deeper than 64",
+        ),
         ("self.t = 'x' * 5000000", "#1.t makes the value larger than 4 MiB"),
-        ("for i in range(5):\n    primitive('set_slot', self, f'a{i}', 'x' * 4000000)", "larger than 15 MiB"),
+        (
+            "for i in range(5):\n    primitive('set_slot', self, f'a{i}', 'x' * 4000000)",
+            "larger than 15 MiB",
+        ),
         ("self.i = 10 ** 4400", "#1.i is an int of more than 4300 digits"),
         ("self.u = '\\ud800'", "#1.u is text with half of a surrogate pair"),
         ("self.parents = [1]", "#1.parents is not a list of objects"),
@@ -246,15 +346,33 @@ fn what_cannot_persist_is_refused_with_its_place() {
 #[test]
 fn primitives_answer() {
     let mut stage = Stage::new();
-    stage.put(1, &[("parents", refs(&[2])), ("n", int(1)), ("names", list([text("a")]))]);
-    stage.put(2, &[("n", int(2)), ("t", text("x"))]).method(2, "hi", "def hi(self):\n    return 1\n");
+    stage.put(
+        1,
+        &[
+            ("parents", refs(&[2])),
+            ("n", int(1)),
+            ("names", list([text("a")])),
+        ],
+    );
+    stage
+        .put(2, &[("n", int(2)), ("t", text("x"))])
+        .method(2, "hi", "def hi(self):\n    return 1\n");
     let expect = |stage: &mut Stage, body: &str, expected: Value| {
-        assert_eq!(stage.answer(&method(&format!("return {body}"))), expected, "{body}");
+        assert_eq!(
+            stage.answer(&method(&format!("return {body}"))),
+            expected,
+            "{body}"
+        );
     };
     expect(&mut stage, "primitive('object_id', self)", text("#1"));
     let finished = stage.run(&method("return primitive('slot_names', self)"));
     answered(&finished.outcome, list(["parents", "n", "names", "m"].map(text)));
-    assert!(finished.reads.iter().any(|read| read.slot == ReadSlot::Whole(TransactionId(7))));
+    assert!(
+        finished
+            .reads
+            .iter()
+            .any(|read| read.slot == ReadSlot::Whole(TransactionId(7)))
+    );
     expect(&mut stage, "primitive('chain', self)", refs(&[1, 2]));
     expect(&mut stage, "primitive('all_slots', self)", {
         let row = |name, kind, id| list([text(name), text(kind), Value::Ref(ObjectId(id))]);
@@ -269,51 +387,78 @@ fn primitives_answer() {
     });
     expect(&mut stage, "primitive('get_slot', self, 't')", text("x"));
     expect(&mut stage, "primitive('get_slot', self, 'zz', 4)", int(4));
-    expect(&mut stage, "[primitive('has_slot', self, 't'), primitive('has_slot', self, 'zz')]", {
-        list([Value::Bool(true), Value::Bool(false)])
-    });
-    expect(&mut stage, "primitive('method_source', self, 'hi')", text("def hi(self):\n    return 1\n"));
-    expect(&mut stage, "[primitive('kind', [1, 2]), primitive('kind', self), primitive('kind', self.hi)]", {
-        list(["list[int]", "ref", "method"].map(text))
-    });
-    assert_eq!(stage.writes(&method("primitive('set_slot', self, 'z', 1)\nprimitive('remove_slot', self, 'n')")), [
-        put(1, "z", int(1)),
-        remove(1, "n")
-    ]);
+    expect(
+        &mut stage,
+        "[primitive('has_slot', self, 't'), primitive('has_slot', self, 'zz')]",
+        list([Value::Bool(true), Value::Bool(false)]),
+    );
+    expect(
+        &mut stage,
+        "primitive('method_source', self, 'hi')",
+        text("def hi(self):\n    return 1\n"),
+    );
+    expect(
+        &mut stage,
+        "[primitive('kind', [1, 2]), primitive('kind', self), primitive('kind', self.hi)]",
+        list(["list[int]", "ref", "method"].map(text)),
+    );
+    assert_eq!(
+        stage.writes(&method(
+            "primitive('set_slot', self, 'z', 1)\nprimitive('remove_slot', self, 'n')"
+        )),
+        [put(1, "z", int(1)), remove(1, "n")]
+    );
 }
 
 #[test]
 fn new_objects_are_created() {
     let mut stage = Stage::new();
     stage.put(1, &[("parents", refs(&[2])), ("items", list([int(1)]))]);
-    stage.put(2, &[]).method(2, "grow", "def grow(self):\n    self.items.append(9)\n    return self\n");
+    stage.put(2, &[]).method(
+        2,
+        "grow",
+        "def grow(self):\n    self.items.append(9)\n    return self\n",
+    );
     let source = method("c = primitive('clone', self)\nc.items.append(2)\nc.grow()\nself.copy = c\nreturn c");
     let finished = stage.run(&source);
     let new = Value::Ref(ObjectId(1001));
     answered(&finished.outcome, new.clone());
-    assert_eq!(finished.writes, [
-        Write::Create {
-            object: ObjectId(1001),
+    assert_eq!(
+        finished.writes,
+        [
+            Write::Create {
+                object: ObjectId(1001),
+                slots: vec![
+                    ("parents".into(), refs(&[2])),
+                    ("items".into(), list([int(1), int(2), int(9)])),
+                    ("m".into(), Value::Method(source)),
+                ]
+            },
+            put(1, "copy", new)
+        ]
+    );
+    let writes = stage.writes(&method(
+        "c = primitive('child', self)\nc.items.append(3)\nc.n = 1\ndel c.n",
+    ));
+    assert_eq!(
+        writes,
+        [Write::Create {
+            object: ObjectId(1002),
             slots: vec![
-                ("parents".into(), refs(&[2])),
-                ("items".into(), list([int(1), int(2), int(9)])),
-                ("m".into(), Value::Method(source)),
+                ("parents".into(), refs(&[1])),
+                ("items".into(), list([int(1), int(3)]))
             ]
-        },
-        put(1, "copy", new)
-    ]);
-    let writes = stage.writes(&method("c = primitive('child', self)\nc.items.append(3)\nc.n = 1\ndel c.n"));
-    assert_eq!(writes, [Write::Create {
-        object: ObjectId(1002),
-        slots: vec![("parents".into(), refs(&[1])), ("items".into(), list([int(1), int(3)]))]
-    }]);
+        }]
+    );
 }
 
 #[test]
 fn parents_can_be_changed_while_running() {
     let mut stage = Stage::new();
     stage.put(1, &[]);
-    stage.put(2, &[("a", int(2)), ("parents", refs(&[1]))]).put(3, &[("a", int(3)), ("two", refs(&[2]))]);
+    stage
+        .put(2, &[("a", int(2)), ("parents", refs(&[1]))])
+        .put(3, &[("a", int(3)), ("two", refs(&[2]))]);
     stage.put(1, &[("others", refs(&[2, 3]))]);
     let body = "self.parents.append(self.others[0])\nx = self.a\nself.parents = self.others[::-1]\nreturn [x, self.a]";
     let finished = stage.run(&method(body));
@@ -322,38 +467,76 @@ fn parents_can_be_changed_while_running() {
     assert_eq!(stage.answer(&method("return self.parents")), refs(&[]));
     stage.put(1, &[("lost", Value::Ref(ObjectId(404)))]);
     let error = stage.raised(&method("return self.lost.x"));
-    assert_eq!((error.kind.as_str(), error.message.as_str()), ("LookupError", "object #404 does not exist"));
+    assert_eq!(
+        (error.kind.as_str(), error.message.as_str()),
+        ("LookupError", "object #404 does not exist")
+    );
 }
 
 #[test]
 fn exceptions_tell_where() {
     let mut stage = Stage::new();
-    stage.method(1, "inner", "def inner(self, d):\n    # divides\n    return 1 / d\n");
+    stage.method(
+        1,
+        "inner",
+        "def inner(self, d):\n    # divides\n    return 1 / d\n",
+    );
     let error = stage.raised(&method("x = 1\nreturn self.inner(0)"));
-    assert_eq!((error.kind.as_str(), error.message.as_str()), ("ZeroDivisionError", "division by zero"));
-    assert_eq!(error.traceback, "m, line 3: return self.inner(0)\ninner, line 3: return 1 / d");
+    assert_eq!(
+        (error.kind.as_str(), error.message.as_str()),
+        ("ZeroDivisionError", "division by zero")
+    );
+    assert_eq!(
+        error.traceback,
+        "m, line 3: return self.inner(0)\ninner, line 3: return 1 / d"
+    );
     assert_eq!(stage.raised("def m(self:\n    return 1\n").kind, "SyntaxError");
-    assert_eq!(stage.raised("x = 1\ndef m(self):\n    return 1\n").kind, "SyntaxError");
-    assert_eq!(stage.raised("@len\ndef m(self):\n    return 1\n").kind, "SyntaxError");
+    assert_eq!(
+        stage.raised("x = 1\ndef m(self):\n    return 1\n").kind,
+        "SyntaxError"
+    );
+    assert_eq!(
+        stage.raised("@len\ndef m(self):\n    return 1\n").kind,
+        "SyntaxError"
+    );
     assert_eq!(stage.raised("import posix\n").kind, "SyntaxError");
     assert_eq!(stage.raised(&method("import posix")).kind, "ImportError");
-    for absent in ["open", "eval", "exec", "print", "getattr", "type", "object", "globals", "__import__", "super"] {
+    for absent in [
+        "open",
+        "eval",
+        "exec",
+        "print",
+        "getattr",
+        "type",
+        "object",
+        "globals",
+        "__import__",
+        "super",
+    ] {
         let error = stage.raised(&method(&format!("return {absent}(1)")));
-        assert!(matches!(error.kind.as_str(), "NameError" | "RuntimeError"), "{absent}: {error:?}");
+        assert!(
+            matches!(error.kind.as_str(), "NameError" | "RuntimeError"),
+            "{absent}: {error:?}"
+        );
     }
 }
 
 #[test]
 fn nothing_is_left_for_the_next_run() {
     let mut stage = Stage::new();
-    let dirty = "math2 = 1\ndef f():\n    global leak\n    leak = 1\nf()\nself.x = leak\nreturn len.__self__ is None";
+    let dirty =
+        "math2 = 1\ndef f():\n    global leak\n    leak = 1\nf()\nself.x = leak\nreturn len.__self__ is None";
     let _ = stage.run(&method(dirty));
     assert_eq!(stage.raised(&method("return leak")).kind, "NameError");
     let source = "def m(self, seen=[]):\n    seen.append(1)\n    return len(seen)\n";
     assert_eq!(stage.answer(source), int(1));
     assert_eq!(stage.answer(source), int(1));
     assert_eq!(stage.raised(&method("math.pi = 3")).kind, "AttributeError");
-    for sabotage in ["b = m.__globals__['__builtins__']\nb['len'] = 1", "self.__class__.x = 1", "math.__class__.x = 1"] {
+    for sabotage in [
+        "b = m.__globals__['__builtins__']\nb['len'] = 1",
+        "self.__class__.x = 1",
+        "math.__class__.x = 1",
+    ] {
         let _ = stage.run(&method(sabotage));
         assert_eq!(stage.answer(&method("return len([1])")), int(1));
         assert_eq!(stage.raised(&method("return self.x + 0")).kind, "AttributeError");
@@ -363,7 +546,10 @@ fn nothing_is_left_for_the_next_run() {
 #[test]
 fn objects_are_kept_until_stale() {
     let mut stage = Stage::new();
-    stage.put(1, &[("other", Value::Ref(ObjectId(2)))]).put(2, &[("n", int(1))]).put(3, &[("n", int(5))]);
+    stage
+        .put(1, &[("other", Value::Ref(ObjectId(2)))])
+        .put(2, &[("n", int(1))])
+        .put(3, &[("n", int(5))]);
     stage.method(1, "m", &method("return self.other.n"));
     let run = |stage: &Stage, stale: &[u64], objects: &[u64], uncommitted: &[u64]| Run {
         receiver: ObjectId(1),

@@ -31,6 +31,8 @@ pub enum End {
     Died(Option<i32>),
     /// It still ran when time was up, and was killed.
     Killed,
+    /// What it sent is not a frame; it was killed.
+    BadFrame,
 }
 
 impl Stage {
@@ -42,7 +44,11 @@ impl Stage {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let fd = theirs.as_raw_fd();
         let mut command = Command::new(env!("CARGO_BIN_EXE_method-worker"));
-        command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         // SAFETY: dup2 and fcntl are async-signal-safe; the closure touches nothing else.
         unsafe {
             command.pre_exec(move || {
@@ -50,7 +56,11 @@ impl Stage {
                     3 => libc::fcntl(3, libc::F_SETFD, 0),
                     _ => libc::dup2(fd, 3),
                 };
-                if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+                if result < 0 {
+                    Err(std::io::Error::last_os_error())
+                } else {
+                    Ok(())
+                }
             });
         }
         let child = command.spawn().unwrap();
@@ -132,7 +142,10 @@ impl Stage {
                 Ok(FromWorker::Finished(finished)) => return End::Finished(*finished),
                 Ok(FromWorker::Fetch(ids)) => {
                     self.fetches.push(ids.iter().map(|id| id.0).collect());
-                    let found = ids.iter().filter_map(|id| self.objects.get(&id.0).cloned()).collect();
+                    let found = ids
+                        .iter()
+                        .filter_map(|id| self.objects.get(&id.0).cloned())
+                        .collect();
                     ToWorker::Objects(found)
                 }
                 Ok(FromWorker::Allocate) => {
@@ -141,13 +154,21 @@ impl Stage {
                 }
                 Ok(other) => panic!("{other:?} within a run"),
                 Err(FrameError::Io(error))
-                    if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) =>
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
                 {
                     self.child.kill().unwrap();
                     self.child.wait().unwrap();
                     return End::Killed;
                 }
-                Err(_) => return self.died(),
+                Err(error) if error.is_disconnect() => return self.died(),
+                Err(_) => {
+                    self.child.kill().unwrap();
+                    self.child.wait().unwrap();
+                    return End::BadFrame;
+                }
             };
             if frame::write(&mut self.socket, &answer).is_err() {
                 return self.died();
@@ -191,7 +212,11 @@ impl Stage {
 
     pub fn writes(&mut self, source: &str) -> Vec<Write> {
         let finished = self.run(source);
-        assert!(matches!(finished.outcome, Outcome::Answered(_)), "{:?}\n{source}", finished.outcome);
+        assert!(
+            matches!(finished.outcome, Outcome::Answered(_)),
+            "{:?}\n{source}",
+            finished.outcome
+        );
         finished.writes
     }
 }
@@ -220,15 +245,25 @@ pub fn refs(ids: &[u64]) -> Value {
 }
 
 pub fn put(id: u64, slot: &str, value: Value) -> Write {
-    Write::Put { object: ObjectId(id), slot: slot.into(), value }
+    Write::Put {
+        object: ObjectId(id),
+        slot: slot.into(),
+        value,
+    }
 }
 
 pub fn remove(id: u64, slot: &str) -> Write {
-    Write::Remove { object: ObjectId(id), slot: slot.into() }
+    Write::Remove {
+        object: ObjectId(id),
+        slot: slot.into(),
+    }
 }
 
 pub fn read(id: u64, slot: &str, changed: Option<u64>) -> Read {
-    Read { object: ObjectId(id), slot: ReadSlot::Named(slot.into(), changed.map(TransactionId)) }
+    Read {
+        object: ObjectId(id),
+        slot: ReadSlot::Named(slot.into(), changed.map(TransactionId)),
+    }
 }
 
 pub fn answered(outcome: &Outcome, expected: Value) {

@@ -3,22 +3,21 @@
 //! The run in progress stands in a thread-local, since Python calls come without context. It is never borrowed while
 //! code of a method runs; where a value that a method made could die (and run its `__del__`), it is handed out first.
 
+mod sight;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use pyo3::exceptions::{PyAttributeError, PyLookupError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::PyDict;
 use shared::activation::{Mode, Read, ReadSlot};
 use shared::id::{ObjectId, TransactionId};
-use shared::lookup::{self, Slots};
 use shared::object::{PARENTS, is_slot_name};
 use shared::value::Value;
 
-use crate::decode::{Proxies, decode, is_mutable};
 use crate::encode::{NotAValue, encode, same};
 use crate::peer::Peer;
 use crate::proxy::Proxy;
@@ -132,34 +131,6 @@ impl Run {
         (self.world, self.peer)
     }
 
-    /// The slot along the delegation chain of `receiver`.
-    pub fn read(&mut self, py: Python<'_>, receiver: ObjectId, name: &str) -> PyResult<Seen> {
-        self.require(receiver)?;
-        if name == PARENTS {
-            return self.read_parents(py, receiver);
-        }
-        match self.find(receiver, name) {
-            None => Ok(Seen::Absent),
-            Some(holder) if holder == receiver => self.own(py, receiver, name),
-            Some(holder) => self.inherited(py, receiver, holder, name),
-        }
-    }
-
-    /// The object along the chain that holds the slot.
-    pub fn find(&mut self, receiver: ObjectId, name: &str) -> Option<ObjectId> {
-        match lookup::lookup(self, receiver, name) {
-            Ok(found) => found.map(|found| found.holder),
-        }
-    }
-
-    /// The receiver and what it delegates to, in lookup order.
-    pub fn chain(&mut self, receiver: ObjectId) -> PyResult<Vec<ObjectId>> {
-        self.require(receiver)?;
-        match lookup::chain(self, receiver) {
-            Ok(chain) => Ok(chain),
-        }
-    }
-
     /// Puts a slot; what it held before comes back, to be dropped outside of [`with`].
     pub fn assign(
         &mut self,
@@ -187,7 +158,9 @@ impl Run {
     pub fn remove(&mut self, object: ObjectId, name: &str) -> PyResult<[Option<Py<PyAny>>; 2]> {
         self.require(object)?;
         if !self.holds(object, name) {
-            return Err(PyAttributeError::new_err(format!("{object} has no slot '{name}' of its own")));
+            return Err(PyAttributeError::new_err(format!(
+                "{object} has no slot '{name}' of its own"
+            )));
         }
         let copy = self.copies.shift_remove(&(object, name.to_owned()));
         let committed = self.committed(object, name).is_some();
@@ -228,7 +201,11 @@ impl Run {
         if let Some(copy) = self.copies.get(&(object, name.to_owned())) {
             return encode(copy.object.bind(py), &place).map(Some).map_err(raise);
         }
-        match self.changes.get(&object).and_then(|changes| changes.slots.get(name)) {
+        match self
+            .changes
+            .get(&object)
+            .and_then(|changes| changes.slots.get(name))
+        {
             Some(Content::Held(held)) => encode(held.bind(py), &place).map(Some).map_err(raise),
             Some(Content::Stored(value)) => Ok(Some(value.clone())),
             Some(Content::Removed) => Ok(None),
@@ -239,7 +216,10 @@ impl Run {
     /// Makes an object with these slots.
     pub fn create(&mut self, slots: Vec<(String, Value)>) -> ObjectId {
         let id = self.peer.allocate();
-        let slots = slots.into_iter().map(|(name, value)| (name, Content::Stored(value))).collect();
+        let slots = slots
+            .into_iter()
+            .map(|(name, value)| (name, Content::Stored(value)))
+            .collect();
         self.changes.insert(id, Changes { created: true, slots });
         id
     }
@@ -265,10 +245,10 @@ impl Run {
     pub fn reads(&self) -> Vec<Read> {
         let mut objects: Vec<_> = self.slots_read.iter().collect();
         objects.sort_by_key(|(id, _)| **id);
-        let wholes = self
-            .wholes_read
-            .iter()
-            .map(|(object, version)| Read { object: *object, slot: ReadSlot::Whole(*version) });
+        let wholes = self.wholes_read.iter().map(|(object, version)| Read {
+            object: *object,
+            slot: ReadSlot::Whole(*version),
+        });
         let slots = objects.into_iter().flat_map(|(object, slots)| {
             slots.iter().map(|(name, changed)| Read {
                 object: *object,
@@ -281,10 +261,14 @@ impl Run {
     /// What the image has in that slot, noted as read.
     pub fn committed(&mut self, object: ObjectId, name: &str) -> Option<Value> {
         self.note(object, name)?;
-        self.world.known(object, &mut self.peer)?.slot(name).map(|slot| slot.value.clone())
+        self.world
+            .known(object, &mut self.peer)?
+            .slot(name)
+            .map(|slot| slot.value.clone())
     }
 
-    fn require(&mut self, object: ObjectId) -> PyResult<()> {
+    /// Refuses an object that does not exist.
+    pub fn require(&mut self, object: ObjectId) -> PyResult<()> {
         if self.is_created(object) || self.world.known(object, &mut self.peer).is_some() {
             return Ok(());
         }
@@ -312,7 +296,10 @@ impl Run {
             return None;
         }
         let known = self.world.known(object, &mut self.peer);
-        let changed = known.as_ref().and_then(|known| known.slot(name)).map(|slot| slot.changed);
+        let changed = known
+            .as_ref()
+            .and_then(|known| known.slot(name))
+            .map(|slot| slot.changed);
         let read = self.slots_read.entry(object).or_default();
         if !read.contains_key(name) {
             read.insert(name.to_owned(), changed);
@@ -322,7 +309,11 @@ impl Run {
 
     /// Whether the object itself has the slot now.
     fn holds(&mut self, object: ObjectId, name: &str) -> bool {
-        match self.changes.get(&object).and_then(|changes| changes.slots.get(name)) {
+        match self
+            .changes
+            .get(&object)
+            .and_then(|changes| changes.slots.get(name))
+        {
             Some(Content::Removed) => return false,
             Some(_) => return true,
             None => {}
@@ -334,135 +325,13 @@ impl Run {
         if self.copies.is_empty() {
             return false;
         }
-        let Some(copy) = self.copies.get(&(object, name.to_owned())) else { return false };
+        let Some(copy) = self.copies.get(&(object, name.to_owned())) else {
+            return false;
+        };
         Python::attach(|py| match encode(copy.object.bind(py), "") {
             Ok(value) => !same(&value, &copy.original),
             Err(_) => true,
         })
-    }
-
-    /// The object's own slot, which is there.
-    fn own(&mut self, py: Python<'_>, object: ObjectId, name: &str) -> PyResult<Seen> {
-        let stored = match self.changes.get(&object).and_then(|changes| changes.slots.get(name)) {
-            Some(Content::Held(held)) => return Ok(Seen::Data(held.clone_ref(py))),
-            Some(Content::Stored(value)) => value.clone(),
-            Some(Content::Removed) => return Ok(Seen::Absent),
-            None => match self.copies.get(&(object, name.to_owned())) {
-                Some(copy) => return Ok(Seen::Data(copy.object.clone_ref(py))),
-                None => match self.committed(object, name) {
-                    Some(value) => value,
-                    None => return Ok(Seen::Absent),
-                },
-            },
-        };
-        if let Value::Method(source) = &stored {
-            return Ok(Seen::Method(source.as_str().into()));
-        }
-        let data = decode(py, &stored, self)?.unbind();
-        if is_mutable(&stored) {
-            self.touched(object).insert(name.to_owned(), Content::Held(data.clone_ref(py)));
-        }
-        Ok(Seen::Data(data))
-    }
-
-    /// The slot of `holder`, for a receiver that must not change it in place.
-    fn inherited(
-        &mut self,
-        py: Python<'_>,
-        receiver: ObjectId,
-        holder: ObjectId,
-        name: &str,
-    ) -> PyResult<Seen> {
-        let key = (receiver, name.to_owned());
-        if let Some(copy) = self.copies.get(&key) {
-            return Ok(Seen::Data(copy.object.clone_ref(py)));
-        }
-        if let Some(Content::Held(held)) = self.changes.get(&holder).and_then(|c| c.slots.get(name)) {
-            let bound = held.bind(py);
-            let container = bound.is_exact_instance_of::<PyList>()
-                || bound.is_exact_instance_of::<PyDict>()
-                || bound.is_exact_instance_of::<PyTuple>();
-            if !container {
-                return Ok(Seen::Data(held.clone_ref(py)));
-            }
-        }
-        match self.value(py, holder, name)? {
-            None => Ok(Seen::Absent),
-            Some(Value::Method(source)) => Ok(Seen::Method(source.into())),
-            Some(value) => {
-                let data = decode(py, &value, self)?.unbind();
-                if is_mutable(&value) {
-                    let copy = Copied { object: data.clone_ref(py), original: value };
-                    self.copies.insert(key, copy);
-                }
-                Ok(Seen::Data(data))
-            }
-        }
-    }
-
-    /// Parents are never inherited; an object without them has an empty list.
-    fn read_parents(&mut self, py: Python<'_>, object: ObjectId) -> PyResult<Seen> {
-        if self.holds(object, PARENTS) {
-            return self.own(py, object, PARENTS);
-        }
-        let key = (object, PARENTS.to_owned());
-        if let Some(copy) = self.copies.get(&key) {
-            return Ok(Seen::Data(copy.object.clone_ref(py)));
-        }
-        let list = PyList::empty(py).into_any().unbind();
-        let copy = Copied { object: list.clone_ref(py), original: Value::List(Vec::new()) };
-        self.copies.insert(key, copy);
-        Ok(Seen::Data(list))
-    }
-
-    /// The parents as they are now; in-place changes count at once.
-    fn parents_now(&mut self, object: ObjectId) -> Option<Value> {
-        let touched = self.changes.get(&object).and_then(|changes| changes.slots.get(PARENTS));
-        let copied = match self.copies.is_empty() {
-            true => None,
-            false => self.copies.get(&(object, PARENTS.to_owned())),
-        };
-        match (touched, copied) {
-            (Some(Content::Stored(value)), _) => Some(value.clone()),
-            (Some(Content::Removed), _) => None,
-            (Some(Content::Held(held)), _) | (None, Some(Copied { object: held, .. })) => {
-                Python::attach(|py| encode(held.bind(py), "").ok())
-            }
-            (None, None) => self.committed(object, PARENTS),
-        }
-    }
-}
-
-impl Slots for Run {
-    type Error = Infallible;
-
-    /// Only `parents` answers with its value: the walk needs no other, and values may be large.
-    fn slot(&mut self, object: ObjectId, name: &str) -> Result<Option<Value>, Infallible> {
-        if name != PARENTS {
-            return Ok(self.holds(object, name).then_some(Value::None));
-        }
-        let parents = self.parents_now(object);
-        if let Some(parents) = &parents {
-            let mut ids = Vec::new();
-            parents.each_reference(&mut |id| {
-                if !self.is_created(id) {
-                    ids.push(id);
-                }
-            });
-            self.world.fetch(&ids, &mut self.peer);
-        }
-        Ok(parents)
-    }
-}
-
-impl Proxies for Run {
-    fn proxy<'py>(&mut self, py: Python<'py>, id: ObjectId) -> PyResult<Bound<'py, Proxy>> {
-        if let Some(proxy) = self.proxies.get(&id) {
-            return Ok(proxy.bind(py).clone());
-        }
-        let proxy = Bound::new(py, Proxy { id })?;
-        self.proxies.insert(id, proxy.clone().unbind());
-        Ok(proxy)
     }
 }
 

@@ -1,0 +1,236 @@
+//! The command line of `batos`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use shared::id::ClientId;
+
+const EXAMPLES: &str = "\
+Examples:
+  batos up                                     start the system, or say that it runs
+  batos send genesis display_yourself          send a message; what nobody understands is thought about
+  batos new traits balance=0 --name account    make an object, named in the lobby
+  batos send account deposit 25                arguments are JSON; text needs its quotes: '\"abc\"'
+  batos inspect account                        slots, parents and delegation chain
+  batos thoughts                               what the system has thought, newest last
+  batos console                                the same, interactively
+
+Objects are named by id ('#12', quoted for the shell), by path (personas.brick) or by name (genesis).
+A JSON argument may be @FILE or - (standard input), at most 16 MiB.
+JSON beyond JSON: {\"$ref\":\"#12\"} {\"$bytes\":\"00ff\"} {\"$int\":\"9999999999999999999\"} {\"$float\":\"nan\"} {\"$map\":[[1,2]]}
+
+Exit codes: 0 answered, 1 the image answered with an error, 2 usage, 3 no kernel;
+            of up: 4 home in use, 5 home unusable, 6 configuration wrong, 1 another failure.";
+
+/// Talks to a BAT OS image: a living world of prototype objects that writes the methods it lacks.
+#[derive(Debug, Parser)]
+#[command(name = "batos", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// The home folder [default: $BATOS_HOME, else $XDG_STATE_HOME/batos, else ~/.local/state/batos]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Print exactly one JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the system and return when its kernel is ready; starts nothing twice
+    Up,
+    /// Stop kernel, workers and steward in order
+    Down,
+    /// Show steward, kernel, workers and model
+    Status,
+    /// Send a message to an object
+    #[command(after_help = "Examples:\n  batos send genesis display_yourself\n  \
+        batos send account deposit 25\n  batos send account rename '\"savings\"'\n  \
+        batos send '#12' load @values.json --deadline 60")]
+    Send(Send),
+    /// Show an object: slots, parents, delegation chain
+    Inspect {
+        /// '#12', a path such as personas.brick, or a name
+        object: String,
+    },
+    /// Make an object whose parent is PARENT
+    #[command(
+        after_help = "Example:\n  batos new traits balance=0 owner='\"ada\"' --name account\nAnswers with the object's id."
+    )]
+    New(New),
+    /// Give a slot a value
+    #[command(after_help = "Example:\n  batos set account balance 100")]
+    Set {
+        object: String,
+        slot: String,
+        /// JSON, @FILE, or - for standard input
+        #[arg(value_name = "JSON", allow_negative_numbers = true)]
+        value: String,
+        #[command(flatten)]
+        request: RequestId,
+    },
+    /// Install a method from a Python file through the guard; the function's name is the selector
+    #[command(
+        after_help = "Example:\n  batos define account deposit.py\nwith deposit.py:\n  \
+        def deposit(self, amount):\n      self.balance = self.balance + amount\n      \
+        self._p_changed = True\n      return self.balance"
+    )]
+    Define {
+        object: String,
+        /// A Python file, or - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        request: RequestId,
+    },
+    /// Say what the guard thinks of a Python file; installs nothing
+    Guard {
+        /// A Python file, or - for standard input
+        file: PathBuf,
+    },
+    /// List the thoughts, or show one with its events and its artifact
+    Thoughts {
+        /// The thought's number
+        id: Option<u64>,
+    },
+    /// Open the interactive console
+    Console,
+}
+
+#[derive(Debug, Args)]
+pub struct Send {
+    pub receiver: String,
+    pub selector: String,
+    /// JSON, @FILE, or - for standard input
+    #[arg(value_name = "JSON-ARG", allow_negative_numbers = true)]
+    pub arguments: Vec<String>,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub deadline: Option<DeadlineMs>,
+    /// Do not show the states of a thought
+    #[arg(long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub request: RequestId,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    pub parent: String,
+    /// A slot's name and its value
+    #[arg(value_name = "SLOT=JSON")]
+    pub slots: Vec<String>,
+    /// Put it into the lobby under this name
+    #[arg(long)]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub request: RequestId,
+}
+
+#[derive(Debug, Args)]
+pub struct RequestId {
+    /// Identify the request, so that a repeat is answered and not run again: 32 hex digits, a colon, a number from 1
+    #[arg(long = "request-id", value_name = "HEX32:SEQ", value_parser = request_id)]
+    pub id: Option<ClientSequence>,
+}
+
+/// A request's identity, chosen by a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientSequence {
+    pub client: ClientId,
+    pub sequence: u64,
+}
+
+/// A deadline in milliseconds, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadlineMs(pub u64);
+
+fn seconds(text: &str) -> Result<DeadlineMs, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.001..=86_400.0 * 365.0).contains(&seconds) => {
+            Ok(DeadlineMs((seconds * 1000.0) as u64))
+        }
+        _ => Err("a number of seconds from 0.001, such as 2.5".into()),
+    }
+}
+
+fn request_id(text: &str) -> Result<ClientSequence, String> {
+    let parts = text.split_once(':').and_then(|(client, sequence)| {
+        let hex = client.len() == 32 && client.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let client = u128::from_str_radix(client, 16).ok().filter(|_| hex)?;
+        let sequence = sequence.parse().ok().filter(|sequence| *sequence > 0)?;
+        Some(ClientSequence {
+            client: ClientId(client.to_be_bytes()),
+            sequence,
+        })
+    });
+    parts.ok_or_else(|| "32 hex digits, a colon and a number from 1".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("batos").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_and_after() {
+        for line in [
+            "--json --home /h status",
+            "status --json --home /h",
+            "--home /h status --json",
+        ] {
+            let arguments = parse(line).unwrap();
+            assert!(arguments.json, "{line}");
+            assert_eq!(arguments.home, Some("/h".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn arguments_of_a_send_may_be_negative_or_standard_input() {
+        let Command::Send(send) = parse("send a b -5 -1.5 - @f --json --deadline 2.5")
+            .unwrap()
+            .command
+        else {
+            panic!("a send");
+        };
+        assert_eq!(send.arguments, ["-5", "-1.5", "-", "@f"]);
+        assert_eq!(send.deadline, Some(DeadlineMs(2500)));
+    }
+
+    #[test]
+    fn a_request_id_is_checked() {
+        let good = request_id("000102030405060708090a0b0c0d0e0f:7").unwrap();
+        assert_eq!((good.client.0[15], good.sequence), (15, 7));
+        for bad in [
+            "",
+            "00:1",
+            "000102030405060708090a0b0c0d0e0f:0",
+            "+00102030405060708090a0b0c0d0e0f:1",
+        ] {
+            assert!(request_id(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            "",
+            "fly",
+            "send genesis",
+            "thoughts x",
+            "send a b --deadline -1",
+            "send a b --deadline nan",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! What each subcommand does: one call, two forms of its answer.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use shared::bridge::{Answer, Call};
+use shared::home::Home;
+use shared::id::ThoughtId;
+use shared::{document, exit};
+
+use crate::arguments::{Arguments, ClientSequence, Command};
+use crate::failure::Failure;
+use crate::kernel::{Answered, Kernel, Manner};
+use crate::output::{self, Report};
+use crate::progress::Progress;
+use crate::{down, literal, render, repl, status, up};
+
+/// Runs the command line and returns the exit code.
+pub fn run(words: Vec<OsString>) -> u8 {
+    let wants_json = words
+        .iter()
+        .take_while(|word| *word != "--")
+        .any(|word| word == "--json");
+    match Arguments::try_parse_from(words) {
+        Ok(arguments) => {
+            let json = arguments.json;
+            output::finish(perform(arguments), json)
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            let _ = error.print();
+            exit::ANSWERED
+        }
+        Err(error) if wants_json => {
+            let message = error.to_string();
+            let message = message
+                .strip_prefix("error: ")
+                .unwrap_or(&message)
+                .trim_end()
+                .to_owned();
+            output::finish(Err(Failure::usage(message)), true)
+        }
+        Err(error) => {
+            let _ = error.print();
+            exit::USAGE
+        }
+    }
+}
+
+fn perform(arguments: Arguments) -> Result<Report, Failure> {
+    let json = arguments.json;
+    let home = Home::resolve(arguments.home.as_deref())
+        .map_err(|error| Failure::usage(format!("the home folder cannot be named: {error}")))?;
+    match arguments.command {
+        Command::Up => up::run(&home, json),
+        Command::Down => down::run(&home),
+        Command::Status => status::run(&home),
+        Command::Console if json => Err(Failure::usage(
+            "the console is for people; use the commands with --json",
+        )),
+        Command::Console => repl::run(&home),
+        command => {
+            let (call, identity, is_quiet) = call(command)?;
+            let is_watched = !json && !is_quiet && io::stderr().is_terminal();
+            let mut kernel = Kernel::identified(&home, identity);
+            let mut progress = Progress::new(output::has_error_colours());
+            let result = {
+                let mut watch = |event: &_| progress.show(event);
+                let manner = match is_watched {
+                    true => Manner {
+                        watch: Some(&mut watch),
+                        ..Manner::plain()
+                    },
+                    false => Manner::plain(),
+                };
+                let is_one = matches!(call, Call::Thoughts { id: Some(_) });
+                kernel
+                    .call(call, manner)
+                    .map(|answered| report(&answered, is_one))
+            };
+            progress.end();
+            result
+        }
+    }
+}
+
+/// The call that a subcommand means; its identity, and whether it wants no progress.
+fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failure> {
+    Ok(match command {
+        Command::Send(send) => {
+            let arguments = send
+                .arguments
+                .iter()
+                .map(|text| literal::value(text))
+                .collect::<Result<_, _>>()?;
+            let deadline_ms = send.deadline.map(|deadline| deadline.0);
+            let call = Call::Send {
+                receiver: send.receiver,
+                selector: send.selector,
+                arguments,
+                deadline_ms,
+            };
+            (call, send.request.id, send.quiet)
+        }
+        Command::Inspect { object } => (Call::Inspect { object }, None, true),
+        Command::New(new) => {
+            let slots: Vec<_> = new
+                .slots
+                .iter()
+                .map(|text| literal::slot(text))
+                .collect::<Result<_, _>>()?;
+            let mut names: Vec<&str> = slots.iter().map(|(name, _)| name.as_str()).collect();
+            names.sort_unstable();
+            if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(Failure::usage(format!("the slot {} is given twice", twice[0])));
+            }
+            (
+                Call::New {
+                    parent: new.parent,
+                    slots,
+                    name: new.name,
+                },
+                new.request.id,
+                true,
+            )
+        }
+        Command::Set {
+            object,
+            slot,
+            value,
+            request,
+        } => (
+            Call::Set {
+                object,
+                slot,
+                value: literal::value(&value)?,
+            },
+            request.id,
+            true,
+        ),
+        Command::Define {
+            object,
+            file,
+            request,
+        } => (
+            Call::Define {
+                object,
+                source: literal::source(&file)?,
+            },
+            request.id,
+            true,
+        ),
+        Command::Guard { file } => (
+            Call::Guard {
+                source: literal::source(&file)?,
+            },
+            None,
+            true,
+        ),
+        Command::Thoughts { id } => (
+            Call::Thoughts {
+                id: id.map(ThoughtId),
+            },
+            None,
+            true,
+        ),
+        Command::Up | Command::Down | Command::Status | Command::Console => {
+            return Err(Failure::internal("a command without a call"));
+        }
+    })
+}
+
+/// Both forms of an answer. `is_one` shows a single thought in full.
+pub fn report(answered: &Answered, is_one: bool) -> Report {
+    let document = document::answer(&answered.answer, answered.elapsed_ms);
+    let (text, exit) = match &answered.answer {
+        Answer::Sent { result, .. } => (render::answer(result), exit::ANSWERED),
+        Answer::Object(view) => (render::object(view), exit::ANSWERED),
+        Answer::Created { object, .. } => (object.to_string(), exit::ANSWERED),
+        Answer::Changed {
+            object,
+            slot,
+            transaction,
+        } => (
+            format!("{object}.{slot} changed in transaction {transaction}"),
+            exit::ANSWERED,
+        ),
+        Answer::Verdict { findings } => {
+            let exit = if findings.is_empty() {
+                exit::ANSWERED
+            } else {
+                exit::ERROR
+            };
+            (render::findings(findings), exit)
+        }
+        Answer::Thoughts(views) => match views.as_slice() {
+            [view] if is_one => (render::thought(view), exit::ANSWERED),
+            views => (render::thoughts(views), exit::ANSWERED),
+        },
+        Answer::Status(status) => (render::kernel(status), exit::ANSWERED),
+    };
+    let text = if io::stdout().is_terminal() {
+        render::harmless(&text)
+    } else {
+        text
+    };
+    Report { document, text, exit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::bridge::Finding;
+    use shared::id::{ObjectId, TransactionId};
+    use shared::value::Value;
+
+    fn check(answer: Answer, document: &str, text: &str, exit: u8) {
+        let report = report(
+            &Answered {
+                answer,
+                elapsed_ms: 4,
+            },
+            false,
+        );
+        assert_eq!(
+            (
+                report.document.to_string().as_str(),
+                report.text.as_str(),
+                report.exit
+            ),
+            (document, text, exit)
+        );
+    }
+
+    #[test]
+    fn documents_are_the_promised_ones() {
+        check(
+            Answer::Sent {
+                result: Value::Ref(ObjectId(12)),
+                transaction: TransactionId(7),
+                thought: None,
+            },
+            r##"{"ok":true,"result":{"$ref":"#12"},"transaction":7,"thought":null,"elapsed_ms":4}"##,
+            "#12",
+            0,
+        );
+        check(
+            Answer::Created {
+                object: ObjectId(12),
+                transaction: TransactionId(7),
+            },
+            r##"{"ok":true,"object":"#12","transaction":7}"##,
+            "#12",
+            0,
+        );
+        check(
+            Answer::Verdict {
+                findings: vec![Finding {
+                    rule: "no_import".into(),
+                    line: 2,
+                    message: "no".into(),
+                }],
+            },
+            r#"{"ok":false,"findings":[{"rule":"no_import","line":2,"message":"no"}]}"#,
+            "line 2: no (no_import)",
+            1,
+        );
+        check(
+            Answer::Verdict { findings: vec![] },
+            r#"{"ok":true,"findings":[]}"#,
+            "the guard has no objection",
+            0,
+        );
+    }
+
+    #[test]
+    fn a_slot_given_twice_is_usage() {
+        let arguments = Arguments::try_parse_from(["batos", "new", "traits", "a=1", "b=2", "a=3"]).unwrap();
+        let failure = call(arguments.command).err().unwrap();
+        assert_eq!(
+            (failure.exit_code(), &failure.document()["reason"]),
+            (2, &"usage".into())
+        );
+    }
+}

@@ -1,0 +1,276 @@
+//! One line of the console: `account deposit 25` is a send; a few words are commands.
+
+use serde_json::Value as Json;
+use shared::bridge::Call;
+use shared::id::ThoughtId;
+use shared::object::is_slot_name;
+use shared::value::Value;
+
+use crate::failure::Failure;
+use crate::literal;
+
+/// Words that are commands when a line begins with them.
+pub const COMMANDS: [&str; 11] = [
+    "define", "exit", "guard", "help", "inspect", "new", "quit", "send", "set", "status", "thoughts",
+];
+
+pub const HELP: &str = "\
+RECEIVER SELECTOR [JSON…]        send a message:  genesis display_yourself
+                                                  account rename \"savings\"
+OBJECT                           the same as inspect OBJECT
+inspect OBJECT                   slots, parents, delegation chain
+new PARENT [SLOT=JSON…] [--name NAME]   make an object
+set OBJECT SLOT JSON             give a slot a value
+define OBJECT [FILE]             install a method; without FILE, type it and end by an empty line
+guard [FILE]                     what the guard thinks of it; installs nothing
+thoughts [NUMBER]                what the system has thought
+send RECEIVER SELECTOR [JSON…]   for receivers that are called like a command
+status   help   quit             Ctrl-C leaves a wait (the thought goes on), Ctrl-D quits
+Objects: #12, personas.brick, genesis. Text needs its quotes: \"abc\". @FILE reads JSON from a file.";
+
+/// What a line asks for.
+#[derive(Debug)]
+pub enum Line {
+    Empty,
+    Help,
+    Quit,
+    Status,
+    Call(Call),
+    /// `None` means that the source is typed below.
+    Define {
+        object: String,
+        file: Option<String>,
+    },
+    Guard {
+        file: Option<String>,
+    },
+}
+
+/// Reads a line.
+pub fn parse(line: &str) -> Result<Line, Failure> {
+    let (first, rest) = word(line);
+    match first {
+        "" => Ok(Line::Empty),
+        "help" | "?" => alone(rest, Line::Help),
+        "quit" | "exit" => alone(rest, Line::Quit),
+        "status" => alone(rest, Line::Status),
+        "thoughts" => thoughts(rest),
+        "inspect" => inspect(rest),
+        "set" => set(rest),
+        "new" => new(rest),
+        "define" => {
+            let (object, file) = word(rest);
+            needed(object, "define OBJECT [FILE]")?;
+            Ok(Line::Define {
+                object: object.to_owned(),
+                file: optional(file),
+            })
+        }
+        "guard" => Ok(Line::Guard { file: optional(rest) }),
+        "send" => {
+            let (receiver, rest) = word(rest);
+            let (selector, _) = word(rest);
+            needed(selector, "send RECEIVER SELECTOR [JSON…]")?;
+            send(receiver, rest)
+        }
+        object if rest.is_empty() => Ok(Line::Call(Call::Inspect {
+            object: object.to_owned(),
+        })),
+        receiver => send(receiver, rest),
+    }
+}
+
+fn send(receiver: &str, rest: &str) -> Result<Line, Failure> {
+    let (selector, rest) = word(rest);
+    Ok(Line::Call(Call::Send {
+        receiver: receiver.to_owned(),
+        selector: selector.to_owned(),
+        arguments: values(rest)?,
+        deadline_ms: None,
+    }))
+}
+
+fn thoughts(rest: &str) -> Result<Line, Failure> {
+    let id = match rest {
+        "" => None,
+        number => Some(number.parse().map(ThoughtId).map_err(|_| {
+            Failure::usage(format!(
+                "'{number}' is not the number of a thought; `thoughts` lists them"
+            ))
+        })?),
+    };
+    Ok(Line::Call(Call::Thoughts { id }))
+}
+
+fn inspect(rest: &str) -> Result<Line, Failure> {
+    let (object, surplus) = word(rest);
+    needed(object, "inspect OBJECT")?;
+    alone(
+        surplus,
+        Line::Call(Call::Inspect {
+            object: object.to_owned(),
+        }),
+    )
+}
+
+fn set(rest: &str) -> Result<Line, Failure> {
+    let (object, rest) = word(rest);
+    let (slot, rest) = word(rest);
+    needed(rest, "set OBJECT SLOT JSON")?;
+    let (value, surplus) = next_value(rest)?;
+    alone(
+        surplus,
+        Line::Call(Call::Set {
+            object: object.to_owned(),
+            slot: slot.to_owned(),
+            value,
+        }),
+    )
+}
+
+fn new(rest: &str) -> Result<Line, Failure> {
+    let form = "new PARENT [SLOT=JSON…] [--name NAME]";
+    let (parent, mut rest) = word(rest);
+    needed(parent, form)?;
+    let (mut slots, mut name): (Vec<(String, Value)>, _) = (Vec::new(), None);
+    while !rest.is_empty() {
+        if let ("--name", after) = word(rest) {
+            let (given, after) = word(after);
+            needed(given, form)?;
+            (name, rest) = (Some(given.to_owned()), after);
+            continue;
+        }
+        let (slot, after) = rest
+            .split_once('=')
+            .filter(|(slot, _)| is_slot_name(slot))
+            .ok_or_else(|| {
+                Failure::usage(format!("'{}' is not SLOT=JSON, such as balance=0", word(rest).0))
+            })?;
+        if slots.iter().any(|(known, _)| known == slot) {
+            return Err(Failure::usage(format!("the slot {slot} is given twice")));
+        }
+        let (value, after) = next_value(after)?;
+        slots.push((slot.to_owned(), value));
+        rest = after;
+    }
+    Ok(Line::Call(Call::New {
+        parent: parent.to_owned(),
+        slots,
+        name,
+    }))
+}
+
+/// All values that a text holds, one after the other.
+fn values(mut text: &str) -> Result<Vec<Value>, Failure> {
+    let mut values = Vec::new();
+    while !text.is_empty() {
+        let (value, rest) = next_value(text)?;
+        values.push(value);
+        text = rest;
+    }
+    Ok(values)
+}
+
+/// The first value of a text and what follows it.
+fn next_value(text: &str) -> Result<(Value, &str), Failure> {
+    if text.starts_with('@') {
+        let (file, rest) = word(text);
+        return Ok((literal::value(file)?, rest));
+    }
+    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Json>();
+    match documents.next() {
+        Some(Ok(json)) => {
+            let (shown, rest) = text.split_at(documents.byte_offset());
+            Ok((literal::of_document(&json, shown)?, rest.trim_start()))
+        }
+        Some(Err(error)) => {
+            let shown = if text.starts_with(['"', '[', '{']) {
+                text
+            } else {
+                word(text).0
+            };
+            Err(literal::not_json(shown, &error).for_console())
+        }
+        None => Err(Failure::usage("a JSON value is missing")),
+    }
+}
+
+/// The first word, and the rest without the space between.
+fn word(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    match text.split_once(char::is_whitespace) {
+        Some((word, rest)) => (word, rest.trim_start()),
+        None => (text, ""),
+    }
+}
+
+fn optional(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn needed(text: &str, form: &str) -> Result<(), Failure> {
+    match text.is_empty() {
+        true => Err(Failure::usage(format!("something is missing: {form}"))),
+        false => Ok(()),
+    }
+}
+
+fn alone(rest: &str, line: Line) -> Result<Line, Failure> {
+    match rest.is_empty() {
+        true => Ok(line),
+        false => Err(Failure::usage(format!(
+            "'{rest}' is too much; `help` shows the forms"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: &str) {
+        let found = match parse(line) {
+            Ok(Line::Call(call)) => format!("{call:?}"),
+            Ok(other) => format!("{other:?}"),
+            Err(failure) => format!("{failure}"),
+        };
+        assert!(found.contains(expected), "{line}: {found}");
+    }
+
+    #[test]
+    fn lines_mean_what_they_say() {
+        check("", "Empty");
+        check(
+            "  genesis display_yourself ",
+            r#"Send { receiver: "genesis", selector: "display_yourself", arguments: []"#,
+        );
+        check(
+            r#"a b 25 "x y" [1, 2] -3"#,
+            r#"[Int(25), Text("x y"), List([Int(1), Int(2)]), Int(-3)]"#,
+        );
+        check("send help me", r#"receiver: "help", selector: "me""#);
+        check("#12", r##"Inspect { object: "#12" }"##);
+        check(
+            "inspect personas.brick",
+            r#"Inspect { object: "personas.brick" }"#,
+        );
+        check(r#"set a b {"c": 1}"#, r#"slot: "b", value: Map("#);
+        check(
+            r#"new traits a=1 b="x y" --name n c=[]"#,
+            r#"slots: [("a", Int(1)), ("b", Text("x y")), ("c", List([]))], name: Some("n")"#,
+        );
+        check("thoughts 3", "id: Some(ThoughtId(3))");
+        check("define a", "file: None");
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        check("a b abc", "'abc' is not JSON; text needs quotes: \"abc\"");
+        check("new traits 1=2", "not SLOT=JSON");
+        check("new traits a=1 a=2", "given twice");
+        check("set a b", "something is missing");
+        check("quit now", "too much");
+        check("thoughts x", "not the number");
+        check(&format!("a b {}", "[".repeat(100_000)), "nested deeper");
+    }
+}

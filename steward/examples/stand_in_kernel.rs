@@ -1,0 +1,69 @@
+//! A stand-in for the kernel in the steward's own tests: says its version and answers status requests, nothing else. Bytes
+//! appended to a copy of the program change what it does (and its digest): `MUTE` never answers, `DIES` ends at once.
+#![allow(unsafe_code)]
+
+use std::os::fd::FromRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use shared::bridge::{Answer, Hello, KernelStatus, Request, ToClient, Welcome};
+use shared::frame::{self, FrameError};
+use shared::id::{Epoch, TransactionId};
+
+fn main() -> std::io::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("--version") {
+        println!("kernel 0.0.0-stand-in");
+        return Ok(());
+    }
+    let program = std::fs::read(std::env::current_exe()?)?;
+    if program.ends_with(b"DIES") {
+        std::process::exit(5);
+    }
+    if program.ends_with(b"MUTE") {
+        std::thread::sleep(Duration::from_secs(600));
+    }
+    // SAFETY: the steward passed its listener as descriptor 3, for this process to own.
+    let listener = unsafe { UnixListener::from_raw_fd(3) };
+    for stream in listener.incoming() {
+        let stream = stream?;
+        std::thread::spawn(move || serve(stream));
+    }
+    Ok(())
+}
+
+fn serve(mut stream: UnixStream) -> Result<(), FrameError> {
+    let _: Hello = frame::read(&mut stream)?;
+    frame::write(
+        &mut stream,
+        &Welcome {
+            kernel: "stand-in".to_owned(),
+            epoch: Epoch(1),
+        },
+    )?;
+    loop {
+        let request: Request = frame::read(&mut stream)?;
+        let status = KernelStatus {
+            version: "0.0.0".to_owned(),
+            pid: std::process::id(),
+            epoch: Epoch(1),
+            uptime_ms: 0,
+            last_transaction: TransactionId(0),
+            objects: 0,
+            log_bytes: 0,
+            clients: 1,
+            method_workers: Vec::new(),
+            sends: 0,
+            conflicts: 0,
+            missions_open: 0,
+            model: Err("stand-in".to_owned()),
+        };
+        let result = Ok(Answer::Status(Box::new(status)));
+        frame::write(
+            &mut stream,
+            &ToClient::Reply {
+                sequence: request.sequence,
+                result,
+            },
+        )?;
+    }
+}

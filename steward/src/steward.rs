@@ -1,0 +1,417 @@
+//! The one loop: events in, planks and upgrades moved on.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::{Mode, umask};
+use sd_notify::NotifyState;
+use shared::control::{ControlReply, ControlRequest, StewardStatus};
+use shared::exit;
+use shared::home::Home;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::channel::Channel;
+use crate::choice::Choice;
+use crate::configuration::{Configuration, ConfigurationError};
+use crate::control;
+use crate::event::{ControlCall, Event, Probed};
+use crate::home::{self, HomeError};
+use crate::listener::{self, ListenError, Listener};
+use crate::predecessor;
+use crate::probe::Prober;
+use crate::seed;
+use crate::supervisor::{KERNEL, Supervisor};
+use crate::upgrade::Upgrade;
+
+/// Longest wait for an event: nothing hangs on a signal that was missed.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How often a plank that starts is asked whether it serves.
+const PROBE_EVERY: Duration = Duration::from_millis(30);
+/// How long the end waits for the last control reply to be on the wire.
+const LAST_REPLY: Duration = Duration::from_secs(2);
+
+/// Why the steward cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("cannot {doing}: {source}")]
+    System { doing: &'static str, source: io::Error },
+}
+
+impl StartError {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Home(HomeError::InUse { .. }) => exit::IN_USE,
+            StartError::Configuration(_) => exit::CONFIGURATION,
+            StartError::Home(_) | StartError::Listen(_) | StartError::System { .. } => exit::UNUSABLE,
+        }
+    }
+}
+
+/// Runs the steward of a home until it is told to stop and everything is down.
+pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
+    listener::reserve_descriptor_three().map_err(system("reserve a descriptor"))?;
+    // Everything that is made here is for this user alone.
+    umask(Mode::from_bits_truncate(0o077));
+    let home = Home::resolve(given).map_err(system("find the home"))?;
+    let owned = home::prepare(home)?;
+    let home = &owned.home;
+    let configuration = Configuration::load(home)?;
+    begin_log(home, foreground)?;
+    info!(home = %home.path().display(), version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "steward begins");
+    predecessor::retire(home, configuration.supervision.stop_deadline);
+    let (sender, events) = channel();
+    let listeners = (
+        Listener::open(&home.kernel_socket(), "kernel")?,
+        Listener::open(&home.inference_socket(), "inference")?,
+        Listener::open(&home.steward_socket(), "steward")?,
+    );
+    let steward = Steward::new(home, &configuration, (&listeners.0, &listeners.1), &sender)?;
+    let control = listeners
+        .2
+        .socket
+        .try_clone()
+        .map_err(system("duplicate the control socket"))?;
+    control::serve(control, sender.clone()).map_err(system("start a thread"))?;
+    watch_signals(sender)?;
+    steward.run(&events);
+    Ok(())
+}
+
+/// Everything that the loop owns.
+struct Steward {
+    home: Home,
+    begun: Instant,
+    supervisor: Supervisor,
+    /// `None` when the configuration switches it off.
+    channel: Option<Channel>,
+    upgrade: Option<Upgrade>,
+    health_deadline: Duration,
+    probers: (Prober, Prober),
+    /// For the threads that the loop starts.
+    events: Sender<Event>,
+    /// Callers who wait for the end.
+    waiting: Vec<ControlCall>,
+    is_stopping: bool,
+    is_announced: bool,
+    /// Half of what systemd allows between two signs of life.
+    watchdog: Option<Duration>,
+    watchdog_at: Instant,
+}
+
+impl Steward {
+    fn new(
+        home: &Home,
+        configuration: &Configuration,
+        listeners: (&Listener, &Listener),
+        events: &Sender<Event>,
+    ) -> Result<Steward, StartError> {
+        let programs = programs()?;
+        let choice = Choice::load(home).unwrap_or_else(|error| {
+            warn!("{error}; the kernel beside the steward is started");
+            None
+        });
+        let kernel = kernel_program(home, choice.as_ref(), &programs);
+        let supervisor = Supervisor::new(home, configuration, &programs, kernel, listeners);
+        let mut supervisor = supervisor.map_err(system("duplicate a socket"))?;
+        if configuration.inference.is_seed
+            && let Err(remark) = seed::stage(&home.models())
+        {
+            warn!("{remark}");
+            supervisor.inference.remark(remark);
+        }
+        let probers = (
+            Prober::kernel(home.kernel_socket(), events.clone()).map_err(system("start a thread"))?,
+            Prober::inference(home.inference_socket(), events.clone()).map_err(system("start a thread"))?,
+        );
+        // Before the kernel is started, so that nobody sees a claim of an earlier steward unfinished.
+        let channel = configuration
+            .channel
+            .enabled
+            .then(|| Channel::open(home, &configuration.channel, choice.as_ref(), events.clone()));
+        Ok(Steward {
+            home: home.clone(),
+            begun: Instant::now(),
+            supervisor,
+            channel,
+            upgrade: None,
+            health_deadline: configuration.supervision.health_deadline,
+            probers,
+            events: events.clone(),
+            waiting: Vec::new(),
+            is_stopping: false,
+            is_announced: false,
+            watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
+            watchdog_at: Instant::now(),
+        })
+    }
+
+    fn run(mut self, events: &Receiver<Event>) {
+        self.supervisor.start(Instant::now());
+        while !self.supervisor.is_stopped() {
+            self.ask();
+            match events.recv_timeout(self.wait()) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.stop(),
+            }
+            self.move_on();
+        }
+        info!("everything is down; steward ends");
+        for call in std::mem::take(&mut self.waiting) {
+            let _ = call.reply.send(ControlReply::Stopped);
+            let _ = call.written.recv_timeout(LAST_REPLY);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Child => {}
+            Event::Stop => self.stop(),
+            Event::Inbox => self.channel.iter_mut().for_each(|channel| channel.hint(now)),
+            Event::Control(call) => match call.request {
+                ControlRequest::Status => {
+                    let _ = call.reply.send(ControlReply::Status(self.status()));
+                }
+                ControlRequest::Stop => {
+                    self.waiting.push(call);
+                    self.stop();
+                }
+            },
+            Event::Probed(Probed::Kernel(Ok(pid))) => {
+                // An answer may come from an earlier process.
+                if self.supervisor.kernel.pid() == i32::try_from(pid).ok() {
+                    self.supervisor.kernel.answered(now);
+                }
+            }
+            Event::Probed(Probed::Inference(Ok(()))) => self.supervisor.inference.answered(now),
+            Event::Probed(Probed::Kernel(Err(error)) | Probed::Inference(Err(error))) => {
+                tracing::debug!("not ready yet: {error}");
+            }
+            Event::Staged(result) => {
+                let kernel = &mut self.supervisor.kernel;
+                if let Some(report) = self
+                    .upgrade
+                    .as_mut()
+                    .and_then(|upgrade| upgrade.staged(result, kernel, now))
+                {
+                    self.conclude(report);
+                }
+            }
+        }
+    }
+
+    /// Everything that time or an ended child makes due.
+    fn move_on(&mut self) {
+        let now = Instant::now();
+        self.supervisor.reap(now);
+        // Each advance may make the next one possible at once.
+        for _ in 0..4 {
+            let kernel = &mut self.supervisor.kernel;
+            if let Some(report) = self
+                .upgrade
+                .as_mut()
+                .and_then(|upgrade| upgrade.advance(kernel, now))
+            {
+                self.conclude(report);
+            }
+        }
+        self.supervisor.tick(now);
+        if !self.is_stopping && self.upgrade.is_none() {
+            self.look_at_inbox(now);
+        }
+        self.announce(now);
+    }
+
+    fn look_at_inbox(&mut self, now: Instant) {
+        let Some(channel) = &mut self.channel else { return };
+        let Some((claim, instruction)) = channel.next(now) else {
+            return;
+        };
+        let kernel = &self.supervisor.kernel;
+        let events = self.events.clone();
+        let (spare_claim, spare) = (claim.clone(), instruction.clone());
+        match Upgrade::begin(
+            &self.home,
+            claim,
+            instruction,
+            kernel,
+            self.health_deadline,
+            events,
+        ) {
+            Ok(upgrade) => self.upgrade = Some(upgrade),
+            Err(error) => channel.conclude(crate::channel::Report::of(
+                spare_claim,
+                &spare,
+                crate::channel::Outcome::Failed,
+                "program_unusable",
+                format!("no thread could be started: {error}"),
+            )),
+        }
+    }
+
+    fn conclude(&mut self, report: crate::channel::Report) {
+        self.upgrade = None;
+        if let Some(channel) = &mut self.channel {
+            channel.conclude(report);
+            channel.hint(Instant::now());
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.is_stopping {
+            return;
+        }
+        info!("stopping");
+        self.is_stopping = true;
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        if let Some(mut upgrade) = self.upgrade.take() {
+            let report = upgrade.abandon(&mut self.supervisor.kernel);
+            self.conclude(report);
+        }
+        self.supervisor.stop(Instant::now());
+    }
+
+    /// Asks what starts whether it serves.
+    fn ask(&self) {
+        if self.supervisor.kernel.is_starting() {
+            self.probers.0.ask();
+        }
+        if self.supervisor.inference.is_starting() {
+            self.probers.1.ask();
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        let now = Instant::now();
+        let is_starting = self.supervisor.kernel.is_starting() || self.supervisor.inference.is_starting();
+        let longest = if is_starting { PROBE_EVERY } else { LONGEST_WAIT };
+        let can_claim = !self.is_stopping && self.upgrade.is_none();
+        [
+            self.supervisor.due(),
+            self.upgrade.as_ref().and_then(Upgrade::due),
+            self.channel.as_ref().filter(|_| can_claim).map(Channel::due),
+            self.watchdog.map(|_| self.watchdog_at),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|due| due.saturating_duration_since(now))
+        .fold(longest, Duration::min)
+    }
+
+    /// Tells systemd that the kernel serves (or that it does not, after a while), and that the loop runs.
+    fn announce(&mut self, now: Instant) {
+        let is_ready = self.supervisor.kernel.is_ready();
+        if !self.is_announced && (is_ready || now.duration_since(self.begun) >= self.health_deadline) {
+            self.is_announced = true;
+            let status = if is_ready {
+                "the kernel serves"
+            } else {
+                "the kernel does not answer yet"
+            };
+            let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+        }
+        if let Some(period) = self.watchdog
+            && now >= self.watchdog_at
+        {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+            self.watchdog_at = now + period;
+        }
+    }
+
+    fn status(&self) -> StewardStatus {
+        StewardStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_ms: self.begun.elapsed().as_millis() as u64,
+            home: self.home.path().display().to_string(),
+            planks: self.supervisor.status(),
+            instructions: self
+                .channel
+                .as_ref()
+                .map(|channel| channel.handled.clone())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// The folder of this program: the others lie beside it.
+fn programs() -> Result<PathBuf, StartError> {
+    let program = std::env::current_exe().map_err(system("find the folder of this program"))?;
+    Ok(program.parent().map_or_else(PathBuf::new, Path::to_path_buf))
+}
+
+fn kernel_program(home: &Home, choice: Option<&Choice>, programs: &Path) -> PathBuf {
+    let built_in = programs.join(KERNEL);
+    match choice.map(|choice| choice.verified(home)) {
+        Some(Ok(chosen)) => chosen,
+        Some(Err(error)) => {
+            warn!("{error}; {} is started instead", built_in.display());
+            built_in
+        }
+        None => built_in,
+    }
+}
+
+/// The log goes to standard error in the foreground, else to `logs/steward.log`, and the process leaves its session, so that
+/// closing a terminal does not end it.
+fn begin_log(home: &Home, foreground: bool) -> Result<(), StartError> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false);
+    let begun = if foreground {
+        let colour = std::io::IsTerminal::is_terminal(&io::stderr());
+        builder.with_writer(io::stderr).with_ansi(colour).try_init()
+    } else {
+        // Refused to the leader of a process group, who is no terminal's child then either.
+        let _ = nix::unistd::setsid();
+        let path = home.logs().join("steward.log");
+        let file = File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(system("open logs/steward.log"))?;
+        builder.with_writer(Mutex::new(file)).with_ansi(false).try_init()
+    };
+    begun.map_err(|error| StartError::System {
+        doing: "begin the log",
+        source: io::Error::other(error),
+    })
+}
+
+fn watch_signals(events: Sender<Event>) -> Result<(), StartError> {
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCHLD]).map_err(system("watch for signals"))?;
+    let watching = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            let event = match signal {
+                SIGCHLD => Event::Child,
+                SIGHUP => Event::Inbox,
+                _ => Event::Stop,
+            };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    watching.map(|_| ()).map_err(system("start a thread"))
+}
+
+fn system(doing: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::System { doing, source }
+}
