@@ -7,6 +7,7 @@ pass over prompt and completion; every other is decoded token by token.
 """
 
 import argparse
+import ast
 import collections
 import json
 import math
@@ -137,6 +138,18 @@ def judge(case, text):
         signal.alarm(0)
 
 
+def plausible(case, text):
+    """Whether a check without running would let the text through: Python, the right name and number of
+    parameters, and no slot but those of the prompt."""
+    try:
+        (made,) = ast.parse(text.removesuffix(cases.END)).body
+        slots = {name for name, _ in case.slots} | {"_p_changed", "object_id", "slot_names"}
+        touched = {node.attr for node in ast.walk(made) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"}
+        return made.name == case.selector and len(made.args.args) == len(case.arguments) + 1 and touched <= slots
+    except (SyntaxError, ValueError, AttributeError):
+        return False
+
+
 def wilson(good, n, z=1.96):
     """The Wilson interval of a share, 95 %."""
     if n == 0:
@@ -168,20 +181,21 @@ def main():
     table, failures = {}, []
     for case, (text, exact) in zip(drawn, complete(model, tokenizer, drawn)):
         good, why = judge(case, text)
-        row = table.setdefault(case.family, {"n": 0, "pass": 0, "exact": 0})
+        row = table.setdefault(case.family, {"n": 0, "pass": 0, "exact": 0, "plausible": 0})
         row["n"] += 1
         row["pass"] += good
         row["exact"] += exact
+        row["plausible"] += not good and plausible(case, text)
         if not good:
             failures.append({"family": case.family, "prompt": cases.prompt(case), "wanted": case.completion(), "got": text, "why": why})
     answerable = [r for f, r in table.items() if not f.startswith("refuse") and f != "unseen phrasing"]
     refusals = [r for f, r in table.items() if f.startswith("refuse")]
     for name, group in (("ALL ANSWERABLE", answerable), ("ALL REFUSALS", refusals)):
-        table[name] = {key: sum(row[key] for row in group) for key in ("n", "pass", "exact")}
-    print(f"{'family':<18}{'n':>5}{'pass':>6}  {'share':>6}  95 % interval   exact")
+        table[name] = {key: sum(row[key] for row in group) for key in ("n", "pass", "exact", "plausible")}
+    print(f"{'family':<18}{'n':>5}{'pass':>6}  {'share':>6}  95 % interval   exact  wrong and plausible")
     for family, row in sorted(table.items(), key=lambda item: (item[0].isupper(), item[0])):
         row["low"], row["high"] = (round(v, 4) for v in wilson(row["pass"], row["n"]))
-        print(f"{family:<18}{row['n']:>5}{row['pass']:>6}  {row['pass'] / max(1, row['n']):6.1%}  {row['low']:.3f} - {row['high']:.3f}  {row['exact']:>5}")
+        print(f"{family:<18}{row['n']:>5}{row['pass']:>6}  {row['pass'] / max(1, row['n']):6.1%}  {row['low']:.3f} - {row['high']:.3f}  {row['exact']:>5}  {row['plausible']:>5}")
     for failure in failures[:asked.failures]:
         print("-----", failure["family"], "|", failure["why"], "\n" + failure["prompt"].split("<|slots|>")[1] + "\nWANTED " + failure["wanted"] + "\nGOT " + failure["got"])
     if asked.json:

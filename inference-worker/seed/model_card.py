@@ -15,6 +15,13 @@ from model import CONFIG
 HERE = pathlib.Path(__file__).parent
 
 
+HISTORY = (
+    "- One run with four resumptions, the corpus changed between them (shards 0-2 without the words that change nothing; from 6 on plainer names; from 7 on more sentences; "
+    "8 and 9 with a third of refusals; from 11 on marks). At step 1938 the peak rate was halved, from 2420 on the first token of a completion counts 8 times (2939 to 3298: 16 times), "
+    "and from 3298 on a linear probe after the fourth layer, thrown away afterwards, must tell which parts of the selector name which slot.",
+)
+
+
 def lines():
     """The card, line by line."""
     told = json.loads((FOLDER / "model.json").read_text())
@@ -29,6 +36,7 @@ def lines():
     yield (f"- Text: written by the rules in this folder, {len(rules.RULES)} rules with {sum(len(r.phrases) + len(r.bare) for r in rules.RULES)} phrases and six special families; "
            "every completion was run on a random object and held to a separately written effect before it counted. No text from people, no other model.")
     yield f"- Seen: {told['examples']:,} cases, {told['tokens']:,} tokens, {told['step']:,} steps, loss on the completion only."
+    yield from HISTORY
     yield f"- Time: {told['seconds'] / 60:.0f} minutes on two shared CPU cores, in bf16 autocast; Muon for the layers, AdamW for the rest; the rate falls to zero at the end."
     yield f"- Last loss in the log: {log[-1]['loss']} at step {log[-1]['step']} (rate {log[-1]['rate']}).\n"
     yield "## Scores\n"
@@ -36,11 +44,12 @@ def lines():
            f"Each answer is decoded greedily and run twelve times on hidden random inputs. Wrongly refused: {result['wrongly refused']}.\n")
     if result["model"]["files"] != told["files"]:
         yield "**These scores were taken on other weights than those in this folder.**\n"
-    yield "| family | n | right | share | 95 % interval (Wilson) | word for word |\n| --- | --- | --- | --- | --- | --- |"
+    yield "| family | n | right | share | 95 % interval (Wilson) | word for word | wrong and plausible |\n| --- | --- | --- | --- | --- | --- | --- |"
     for family, row in sorted(table.items(), key=lambda item: (item[0].isupper(), item[0])):
-        yield f"| {family} | {row['n']} | {row['pass']} | {row['pass'] / max(1, row['n']):.1%} | {row['low']:.3f} – {row['high']:.3f} | {row['exact']} |"
+        yield f"| {family} | {row['n']} | {row['pass']} | {row['pass'] / max(1, row['n']):.1%} | {row['low']:.3f} – {row['high']:.3f} | {row['exact']} | {row['plausible']} |"
     yield (f"\nThe families are drawn about evenly, not as often as they are asked for. `unseen phrasing` has {len(UNSEEN)} phrasings that stand nowhere in the corpus. "
-           "A refusal is right when the model refuses; its reason is not judged.\n")
+           "A refusal is right when the model refuses; its reason is not judged. `wrong and plausible` counts the wrong answers that a check without running would let through: "
+           "Python, the right name and number of parameters, and no slot but those of the prompt. The other wrong answers such a check stops.\n")
     yield "## Where it is weak\n"
     weak = sorted((r["pass"] / r["n"], f) for f, r in table.items() if not f.isupper() and r["n"])
     yield "- The lowest families: " + ", ".join(f"{f} {share:.0%}" for share, f in weak[:6]) + "."

@@ -1,0 +1,94 @@
+//! The socket: many connections, many requests on each; a lost connection cancels its requests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::traits::tokio::Listener as _;
+use shared::frame::{FrameError, asynchronous};
+use shared::inference::{InferenceEvent, InferenceFault, InferenceRequest};
+use tokio::sync::mpsc;
+
+use crate::engine::{Engine, Job};
+
+/// Longest text, in tokens, that one request may ask for.
+const MAX_TOKENS: u32 = 8192;
+
+/// Serves for ever.
+pub async fn serve(engine: Engine, listener: Listener) {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => {
+                let engine = engine.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = converse(engine, stream).await
+                        && !error.is_disconnect()
+                    {
+                        tracing::warn!(%error, "a conversation was ended");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// The open requests of a conversation; dropped, they are cancelled.
+#[derive(Default)]
+struct Open(HashMap<u64, Arc<AtomicBool>>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.values().for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
+    }
+}
+
+async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (events, mut queue) = mpsc::unbounded_channel::<InferenceEvent>();
+    let writing = tokio::spawn(async move {
+        while let Some(event) = queue.recv().await {
+            if asynchronous::write(&mut writer, &event).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut open = Open::default();
+    let ended = loop {
+        match asynchronous::read(&mut reader).await {
+            Ok(InferenceRequest::Describe) => {
+                let _ = events.send(InferenceEvent::Described(engine.describe()));
+            }
+            Ok(InferenceRequest::Cancel { request }) => {
+                if let Some(cancelled) = open.0.get(&request) {
+                    cancelled.store(true, Ordering::Relaxed);
+                }
+            }
+            Ok(InferenceRequest::Generate(mut request)) => {
+                let sane = request.temperature.is_finite() && (0.0..=1.0).contains(&request.top_p);
+                if !sane || request.stop.len() > 16 {
+                    let fault = InferenceFault {
+                        reason: "bad_request".into(),
+                        message: "temperature must be finite, top_p within 0 and 1, at most 16 stop sequences".into(),
+                    };
+                    let _ = events.send(InferenceEvent::Failed { request: request.request, fault });
+                    continue;
+                }
+                request.max_tokens = request.max_tokens.min(MAX_TOKENS);
+                let cancelled = Arc::new(AtomicBool::new(false));
+                open.0.insert(request.request, cancelled.clone());
+                engine.submit(Job { request, events: events.clone(), cancelled, arrived: Instant::now() });
+            }
+            Err(error) => break error,
+        }
+    };
+    drop(open);
+    drop(events);
+    writing.abort();
+    Err(ended)
+}
