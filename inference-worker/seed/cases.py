@@ -80,10 +80,11 @@ def same(name, other):
 class Drawer:
     """Draws cases from one random source, on one side of the split of names."""
 
-    def __init__(self, rng, held=False, simple=0.0, refusals=14):
-        """`simple` is the share of cases with short names and few distractors, `refusals` the weight of refusals."""
+    def __init__(self, rng, held=False, simple=0.0, refusals=14, bare=11, confusable=0.0):
+        """`simple` is the share of cases with short names and few distractors, `refusals` and `bare` the
+        weights of those, `confusable` the share of named cases whose phrase means another thing for another kind."""
         self.rng, self.held, self.simple, self.refusals = rng, held, simple, refusals
-        self.now_simple = False
+        self.bare, self.confusable, self.now_simple = bare, confusable, False
 
     def name(self, kind, taken=(), fresh=False):
         """A name unlike those taken."""
@@ -155,10 +156,15 @@ class Drawer:
     def rule_case(self, rule=None, kind=None):
         """A message that names its slot."""
         rng = self.rng
+        phrase = None
+        if rule is None and rng.random() < self.confusable:
+            wanted = rng.choice(CONFUSABLE)
+            kind = rng.choice(sorted({k for r, _ in wanted for k in r.kinds}))
+            rule, phrase = rng.choice([(r, p) for r, p in wanted if kind in r.kinds])
         rule = rule or rng.choices(rules.RULES, WEIGHTS)[0]
         kind = kind or rng.choice(rule.kinds)
         phrases = [p for p in rule.phrases if (rules.phrase_key(p), kind, len(rule.arguments)) not in CLASHES or rule.family != "set"]
-        phrase = phrases[min(int(rng.random() ** 1.4 * len(phrases)), len(phrases) - 1)]
+        phrase = phrase or phrases[min(int(rng.random() ** 1.4 * len(phrases)), len(phrases) - 1)]
         target = self.name(kind, fresh=True)
         selector = self.adorn(phrase).format(x=target, s=names.singular_name(target))
         effect = rule.effect
@@ -367,7 +373,7 @@ class Drawer:
         rng = self.rng
         self.now_simple = rng.random() < self.simple
         make = rng.choices((self.rule_case, self.bare_case, self.display_case, self.describe_case, self.greet_case, self.pair_case, self.refuse_case),
-                           (51, 11, 4, 10, 3, 7, self.refusals))[0]
+                           (51, self.bare, 4, 10, 3, 7, self.refusals))[0]
         case = make()
         if any(n == case.selector for n, _ in case.slots):
             return self.draw()
@@ -383,3 +389,10 @@ CLASHES = {(phrase, kind, count) for phrase, kind, count in rules.CLASHES}
 WEIGHTS = [rule.weight if rule.phrases else 0 for rule in rules.RULES]
 BARE_RULES = [rule for rule in rules.RULES if rule.bare]
 BARE_WEIGHTS = [rule.weight for rule in BARE_RULES]
+# Phrases that stand in several rules: what they mean follows from the slot's kind.
+_meant = {}
+for _rule in rules.RULES:
+    for _phrase in _rule.phrases:
+        _meant.setdefault((rules.phrase_key(_phrase), len(_rule.arguments)), []).append((_rule, _phrase))
+CONFUSABLE = [meant for key, meant in sorted(_meant.items(), key=lambda item: item[0])
+              if len({rule.body for rule, _ in meant}) > 1 and not any(rule.family == "set" for rule, _ in meant)]

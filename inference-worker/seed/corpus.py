@@ -21,7 +21,10 @@ def shard(number, size=20_000):
     """The cases of one shard as (prompt, completion, family, marks), and how many were rejected."""
     rng = random.Random(f"bat-seed-{SEED}-{number}")
     # Three shards of the middle show what an absent slot is, on simple cases.
-    drawer = cases.Drawer(rng, simple=0.6, refusals=40) if number in (8, 9, 10) else cases.Drawer(rng, simple=0.3, refusals=22)
+    if number >= 17:  # the last ones dwell on what follows from a slot's kind
+        drawer = cases.Drawer(rng, simple=0.4, refusals=22, bare=24, confusable=0.5)
+    else:
+        drawer = cases.Drawer(rng, simple=0.6, refusals=40) if number in (8, 9, 10) else cases.Drawer(rng, simple=0.3, refusals=22)
     rejected = collections.Counter()
     out = []
     while len(out) < size:

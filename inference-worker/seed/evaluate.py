@@ -11,6 +11,7 @@ import ast
 import collections
 import json
 import math
+import os
 import pathlib
 import random
 import signal
@@ -26,7 +27,7 @@ import tokens
 import trial
 from model import Seed
 
-FOLDER = pathlib.Path(__file__).with_name("model")
+FOLDER = pathlib.Path(os.environ.get("SEED_MODEL") or pathlib.Path(__file__).with_name("model"))
 # Phrasings that stand nowhere in the corpus, with the rule's family they belong to.
 UNSEEN = (
     "read:grab_{x} read:would_like_{x} read:hand_over_{x} read:which_{x} set:set_up_{x} set:put_new_{x} set:reassign_{x} set:let_{x}_become "

@@ -24,7 +24,7 @@ import corpus
 import tokens
 from model import CONFIG, Seed
 
-FOLDER = pathlib.Path(__file__).with_name("model")
+FOLDER = pathlib.Path(os.environ.get("SEED_MODEL") or pathlib.Path(__file__).with_name("model"))
 STATE = corpus.WORK / "checkpoint.pt"
 LOG = pathlib.Path(__file__).with_name("training.jsonl")
 BATCH_TOKENS = 3072  # of each process

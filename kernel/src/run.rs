@@ -43,7 +43,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
     method_deadline_ms: u64,
     /// MiB of memory that a method may use.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(64..=65_536))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(96..=65_536))]
     method_memory_mib: u64,
     /// Let `define` install what the guard refused, to try the jail alone. For tests.
     #[arg(long)]

@@ -15,6 +15,9 @@ use crate::id::ClientId;
 /// How long to wait between two attempts to reach a kernel that is being replaced.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
+/// A call whose connection is lost more often than this is given up: it may be what ends the kernel.
+const MAX_LOSSES: u32 = 100;
+
 /// A conversation with the kernel.
 pub struct Client {
     socket: PathBuf,
@@ -93,18 +96,18 @@ impl Client {
             call,
         };
         let bytes = frame::encode(&request).map_err(CallError::Request)?;
-        let deadline = Instant::now() + self.patience;
+        let mut losses = 0;
         loop {
+            // Patience begins anew with each connection that was made and lost, however long the call ran until then.
+            let deadline = Instant::now() + self.patience;
             match self.exchange(&bytes, sequence, deadline, &mut watch) {
-                Err(CallError::Protocol(error)) if error.is_disconnect() && Instant::now() < deadline => {
-                    self.stream = None;
-                    sleep(RETRY_PAUSE);
-                }
                 Err(CallError::Protocol(error)) if error.is_disconnect() => {
-                    return Err(CallError::Unreachable {
-                        socket: self.socket.clone(),
-                        source: error,
-                    });
+                    self.stream = None;
+                    losses += 1;
+                    if losses > MAX_LOSSES || self.patience.is_zero() {
+                        return Err(CallError::Unreachable { socket: self.socket.clone(), source: error });
+                    }
+                    sleep(RETRY_PAUSE);
                 }
                 result => return result,
             }

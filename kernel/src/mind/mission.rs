@@ -99,6 +99,7 @@ impl Kernel {
             }
             match running.get(&key) {
                 Some(other) => Joined {
+                    heard: other.events.subscribe(),
                     running: other.clone(),
                     is_first: false,
                 },
@@ -118,10 +119,11 @@ impl Kernel {
                         events: Vec::new(),
                     };
                     let resend = if is_whole { Resend::Once } else { Resend::Never };
-                    let started = self.start(mission, resend, asker.author.clone(), Durable::NotYet);
+                    let (started, heard) = self.start(mission, resend, asker.author.clone(), Durable::NotYet);
                     running.insert(key, started.clone());
                     Joined {
                         running: started,
+                        heard,
                         is_first: is_whole,
                     }
                 }
@@ -148,19 +150,20 @@ impl Kernel {
             };
             let key = (mission.receiver, mission.selector.clone());
             let mut running = self.mind.lock();
-            let started = self.start(mission, resend, "kernel".into(), Durable::Already);
+            let (started, _) = self.start(mission, resend, "kernel".into(), Durable::Already);
             running.insert(key, started);
         }
     }
 
+    /// Begins to think; whoever listens with the receiver misses nothing.
     fn start(
         self: &Arc<Self>,
         mission: Mission,
         resend: Resend,
         author: String,
         durable: Durable,
-    ) -> Running {
-        let (events, _) = broadcast::channel(1024);
+    ) -> (Running, broadcast::Receiver<ThoughtEvent>) {
+        let (events, heard) = broadcast::channel(1024);
         let (finish, done) = watch::channel(None);
         let running = Running {
             mission: Arc::new(Mutex::new(mission)),
@@ -177,7 +180,7 @@ impl Kernel {
             kernel.mind.lock().remove(&key);
             let _ = finish.send(Some(outcome));
         });
-        running
+        (running, heard)
     }
 
     async fn carry_out(
@@ -268,13 +271,13 @@ enum Durable {
 /// A sender that waits for a mission.
 struct Joined {
     running: Running,
+    heard: broadcast::Receiver<ThoughtEvent>,
     /// This sender's message is the one that the mission carries out.
     is_first: bool,
 }
 
 impl Joined {
     async fn wait(mut self, asker: &Asker) -> Result<Thought, Fault> {
-        let mut heard = self.running.events.subscribe();
         let thought = lock(&self.running.mission).id;
         loop {
             let over = self.running.done.borrow().is_some();
@@ -282,11 +285,15 @@ impl Joined {
                 break;
             }
             tokio::select! {
-                event = heard.recv() => if let Ok(event) = event { tell(asker, event) },
+                event = self.heard.recv() => match event {
+                    Ok(event) => tell(asker, event),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => break,
+                },
                 changed = self.running.done.changed() => if changed.is_err() { break },
             }
         }
-        while let Ok(event) = heard.try_recv() {
+        while let Ok(event) = self.heard.try_recv() {
             tell(asker, event);
         }
         let outcome = self.running.done.borrow().clone();

@@ -15,13 +15,16 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long to look for an inference-worker that is starting or being replaced.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(50);
-/// A model that describes itself takes no time; one that is still loading says so.
-const DESCRIBE: Duration = Duration::from_millis(500);
+/// A worker that runs describes its model at once, also while it loads; a socket without a worker says nothing.
+const DESCRIBE: Duration = Duration::from_millis(100);
 
 /// Where the model answers.
 pub struct Model {
     socket: PathBuf,
 }
+
+/// How long one connection waits for a worker to take it.
+const PRESENT: Duration = Duration::from_secs(2);
 
 /// What the model wrote.
 pub struct Generated {
@@ -51,7 +54,7 @@ impl Model {
             Ok(Ok(InferenceEvent::Described(Err(fault)))) => Err(fault.message),
             Ok(Ok(_)) => Err("the inference-worker gave an answer that was not asked for".into()),
             Ok(Err(error)) => Err(format!("no inference-worker answers: {error}")),
-            Err(_) => Err("the inference-worker is loading its model".into()),
+            Err(_) => Err("no inference-worker answers yet; the steward starts it (`batos status`)".into()),
         }
     }
 
@@ -77,6 +80,14 @@ impl Model {
 
     async fn try_generate(&self, request: &Generate) -> Result<Result<Generated, Fault>, FrameError> {
         let mut stream = self.connect().await?;
+        // The socket outlives its workers: only a worker that describes itself is there to generate.
+        asynchronous::write(&mut stream, &InferenceRequest::Describe).await?;
+        match timeout(PRESENT, asynchronous::read(&mut stream)).await {
+            Ok(described) => {
+                let _: InferenceEvent = described?;
+            }
+            Err(_) => return Err(FrameError::Ended),
+        }
         asynchronous::write(&mut stream, &InferenceRequest::Generate(request.clone())).await?;
         loop {
             match asynchronous::read(&mut stream).await? {

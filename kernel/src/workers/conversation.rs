@@ -95,7 +95,7 @@ async fn converse(
                 say(worker, &ToWorker::Allocated(id)).await?;
             }
             FromWorker::Finished(finished) => {
-                check_writes(&finished, worker, &uncommitted, &allocated)?;
+                check_writes(&finished, worker, world, &uncommitted, &allocated)?;
                 for id in &uncommitted {
                     worker.known.remove(id);
                 }
@@ -164,6 +164,7 @@ fn note(worker: &mut Worker, object: &ObjectImage, pending: bool, uncommitted: &
 fn check_writes(
     finished: &Finished,
     worker: &Worker,
+    world: World<'_>,
     uncommitted: &HashSet<ObjectId>,
     allocated: &HashSet<ObjectId>,
 ) -> Result<(), Broken> {
@@ -180,8 +181,35 @@ fn check_writes(
                 "it wrote to {id}, which it was never shown"
             )));
         }
+        let methods: Vec<(&str, &str)> = match write {
+            Write::Create { slots, .. } => slots.iter().filter_map(|(slot, value)| method(slot, value)).collect(),
+            Write::Put { slot, value, .. } => method(slot, value).into_iter().collect(),
+            Write::Remove { .. } => Vec::new(),
+        };
+        let made = methods.into_iter().find(|(slot, source)| !is_copy(worker, world, slot, source));
+        if let Some((slot, _)) = made {
+            return Err(Broken::Misbehaved(format!(
+                "it put a method of its own making into {id}.{slot}"
+            )));
+        }
     }
     Ok(())
+}
+
+fn method<'a>(slot: &'a str, value: &'a Value) -> Option<(&'a str, &'a str)> {
+    match value {
+        Value::Method(source) => Some((slot, source)),
+        _ => None,
+    }
+}
+
+/// A clone carries its original's methods along; new ones come only through guard and trial, or a person's hand.
+fn is_copy(worker: &Worker, world: World<'_>, slot: &str, source: &str) -> bool {
+    worker.known.keys().any(|id| {
+        let object = world.object(*id).map(|(object, _)| object);
+        let held = object.as_ref().and_then(|object| object.slot(slot)).map(|slot| &slot.value);
+        matches!(held, Some(Value::Method(known)) if known == source)
+    })
 }
 
 /// The fault that the sender is told when a worker broke.

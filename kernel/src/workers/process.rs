@@ -20,6 +20,8 @@ use tokio::time::timeout;
 
 /// The worker's only descriptor.
 const WORKER_FD: i32 = 3;
+/// Processor time over a worker's whole life; each activation's own bound is its deadline, kept by kill.
+const CPU_SECONDS: &str = "86400";
 /// Starting CPython and closing the jail takes some 50 ms; a machine under load takes longer.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -53,6 +55,8 @@ impl Worker {
         command
             .arg("--memory-mib")
             .arg(settings.memory_mib.to_string())
+            .arg("--cpu-seconds")
+            .arg(CPU_SECONDS)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())
