@@ -87,7 +87,10 @@ pub fn load(folder: &Path) -> Result<Checkpoint, InferenceFault> {
     let tokenizer = Tokenizer::from_bytes(read(TOKENIZER, MAX_TEXT_BYTES)?)
         .map_err(|error| damaged(&tokenizer_path, &error.to_string()))?;
     if tokenizer.get_vocab_size(true) > llama.vocab_size {
-        return Err(damaged(&tokenizer_path, "it has more tokens than the model has embedding rows"));
+        return Err(damaged(
+            &tokenizer_path,
+            "it has more tokens than the model has embedding rows",
+        ));
     }
     let weights_path = folder.join(WEIGHTS);
     let weights = read(WEIGHTS, MAX_WEIGHTS_BYTES)?;
@@ -104,28 +107,44 @@ pub fn load(folder: &Path) -> Result<Checkpoint, InferenceFault> {
         .map_err(|error| damaged(&weights_path, &error.to_string()))?;
     let description = Description {
         name: manifest.name.unwrap_or_else(|| {
-            folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+            folder
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default()
         }),
         parameters,
         context_tokens: config.max_position_embeddings as u32,
         path: folder.display().to_string(),
         load_ms: begun.elapsed().as_millis() as u64,
     };
-    Ok(Checkpoint { model, config, tokenizer, ends, description, device })
+    Ok(Checkpoint {
+        model,
+        config,
+        tokenizer,
+        ends,
+        description,
+        device,
+    })
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, InferenceFault> {
     let path = folder.join(MANIFEST);
     if !path.exists() {
-        return Ok(Manifest { name: None, files: HashMap::new() });
+        return Ok(Manifest {
+            name: None,
+            files: HashMap::new(),
+        });
     }
-    serde_json::from_slice(&read_bounded(&path, MAX_TEXT_BYTES)?).map_err(|error| damaged(&path, &error.to_string()))
+    serde_json::from_slice(&read_bounded(&path, MAX_TEXT_BYTES)?)
+        .map_err(|error| damaged(&path, &error.to_string()))
 }
 
 fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, InferenceFault> {
     let file = fs::File::open(path).map_err(|error| damaged(path, &error.to_string()))?;
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| damaged(path, &error.to_string()))?;
+    file.take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| damaged(path, &error.to_string()))?;
     if bytes.len() as u64 > most {
         return Err(damaged(path, &format!("it is larger than {most} bytes")));
     }
@@ -135,11 +154,20 @@ fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, InferenceFault> {
 fn check_digest(path: &Path, bytes: &[u8], expected: Option<&ManifestFile>) -> Result<(), InferenceFault> {
     let Some(expected) = expected else { return Ok(()) };
     if bytes.len() as u64 != expected.bytes {
-        return Err(damaged(path, &format!("it has {} bytes, {MANIFEST} says {}", bytes.len(), expected.bytes)));
+        return Err(damaged(
+            path,
+            &format!("it has {} bytes, {MANIFEST} says {}", bytes.len(), expected.bytes),
+        ));
     }
-    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     if digest != expected.sha256 {
-        return Err(damaged(path, &format!("its SHA-256 differs from the one in {MANIFEST}")));
+        return Err(damaged(
+            path,
+            &format!("its SHA-256 differs from the one in {MANIFEST}"),
+        ));
     }
     Ok(())
 }
@@ -160,18 +188,28 @@ fn check_bounds(path: &Path, config: &LlamaConfig) -> Result<(), InferenceFault>
         && config.rms_norm_eps > 0.0
         && config.rms_norm_eps < 0.1
         && config.rope_theta >= 1.0;
-    if sane { Ok(()) } else { Err(damaged(path, "its sizes do not make a Llama model")) }
+    if sane {
+        Ok(())
+    } else {
+        Err(damaged(path, "its sizes do not make a Llama model"))
+    }
 }
 
 /// Names and shapes against the config; answers how many parameters there are.
 fn check_tensors(path: &Path, weights: &[u8], config: &LlamaConfig) -> Result<u64, InferenceFault> {
-    let tensors = safetensors::SafeTensors::deserialize(weights).map_err(|error| damaged(path, &error.to_string()))?;
+    let tensors =
+        safetensors::SafeTensors::deserialize(weights).map_err(|error| damaged(path, &error.to_string()))?;
     let (hidden, inner, vocabulary) = (config.hidden_size, config.intermediate_size, config.vocab_size);
     let key_value = hidden / config.num_attention_heads * config.num_key_value_heads();
     let check = |name: String, shape: &[usize]| {
-        let tensor = tensors.tensor(&name).map_err(|_| damaged(path, &format!("it lacks the tensor {name}")))?;
+        let tensor = tensors
+            .tensor(&name)
+            .map_err(|_| damaged(path, &format!("it lacks the tensor {name}")))?;
         if tensor.shape() != shape {
-            return Err(damaged(path, &format!("{name} has shape {:?}, {CONFIG} needs {shape:?}", tensor.shape())));
+            return Err(damaged(
+                path,
+                &format!("{name} has shape {:?}, {CONFIG} needs {shape:?}", tensor.shape()),
+            ));
         }
         Ok(())
     };
@@ -192,13 +230,20 @@ fn check_tensors(path: &Path, weights: &[u8], config: &LlamaConfig) -> Result<u6
         check(name("mlp.up_proj"), &[inner, hidden])?;
         check(name("mlp.down_proj"), &[hidden, inner])?;
     }
-    Ok(tensors.tensors().iter().map(|(_, tensor)| tensor.shape().iter().product::<usize>() as u64).sum())
+    Ok(tensors
+        .tensors()
+        .iter()
+        .map(|(_, tensor)| tensor.shape().iter().product::<usize>() as u64)
+        .sum())
 }
 
 fn damaged(path: &Path, what: &str) -> InferenceFault {
     let path: PathBuf = path.to_path_buf();
     InferenceFault {
         reason: "model_damaged".into(),
-        message: format!("{} cannot be used: {what}; replace it with an intact copy", path.display()),
+        message: format!(
+            "{} cannot be used: {what}; replace it with an intact copy",
+            path.display()
+        ),
     }
 }

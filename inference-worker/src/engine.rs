@@ -38,16 +38,24 @@ impl Engine {
     /// Begins to load the model; requests may come at once.
     pub fn start(folder: PathBuf) -> std::io::Result<Engine> {
         let (jobs, queue) = channel();
-        let loading = InferenceFault { reason: "loading".into(), message: "the model is being loaded".into() };
+        let loading = InferenceFault {
+            reason: "loading".into(),
+            message: "the model is being loaded".into(),
+        };
         let description = Arc::new(Mutex::new(Err(loading)));
         let told = description.clone();
-        std::thread::Builder::new().name("decode".into()).spawn(move || decode(&folder, &queue, &told))?;
+        std::thread::Builder::new()
+            .name("decode".into())
+            .spawn(move || decode(&folder, &queue, &told))?;
         Ok(Engine { jobs, description })
     }
 
     /// The loaded model, or why there is none.
     pub fn describe(&self) -> Result<Description, InferenceFault> {
-        self.description.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.description
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn submit(&self, job: Job) {
@@ -89,7 +97,10 @@ fn decode(folder: &Path, queue: &Receiver<Job>, told: &Mutex<Result<Description,
             Ok(checkpoint) => checkpoint,
             Err(fault) => {
                 for job in waiting.drain(..) {
-                    let _ = job.events.send(InferenceEvent::Failed { request: job.request.request, fault: fault.clone() });
+                    let _ = job.events.send(InferenceEvent::Failed {
+                        request: job.request.request,
+                        fault: fault.clone(),
+                    });
                 }
                 continue;
             }
@@ -99,8 +110,12 @@ fn decode(folder: &Path, queue: &Receiver<Job>, told: &Mutex<Result<Description,
         {
             match Sequence::begin(checkpoint, job) {
                 Ok(sequence) => active.push(sequence),
-                Err((job, fault)) => {
-                    let _ = job.events.send(InferenceEvent::Failed { request: job.request.request, fault });
+                Err(refused) => {
+                    let (job, fault) = *refused;
+                    let _ = job.events.send(InferenceEvent::Failed {
+                        request: job.request.request,
+                        fault,
+                    });
                 }
             }
         }
@@ -112,7 +127,10 @@ fn decode(folder: &Path, queue: &Receiver<Job>, told: &Mutex<Result<Description,
             }
             Err(fault) => {
                 let request = sequence.job.request.request;
-                let _ = sequence.job.events.send(InferenceEvent::Failed { request, fault });
+                let _ = sequence
+                    .job
+                    .events
+                    .send(InferenceEvent::Failed { request, fault });
                 false
             }
         });
@@ -123,17 +141,29 @@ fn load(folder: &Path, told: &Mutex<Result<Description, InferenceFault>>) -> Loa
     let stamp = checkpoint::stamp(folder);
     let checkpoint = checkpoint::load(folder);
     match &checkpoint {
-        Ok(ready) => tracing::info!(name = ready.description.name, ms = ready.description.load_ms, "model loaded"),
+        Ok(ready) => tracing::info!(
+            name = ready.description.name,
+            ms = ready.description.load_ms,
+            "model loaded"
+        ),
         Err(fault) => tracing::error!(reason = fault.reason, "{}", fault.message),
     }
-    *told.lock().unwrap_or_else(PoisonError::into_inner) =
-        checkpoint.as_ref().map(|ready| ready.description.clone()).map_err(Clone::clone);
+    *told.lock().unwrap_or_else(PoisonError::into_inner) = checkpoint
+        .as_ref()
+        .map(|ready| ready.description.clone())
+        .map_err(Clone::clone);
     Loaded { checkpoint, stamp }
 }
 
 fn refuse(job: &Job, reason: &str, message: &str) {
-    let fault = InferenceFault { reason: reason.into(), message: message.into() };
-    let _ = job.events.send(InferenceEvent::Failed { request: job.request.request, fault });
+    let fault = InferenceFault {
+        reason: reason.into(),
+        message: message.into(),
+    };
+    let _ = job.events.send(InferenceEvent::Failed {
+        request: job.request.request,
+        fault,
+    });
 }
 
 /// A request that is being decoded.
@@ -150,20 +180,33 @@ struct Sequence {
 }
 
 impl Sequence {
-    fn begin(checkpoint: &Checkpoint, job: Job) -> Result<Sequence, (Job, InferenceFault)> {
+    fn begin(checkpoint: &Checkpoint, job: Job) -> Result<Sequence, Box<(Job, InferenceFault)>> {
         let fail = |job: Job, reason: &str, message: String| {
-            Err((job, InferenceFault { reason: reason.into(), message }))
+            let fault = InferenceFault {
+                reason: reason.into(),
+                message,
+            };
+            Err(Box::new((job, fault)))
         };
         let tokens = match checkpoint.tokenizer.encode(job.request.prompt.as_str(), false) {
             Ok(encoding) => encoding.get_ids().to_vec(),
-            Err(error) => return fail(job, "bad_request", format!("the prompt cannot be tokenised: {error}")),
+            Err(error) => {
+                return fail(
+                    job,
+                    "bad_request",
+                    format!("the prompt cannot be tokenised: {error}"),
+                );
+            }
         };
         let context = checkpoint.config.max_position_embeddings;
         if tokens.is_empty() {
             return fail(job, "bad_request", "the prompt is empty".into());
         }
         if tokens.len() >= context {
-            let message = format!("the prompt has {} tokens, the model's context is {context}", tokens.len());
+            let message = format!(
+                "the prompt has {} tokens, the model's context is {context}",
+                tokens.len()
+            );
             return fail(job, "prompt_too_long", message);
         }
         match Cache::new(true, DType::F32, &checkpoint.config, &checkpoint.device) {
@@ -216,8 +259,15 @@ impl Sequence {
     }
 
     fn tell(&mut self, checkpoint: &Checkpoint) -> Result<Option<Finish>, InferenceFault> {
-        let text = crate::text::grown(&checkpoint.tokenizer, &self.tokens[self.prompt_tokens..], &self.job.request.stop)
-            .map_err(|message| InferenceFault { reason: "engine".into(), message })?;
+        let text = crate::text::grown(
+            &checkpoint.tokenizer,
+            &self.tokens[self.prompt_tokens..],
+            &self.job.request.stop,
+        )
+        .map_err(|message| InferenceFault {
+            reason: "engine".into(),
+            message,
+        })?;
         self.whole = text.whole;
         self.piece(text.tellable);
         Ok(text.stopped.then_some(Finish::Stop))
@@ -227,7 +277,10 @@ impl Sequence {
         if end > self.told {
             let text = self.whole[self.told..end].to_owned();
             self.told = end;
-            let _ = self.job.events.send(InferenceEvent::Text { request: self.job.request.request, text });
+            let _ = self.job.events.send(InferenceEvent::Text {
+                request: self.job.request.request,
+                text,
+            });
         }
     }
 

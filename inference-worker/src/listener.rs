@@ -10,16 +10,24 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 /// Opens or adopts the listener.
 pub fn open(passed: Option<i32>, socket: &Path) -> io::Result<Listener> {
     match passed {
-        Some(fd) => interprocess::os::unix::uds_local_socket::tokio::Listener::try_from(adopt(fd)?).map(Into::into),
-        None => ListenerOptions::new().name(socket.to_fs_name::<GenericFilePath>()?).try_overwrite(true).create_tokio(),
+        Some(fd) => {
+            interprocess::os::unix::uds_local_socket::tokio::Listener::try_from(adopt(fd)?).map(Into::into)
+        }
+        None => ListenerOptions::new()
+            .name(socket.to_fs_name::<GenericFilePath>()?)
+            .try_overwrite(true)
+            .create_tokio(),
     }
 }
 
 #[allow(unsafe_code)]
 fn adopt(fd: i32) -> io::Result<OwnedFd> {
     // SAFETY: borrowed only for this check; a number that is no open descriptor is refused before it is owned.
-    nix::fcntl::fcntl(unsafe { BorrowedFd::borrow_raw(fd) }, nix::fcntl::FcntlArg::F_GETFD)
-        .map_err(|errno| io::Error::new(io::ErrorKind::InvalidInput, format!("--listen-fd {fd}: {errno}")))?;
+    nix::fcntl::fcntl(
+        unsafe { BorrowedFd::borrow_raw(fd) },
+        nix::fcntl::FcntlArg::F_GETFD,
+    )
+    .map_err(|errno| io::Error::new(io::ErrorKind::InvalidInput, format!("--listen-fd {fd}: {errno}")))?;
     // SAFETY: the steward passes this descriptor for this process alone, nothing else here uses its number, and it is adopted
     // once.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

@@ -19,13 +19,19 @@ pub fn print(folder: &Path) -> anyhow::Result<()> {
     let mut decode = Vec::new();
     for _ in 0..ROUNDS {
         let mut cache = Cache::new(true, DType::F32, &ready.config, &ready.device)?;
-        let prompt: Vec<u32> = (0..PROMPT_TOKENS as u32).map(|n| n * 7 % ready.config.vocab_size as u32).collect();
+        let prompt: Vec<u32> = (0..PROMPT_TOKENS as u32)
+            .map(|n| n * 7 % ready.config.vocab_size as u32)
+            .collect();
         let begun = Instant::now();
-        ready.model.forward(&Tensor::new(&prompt[..], &ready.device)?.unsqueeze(0)?, 0, &mut cache)?;
+        ready.model.forward(
+            &Tensor::new(&prompt[..], &ready.device)?.unsqueeze(0)?,
+            0,
+            &mut cache,
+        )?;
         prefill.push(PROMPT_TOKENS as f64 / begun.elapsed().as_secs_f64());
         let begun = Instant::now();
-        for n in 0..TEXT_TOKENS {
-            let input = Tensor::new(&[prompt[n]], &ready.device)?.unsqueeze(0)?;
+        for (n, token) in prompt.iter().take(TEXT_TOKENS).enumerate() {
+            let input = Tensor::new(&[*token], &ready.device)?.unsqueeze(0)?;
             ready.model.forward(&input, PROMPT_TOKENS + n, &mut cache)?;
         }
         decode.push(TEXT_TOKENS as f64 / begun.elapsed().as_secs_f64());

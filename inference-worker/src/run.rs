@@ -38,7 +38,11 @@ struct Arguments {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     // SAFETY: no other thread runs yet; candle's pool reads this variable when it is made.
     #[allow(unsafe_code)]
     unsafe {
@@ -58,7 +62,9 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         return measure::print(&arguments.model);
     }
     let engine = Engine::start(arguments.model)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let socket = arguments.socket.unwrap_or_default();
         let listener = listener::open(arguments.listen_fd, &socket)?;

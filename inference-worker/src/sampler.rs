@@ -13,7 +13,11 @@ pub struct Sampler {
 impl Sampler {
     /// A temperature of zero is greedy.
     pub fn new(temperature: f32, top_p: f32, seed: u64) -> Sampler {
-        Sampler { temperature, top_p, random: StdRng::seed_from_u64(seed) }
+        Sampler {
+            temperature,
+            top_p,
+            random: StdRng::seed_from_u64(seed),
+        }
     }
 
     /// The chosen token; the first of the largest when greedy.

@@ -44,7 +44,9 @@ struct Open(HashMap<u64, Arc<AtomicBool>>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.values().for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
+        self.0
+            .values()
+            .for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
     }
 }
 
@@ -74,15 +76,25 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
                 if !sane || request.stop.len() > 16 {
                     let fault = InferenceFault {
                         reason: "bad_request".into(),
-                        message: "temperature must be finite, top_p within 0 and 1, at most 16 stop sequences".into(),
+                        message:
+                            "temperature must be finite, top_p within 0 and 1, at most 16 stop sequences"
+                                .into(),
                     };
-                    let _ = events.send(InferenceEvent::Failed { request: request.request, fault });
+                    let _ = events.send(InferenceEvent::Failed {
+                        request: request.request,
+                        fault,
+                    });
                     continue;
                 }
                 request.max_tokens = request.max_tokens.min(MAX_TOKENS);
                 let cancelled = Arc::new(AtomicBool::new(false));
                 open.0.insert(request.request, cancelled.clone());
-                engine.submit(Job { request, events: events.clone(), cancelled, arrived: Instant::now() });
+                engine.submit(Job {
+                    request,
+                    events: events.clone(),
+                    cancelled,
+                    arrived: Instant::now(),
+                });
             }
             Err(error) => break error,
         }

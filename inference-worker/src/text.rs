@@ -14,14 +14,21 @@ pub struct Grown {
 
 /// The text of these tokens.
 pub fn grown(tokenizer: &Tokenizer, tokens: &[u32], stops: &[String]) -> Result<Grown, String> {
-    tokenizer.decode(tokens, false).map(|whole| cut(whole, stops)).map_err(|error| error.to_string())
+    tokenizer
+        .decode(tokens, false)
+        .map(|whole| cut(whole, stops))
+        .map_err(|error| error.to_string())
 }
 
 fn cut(mut whole: String, stops: &[String]) -> Grown {
     let stops = || stops.iter().filter(|stop| !stop.is_empty());
     if let Some(at) = stops().filter_map(|stop| whole.find(stop.as_str())).min() {
         whole.truncate(at);
-        return Grown { tellable: at, whole, stopped: true };
+        return Grown {
+            tellable: at,
+            whole,
+            stopped: true,
+        };
     }
     // A character that is still incomplete decodes to U+FFFD; the last bytes may turn out to begin a stop sequence.
     let held = stops().map(|stop| stop.len() - 1).max().unwrap_or(0);
@@ -29,7 +36,11 @@ fn cut(mut whole: String, stops: &[String]) -> Grown {
     while !whole.is_char_boundary(tellable) {
         tellable -= 1;
     }
-    Grown { whole, tellable, stopped: false }
+    Grown {
+        whole,
+        tellable,
+        stopped: false,
+    }
 }
 
 #[cfg(test)]
@@ -38,7 +49,14 @@ mod tests {
 
     fn check(text: &str, stops: &[&str], whole: &str, tellable: usize, stopped: bool) {
         let stops: Vec<String> = stops.iter().map(|stop| (*stop).to_owned()).collect();
-        assert_eq!(cut(text.into(), &stops), Grown { whole: whole.into(), tellable, stopped });
+        assert_eq!(
+            cut(text.into(), &stops),
+            Grown {
+                whole: whole.into(),
+                tellable,
+                stopped
+            }
+        );
     }
 
     #[test]

@@ -105,7 +105,10 @@ impl Client {
                     self.stream = None;
                     losses += 1;
                     if losses > MAX_LOSSES || self.patience.is_zero() {
-                        return Err(CallError::Unreachable { socket: self.socket.clone(), source: error });
+                        return Err(CallError::Unreachable {
+                            socket: self.socket.clone(),
+                            source: error,
+                        });
                     }
                     sleep(RETRY_PAUSE);
                 }

@@ -52,7 +52,10 @@ impl Indexer {
                 }
             }
         });
-        Indexer { end, thread: Mutex::new(thread.ok()) }
+        Indexer {
+            end,
+            thread: Mutex::new(thread.ok()),
+        }
     }
 
     /// Flushes once more and ends.

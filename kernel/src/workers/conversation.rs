@@ -182,11 +182,16 @@ fn check_writes(
             )));
         }
         let methods: Vec<(&str, &str)> = match write {
-            Write::Create { slots, .. } => slots.iter().filter_map(|(slot, value)| method(slot, value)).collect(),
+            Write::Create { slots, .. } => slots
+                .iter()
+                .filter_map(|(slot, value)| method(slot, value))
+                .collect(),
             Write::Put { slot, value, .. } => method(slot, value).into_iter().collect(),
             Write::Remove { .. } => Vec::new(),
         };
-        let made = methods.into_iter().find(|(slot, source)| !is_copy(worker, world, slot, source));
+        let made = methods
+            .into_iter()
+            .find(|(slot, source)| !is_copy(worker, world, slot, source));
         if let Some((slot, _)) = made {
             return Err(Broken::Misbehaved(format!(
                 "it put a method of its own making into {id}.{slot}"
@@ -207,7 +212,10 @@ fn method<'a>(slot: &'a str, value: &'a Value) -> Option<(&'a str, &'a str)> {
 fn is_copy(worker: &Worker, world: World<'_>, slot: &str, source: &str) -> bool {
     worker.known.keys().any(|id| {
         let object = world.object(*id).map(|(object, _)| object);
-        let held = object.as_ref().and_then(|object| object.slot(slot)).map(|slot| &slot.value);
+        let held = object
+            .as_ref()
+            .and_then(|object| object.slot(slot))
+            .map(|slot| &slot.value);
         matches!(held, Some(Value::Method(known)) if known == source)
     })
 }

@@ -1,0 +1,180 @@
+//! kill -9 at random moments under load: no acknowledged write lost, none doubled.
+//!
+//! `BATOS_KILLS=200` for the long form, `BATOS_KILL_SEED` to repeat one.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use shared::bridge::Call;
+use shared::client::CallError;
+use shared::value::Value;
+
+use crate::harness::System;
+
+const CLIENTS: usize = 3;
+/// The numbers are spread over so many objects, so that no list grows long.
+const OBJECTS: u64 = 16;
+const COUNT_UP: &str = "def count_up(self, number):
+    self.total = self.total + 1
+    self.seen = self.seen + [number]
+    self._p_changed = True
+    return self.total
+";
+
+#[derive(Default)]
+struct Tally {
+    acknowledged: Vec<u64>,
+    refused: BTreeMap<u64, String>,
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn no_acknowledged_write_is_lost_or_doubled() {
+    let kills = variable("BATOS_KILLS").unwrap_or(30);
+    let seed = variable("BATOS_KILL_SEED")
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
+    eprintln!("BATOS_KILL_SEED={seed}");
+    let system = System::new()
+        .configure("[supervision]\ncrash_loop_after = 1000\n")
+        .up();
+    system.ok(&["new", "traits", "--name", "counter"]);
+    system.defined("counter", COUNT_UP);
+    for index in 0..OBJECTS {
+        system.ok(&[
+            "new",
+            "counter",
+            "total=0",
+            "seen=[]",
+            "--name",
+            &format!("c{index}"),
+        ]);
+    }
+    let next = AtomicU64::new(0);
+    let is_over = AtomicBool::new(false);
+    let tally = Mutex::new(Tally::default());
+    let killed = thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            let mut client = system.client(Duration::from_secs(30));
+            let (next, is_over, tally) = (&next, &is_over, &tally);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::SeqCst) {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    let call = Call::Send {
+                        receiver: format!("c{}", number % OBJECTS),
+                        selector: "count_up".into(),
+                        arguments: vec![Value::Int(number as i64)],
+                        deadline_ms: None,
+                    };
+                    match client.call(call, None) {
+                        Ok(_) => tally.lock().unwrap().acknowledged.push(number),
+                        Err(CallError::Fault(fault)) => {
+                            tally.lock().unwrap().refused.insert(number, fault.reason);
+                        }
+                        Err(error) => panic!("{number} has no answer: {error}"),
+                    }
+                }
+            });
+        }
+        let killed = kill_at_random(&system, kills, seed, &tally);
+        is_over.store(true, Ordering::SeqCst);
+        killed
+    });
+    judge(&system, &tally.into_inner().unwrap(), next.into_inner(), &killed);
+}
+
+/// The kills by program. The next one waits until something was acknowledged since, so that all fall under load.
+fn kill_at_random(
+    system: &System,
+    kills: u64,
+    seed: u64,
+    tally: &Mutex<Tally>,
+) -> BTreeMap<&'static str, u64> {
+    let mut state = seed;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut killed = BTreeMap::new();
+    let mut served = 0;
+    for kill_number in 1..=kills {
+        crate::harness::until("writes are acknowledged after a kill", || {
+            (tally.lock().unwrap().acknowledged.len() > served).then_some(())
+        });
+        // Not to wait for anything: to hit another moment each time.
+        thread::sleep(Duration::from_millis(random() % 150));
+        let wanted = match kill_number % 20 {
+            0 => "steward",
+            _ => ["kernel", "kernel", "method-worker", "inference-worker"][(random() % 4) as usize],
+        };
+        let candidates = crate::harness::until("something to kill runs", || {
+            let running = system.processes();
+            let named: Vec<i32> = running
+                .iter()
+                .filter(|(name, _)| *name == wanted)
+                .map(|(_, pid)| *pid)
+                .collect();
+            (!named.is_empty()).then_some(named)
+        });
+        let pid = candidates[(random() as usize) % candidates.len()];
+        served = tally.lock().unwrap().acknowledged.len();
+        if kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok() {
+            *killed.entry(wanted).or_insert(0) += 1;
+        }
+        if wanted == "steward" {
+            system.start();
+        }
+    }
+    killed
+}
+
+fn judge(system: &System, tally: &Tally, asked: u64, killed: &BTreeMap<&str, u64>) {
+    let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
+    for index in 0..OBJECTS {
+        let slots = system.inspect(&format!("c{index}"))["slots"].clone();
+        let list = slots["seen"]["value"].as_array().unwrap().clone();
+        assert_eq!(
+            slots["total"]["value"].as_u64(),
+            Some(list.len() as u64),
+            "c{index}: half a write"
+        );
+        for number in list {
+            *seen.entry(number.as_u64().unwrap()).or_insert(0) += 1;
+        }
+    }
+    let lost: Vec<&u64> = tally
+        .acknowledged
+        .iter()
+        .filter(|number| !seen.contains_key(number))
+        .collect();
+    let doubled: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).collect();
+    let undead: Vec<_> = tally
+        .refused
+        .iter()
+        .filter(|(number, _)| seen.contains_key(number))
+        .collect();
+    eprintln!(
+        "{asked} asked, {} acknowledged, {} refused, kills {killed:?}; lost {}, doubled {}, refused and yet done {}",
+        tally.acknowledged.len(),
+        tally.refused.len(),
+        lost.len(),
+        doubled.len(),
+        undead.len()
+    );
+    assert!(lost.is_empty(), "lost: {lost:?}");
+    assert!(doubled.is_empty(), "doubled: {doubled:?}");
+    assert!(undead.is_empty(), "refused and yet done: {undead:?}");
+    assert!(
+        tally.acknowledged.len() as u64 > killed.values().sum::<u64>(),
+        "hardly any load"
+    );
+}
