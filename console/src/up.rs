@@ -42,6 +42,10 @@ pub fn run(home: &Home, json: bool) -> Result<Report, Failure> {
         if let Some(start) = &mut start {
             start.check(home)?;
         }
+        if let Some(failure) = refused(home) {
+            dots.end();
+            return Err(failure);
+        }
         if begun.elapsed() > DEADLINE {
             dots.end();
             return Err(late(home));
@@ -77,6 +81,29 @@ fn ready(home: &Home) -> Option<KernelStatus> {
     status::kernel(home, LOOK)
         .ok()
         .filter(|kernel| kernel.pid == supervised)
+}
+
+/// The kernel's own refusal of its home or image: waiting would not help.
+fn refused(home: &Home) -> Option<Failure> {
+    let steward = steward::status(home)?;
+    let plank = steward::kernel_plank(&steward)?;
+    let ended = format!("exit code {} ", exit::UNUSABLE);
+    if !plank.last_exit.starts_with(&ended) {
+        return None;
+    }
+    let log = home.logs().join("kernel.log");
+    let why = tail(&log, LOG_LINES)
+        .into_iter()
+        .rev()
+        .find(|line| line.contains(" ERROR "))
+        .unwrap_or_else(|| format!("see {}", log.display()));
+    Some(Failure::start(
+        format!(
+            "the kernel refuses this home: {}; mend it (the steward goes on trying) or end it by `batos down`",
+            why.trim()
+        ),
+        exit::UNUSABLE,
+    ))
 }
 
 fn late(home: &Home) -> Failure {
@@ -210,8 +237,15 @@ fn log_path(home: &Home) -> PathBuf {
 }
 
 fn log_tail(home: &Home) -> String {
+    let lines = tail(&log_path(home), LOG_LINES);
+    let indented: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
+    indented.join("\n")
+}
+
+/// The last lines of a log.
+fn tail(path: &Path, count: usize) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(log_path(home))?;
+        let mut file = File::open(path)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
         let mut bytes = Vec::new();
@@ -221,12 +255,8 @@ fn log_tail(home: &Home) -> String {
     let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(LOG_LINES);
-    lines[from..]
-        .iter()
-        .map(|line| format!("  {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let from = lines.len().saturating_sub(count);
+    lines[from..].iter().map(|line| (*line).to_owned()).collect()
 }
 
 /// Signs of life on a terminal while a start takes longer than a blink.

@@ -40,6 +40,13 @@ def visible_slots(self, receiver, selector, round):
     return data[:self.max_slots] + methods[:self.max_methods]
 
 
+def names_a_slot(self, receiver, selector):
+    return any(
+        kind != "method" and self.is_named(name, selector)
+        for name, kind, holder in primitive("all_slots", receiver)
+    )
+
+
 def is_named(self, name, selector):
     forms = [name, name + "s", name + "es"]
     if name.endswith("s"):

@@ -4,5 +4,5 @@ model = "seed"
 quantisation = "none"
 adapters = []
 temperature = 0.0
-correction_temperature = 0.7
+correction_temperature = 0.4
 max_tokens = 256

@@ -21,7 +21,9 @@ def _process_synthesis_(self, event, payload):
         return self.fail(payload["reason"], payload["message"], False)
     text = payload["text"]
     if text.startswith("<|refuse|>"):
-        return self.fail("refused", "the model refused: " + text[len("<|refuse|>"):].strip(), False)
+        # A refusal is believed at once only where the selector names no slot; else a second opinion is asked for.
+        named = self.covenant.names_a_slot(self.brief["receiver"], self.brief["selector"])
+        return self.fail("refused", "the model refused: " + text[len("<|refuse|>"):].strip(), named)
     if payload["finish"] != "stop":
         return self.fail("unfinished", "the model did not finish its method", True)
     self.artifact = text

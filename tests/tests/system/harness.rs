@@ -115,7 +115,10 @@ impl System {
         let reply = self.batos(arguments);
         assert!(
             reply.code == 0 && reply.document["ok"] == true,
-            "batos {arguments:?}: {reply:?}"
+            "batos {arguments:?}: {} {} {}",
+            reply.code,
+            reply.document,
+            reply.stderr
         );
         reply.document
     }

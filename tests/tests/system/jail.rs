@@ -29,6 +29,7 @@ fn is_contained(system: &System, name: &str, body: &str, reasons: &[&str]) {
     let before = system.inspect("victim");
     let reply = system.batos(&["send", "victim", name]);
     let reason = reply.document["reason"].as_str().unwrap_or("answered");
+    eprintln!("{name}: {reason}: {}", reply.document["message"]);
     assert!(
         reasons.contains(&reason),
         "{name}: {reply:?}, expected one of {reasons:?}"
