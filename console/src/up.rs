@@ -20,6 +20,8 @@ use crate::{status, steward};
 /// In which the kernel must answer.
 const DEADLINE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
+/// Before a steward is started again where another had the home and does not answer.
+const RETRY: Duration = Duration::from_millis(100);
 /// How long one look at the kernel may take, so that a steward that ends is noticed.
 const LOOK: Duration = Duration::from_millis(500);
 /// How many of the log's last lines an error repeats.
@@ -158,6 +160,11 @@ impl Start {
     /// Fails when the steward has ended for a reason of its own.
     fn check(&mut self, home: &Home) -> Result<(), Failure> {
         if self.is_beaten {
+            // The winner may have been a steward that was just being killed: then nobody answers, and it is tried again.
+            if steward::status(home).is_none() {
+                sleep(RETRY);
+                *self = Start::begin(home)?;
+            }
             return Ok(());
         }
         match self.steward.try_wait() {

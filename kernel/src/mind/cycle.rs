@@ -14,11 +14,12 @@
 //!
 //! Everything before the end happens in an overlay that no other activation sees.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::activation::{Finished, Mode, Outcome};
-use shared::bridge::{Answer, Fault, ThoughtEvent};
+use shared::bridge::{Answer, Fault, Finding, ThoughtEvent};
 use shared::id::{ObjectId, TransactionId};
 use shared::inference::Generate;
 use shared::reason;
@@ -26,6 +27,7 @@ use shared::value::Value;
 use tokio::sync::broadcast;
 
 use super::audit::Line;
+use super::narrow;
 use crate::image::committer::unix_ms;
 use crate::image::draft::{CommitError, Draft};
 use crate::image::record::{Change, Mission, Stage};
@@ -350,18 +352,14 @@ impl Cycle<'_> {
     }
 
     fn guard(&self, attempt: &Attempt, source: &str) -> Value {
-        let mission = self.lock().clone();
-        let verdict = guard::check(
-            source,
-            &guard::Expectation::message(&mission.selector, mission.arguments.len()),
-        );
-        let found = findings(&verdict);
+        let found = self.judge(source);
+        let is_ok = found.is_empty();
         let words: Vec<String> = found
             .iter()
             .map(|f| format!("line {}: {}", f.line, f.message))
             .collect();
         self.tell(
-            verdict_event(verdict.is_ok()),
+            verdict_event(is_ok),
             &attempt.state,
             &format!("guard: {}", words.join("; ")),
         );
@@ -375,19 +373,41 @@ impl Cycle<'_> {
                 ])
             })
             .collect();
-        map([
-            ("ok", Value::Bool(verdict.is_ok())),
-            ("findings", Value::List(found)),
-        ])
+        map([("ok", Value::Bool(is_ok)), ("findings", Value::List(found))])
+    }
+
+    /// The guard's findings, and names of slots that the receiver does not have.
+    fn judge(&self, source: &str) -> Vec<Finding> {
+        let mission = self.lock().clone();
+        let expected = guard::Expectation::message(&mission.selector, mission.arguments.len());
+        let mut found = findings(&guard::check(source, &expected));
+        let world = World {
+            state: &self.kernel.image.state,
+            overlay: None,
+        };
+        let chain = world.look_up(mission.receiver, &mission.selector).chain;
+        let objects = chain
+            .into_iter()
+            .filter_map(|id| world.object(id))
+            .map(|(object, _)| object);
+        let mut visible: HashSet<String> = objects
+            .flat_map(|object| {
+                object
+                    .slots
+                    .iter()
+                    .map(|slot| slot.name.clone())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        visible.insert(mission.selector);
+        found.extend(narrow::unknown_slots(source, &visible));
+        found
     }
 
     /// Runs the candidate in a fresh jailed process on a copy (M14).
     async fn trial(&self, attempt: &mut Attempt, source: String) -> Value {
         let mission = self.lock().clone();
-        let guarded = guard::check(
-            &source,
-            &guard::Expectation::message(&mission.selector, mission.arguments.len()),
-        );
+        let is_guarded = self.judge(&source).is_empty();
         let mut copy = attempt.overlay.clone();
         copy.apply(&self.kernel.image.state, vec![put_method(&mission, &source)]);
         let activation = self.message_activation(&mission, Mode::Trial);
@@ -409,7 +429,7 @@ impl Cycle<'_> {
                     &attempt.state,
                     &format!("trial: {} writes", writes.len()),
                 );
-                if guarded.is_ok() {
+                if is_guarded {
                     attempt.proven = Some(source);
                 }
                 let result = match finished.outcome {

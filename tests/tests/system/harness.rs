@@ -309,15 +309,16 @@ pub fn slot_names(inspected: &Json) -> Vec<String> {
     inspected["slots"].as_object().unwrap().keys().cloned().collect()
 }
 
-/// True when no such process is left, zombies aside.
+/// True when no thread of such a process is left; a zombie whose last thread has ended counts as gone.
 pub fn is_gone(pid: i32) -> bool {
-    match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat
-            .rsplit(')')
-            .next()
-            .is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])),
-        Err(_) => true,
-    }
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    let is_ended = stat
+        .rsplit(')')
+        .next()
+        .is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']));
+    is_ended && fs::read_dir(format!("/proc/{pid}/task")).map_or(true, |threads| threads.count() <= 1)
 }
 
 fn pid(json: &Json) -> Option<i32> {

@@ -32,6 +32,14 @@ struct Tally {
     refused: BTreeMap<u64, String>,
 }
 
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -83,9 +91,9 @@ fn no_acknowledged_write_is_lost_or_doubled() {
                 }
             });
         }
-        let killed = kill_at_random(&system, kills, seed, &tally);
-        is_over.store(true, Ordering::SeqCst);
-        killed
+        // Also when it panics, so that the clients end.
+        let _over = SetOnDrop(&is_over);
+        kill_at_random(&system, kills, seed, &tally)
     });
     judge(&system, &tally.into_inner().unwrap(), next.into_inner(), &killed);
 }
@@ -131,6 +139,9 @@ fn kill_at_random(
             *killed.entry(wanted).or_insert(0) += 1;
         }
         if wanted == "steward" {
+            crate::harness::until("the steward is gone", || {
+                crate::harness::is_gone(pid).then_some(())
+            });
             system.start();
         }
     }
@@ -177,4 +188,22 @@ fn judge(system: &System, tally: &Tally, asked: u64, killed: &BTreeMap<&str, u64
         tally.acknowledged.len() as u64 > killed.values().sum::<u64>(),
         "hardly any load"
     );
+}
+
+#[test]
+fn up_works_at_once_after_the_stewards_death() {
+    let system = System::without_model().up();
+    for round in 1..=5 {
+        let steward = system
+            .processes()
+            .into_iter()
+            .find(|(name, _)| *name == "steward")
+            .unwrap()
+            .1;
+        kill(Pid::from_raw(steward), Signal::SIGKILL).unwrap();
+        // Not waited for: a person who sees a process killed starts it again.
+        let reply = system.batos(&["up"]);
+        assert_eq!(reply.code, 0, "round {round}: {reply:?}");
+        system.inspect("genesis");
+    }
 }
