@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use shared::home::Home;
 
@@ -32,6 +34,9 @@ pub enum HomeError {
     #[error("the home {path} is already in use by the steward with process id {pid}")]
     InUse { path: PathBuf, pid: String },
 }
+
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where the plank copies and the choice among them live.
 pub fn planks(home: &Home) -> PathBuf {
@@ -121,7 +126,7 @@ fn lock(home: &Home) -> Result<File, HomeError> {
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
+    match patient_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
@@ -143,6 +148,17 @@ fn lock(home: &Home) -> Result<File, HomeError> {
     file.rewind().map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(file)
+}
+
+/// A steward killed between making a child and the child's start leaves its lock with that child for a moment.
+fn patient_lock(file: &File) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => sleep(LOCK_PAUSE),
+            result => return result,
+        }
+    }
 }
 
 #[cfg(test)]
