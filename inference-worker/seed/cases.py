@@ -80,11 +80,11 @@ def same(name, other):
 class Drawer:
     """Draws cases from one random source, on one side of the split of names."""
 
-    def __init__(self, rng, held=False, simple=0.0, refusals=14, bare=11, confusable=0.0):
-        """`simple` is the share of cases with short names and few distractors, `refusals` and `bare` the
-        weights of those, `confusable` the share of named cases whose phrase means another thing for another kind."""
+    def __init__(self, rng, held=False, simple=0.0, refusals=14, bare=11, confusable=0.0, sentences=10):
+        """`simple` is the share of cases with short names and few distractors, `refusals`, `bare` and `sentences`
+        the weights of those, `confusable` the share of named cases whose phrase means another thing for another kind."""
         self.rng, self.held, self.simple, self.refusals = rng, held, simple, refusals
-        self.bare, self.confusable, self.now_simple = bare, confusable, False
+        self.bare, self.confusable, self.sentences, self.now_simple = bare, confusable, sentences, False
 
     def name(self, kind, taken=(), fresh=False):
         """A name unlike those taken."""
@@ -373,7 +373,7 @@ class Drawer:
         rng = self.rng
         self.now_simple = rng.random() < self.simple
         make = rng.choices((self.rule_case, self.bare_case, self.display_case, self.describe_case, self.greet_case, self.pair_case, self.refuse_case),
-                           (51, self.bare, 4, 10, 3, 7, self.refusals))[0]
+                           (51, self.bare, 4, self.sentences, 3, 7, self.refusals))[0]
         case = make()
         if any(n == case.selector for n, _ in case.slots):
             return self.draw()

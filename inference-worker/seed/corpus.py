@@ -7,6 +7,7 @@ nothing but the seed and N.
 import argparse
 import collections
 import json
+import os
 import pathlib
 import random
 
@@ -21,7 +22,9 @@ def shard(number, size=20_000):
     """The cases of one shard as (prompt, completion, family, marks), and how many were rejected."""
     rng = random.Random(f"bat-seed-{SEED}-{number}")
     # Three shards of the middle show what an absent slot is, on simple cases.
-    if number >= 17:  # the last ones dwell on what follows from a slot's kind
+    if number >= 22:  # sentences over a whole object, the weakest family until then
+        drawer = cases.Drawer(rng, simple=0.4, refusals=24, bare=18, confusable=0.3, sentences=22)
+    elif number >= 17:  # the last ones dwell on what follows from a slot's kind
         drawer = cases.Drawer(rng, simple=0.4, refusals=22, bare=24, confusable=0.5)
     else:
         drawer = cases.Drawer(rng, simple=0.6, refusals=40) if number in (8, 9, 10) else cases.Drawer(rng, simple=0.3, refusals=22)
@@ -44,7 +47,7 @@ def write(number):
     folder = WORK / "shards"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{number:04}.jsonl"
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")  # processes of one training may write the same shard
     with part.open("w") as file:
         for row in made:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

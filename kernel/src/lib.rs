@@ -1,0 +1,18 @@
+//! The kernel of BAT OS: holds the image open, carries sends out, thinks about what nobody understands.
+//!
+//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `edit` (what they ask), `overlay` (what an activation sees),
+//! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
+//!
+//! A library only for this crate's own program, benchmarks and whole-image tests: other programs talk to a kernel, they never
+//! link it.
+
+mod bridge;
+mod edit;
+pub mod image;
+mod kernel;
+mod mind;
+mod names;
+mod overlay;
+pub mod run;
+mod send;
+mod workers;
