@@ -8,8 +8,8 @@ use shared::object::{PARENTS, is_slot_name};
 use shared::reason;
 use shared::value::Value;
 
+use crate::image::draft::Change;
 use crate::image::draft::{CommitError, Draft};
-use crate::image::record::Change;
 use crate::kernel::{Asker, Kernel, commit_fault, findings};
 use crate::names::{known_name, name_of};
 use crate::overlay::World;

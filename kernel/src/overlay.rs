@@ -1,16 +1,21 @@
 //! The world as one activation sees it: the durable state, with a thought's own pending changes in front.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use shared::activation::{Read, ReadSlot};
+use shared::activation::{Read, ReadSlot, ScanOrder};
 use shared::id::{ObjectId, TransactionId};
+use shared::key::Key;
 use shared::lookup::{Found, Slots, chain, lookup};
 use shared::object::ObjectImage;
 use shared::value::Value;
 
-use crate::image::record::Change;
-use crate::image::state::{State, apply, empty_object};
+use crate::image::draft::{Change, CommitError};
+use crate::image::layer::Layer;
+use crate::image::lmdb::Direction;
+use crate::image::log::Next;
+use crate::image::record::{Entry, Place};
+use crate::image::resolution::resolve;
+use crate::image::state::{State, range_digest};
 
 /// The change mark of a slot that is not committed yet.
 pub const PENDING: TransactionId = TransactionId(u64::MAX);
@@ -18,35 +23,46 @@ pub const PENDING: TransactionId = TransactionId(u64::MAX);
 /// Changes of a thought that has not committed, and what it read.
 #[derive(Clone, Default)]
 pub struct Overlay {
-    objects: HashMap<ObjectId, Arc<ObjectImage>>,
+    layer: Layer,
     pub changes: Vec<Change>,
     pub reads: Vec<Read>,
 }
 
 impl Overlay {
-    /// Adds changes; later activations see them.
-    pub fn apply(&mut self, state: &State, changes: Vec<Change>) {
-        for change in changes {
-            let id = change.object();
-            let mut object = match self.objects.get(&id) {
-                Some(object) => (**object).clone(),
-                None => state
-                    .object(id)
-                    .map_or_else(|| empty_object(id), |object| (*object).clone()),
-            };
-            apply(&mut object, change.clone(), PENDING);
-            self.objects.insert(id, Arc::new(object));
-            self.changes.push(change);
-        }
+    /// Adds changes; later activations see them. Refused changes leave nothing.
+    pub fn apply(&mut self, state: &State, changes: Vec<Change>) -> Result<(), CommitError> {
+        let (objects, entries) = resolve(state, &self.layer, changes.clone())?;
+        let place = Place {
+            segment: u64::MAX,
+            offset: 0,
+        };
+        let next = Next {
+            transaction: PENDING,
+            place,
+            chain: [0; 32],
+        };
+        let entry = Entry {
+            objects,
+            entries,
+            ..Entry::default()
+        };
+        self.layer.advance(next, entry, &|id| state.held(id));
+        self.changes.extend(changes);
+        Ok(())
     }
 
     /// Adds an activation's reads; what it saw of this overlay itself is no read of the image.
     pub fn absorb(&mut self, reads: Vec<Read>) {
-        self.reads
-            .extend(reads.into_iter().filter(|read| match &read.slot {
+        self.reads.extend(reads.into_iter().filter(|read| {
+            let touched = |object| self.layer.objects.contains_key(&object);
+            match &read.slot {
                 ReadSlot::Named(_, seen) => *seen != Some(PENDING),
                 ReadSlot::Whole(version) => *version != PENDING,
-            }));
+                ReadSlot::Entry(_, seen) => *seen != Some(PENDING),
+                // Mixed with pending entries they cannot be compared later; the entries read one by one still are.
+                ReadSlot::Range { .. } | ReadSlot::Count(_) => !touched(read.object),
+            }
+        }));
     }
 }
 
@@ -68,10 +84,81 @@ pub struct Looked {
 impl World<'_> {
     /// The object, and whether it has uncommitted changes.
     pub fn object(&self, id: ObjectId) -> Option<(Arc<ObjectImage>, bool)> {
-        match self.overlay.and_then(|overlay| overlay.objects.get(&id)) {
-            Some(object) => Some((object.clone(), true)),
+        match self.overlay.and_then(|overlay| overlay.layer.objects.get(&id)) {
+            Some(held) => held.as_ref().map(|held| (held.image.clone(), true)),
             None => self.state.object(id).map(|object| (object, false)),
         }
+    }
+
+    /// An entry's value; the read is noted.
+    pub fn entry(&self, object: ObjectId, key: &Key, reads: &mut Vec<Read>) -> Option<Value> {
+        let entry = self.state.entry_before(self.layer(), object, key);
+        reads.push(Read {
+            object,
+            slot: ReadSlot::Entry(key.clone(), entry.as_ref().map(|entry| entry.changed)),
+        });
+        entry.map(|entry| entry.value.clone())
+    }
+
+    /// At most `limit` entries of a range and whether that is all of it; the read of what was seen is noted.
+    pub fn scan(
+        &self,
+        object: ObjectId,
+        from: Key,
+        to: Key,
+        limit: usize,
+        order: ScanOrder,
+        reads: &mut Vec<Read>,
+    ) -> (Vec<(Key, Value)>, bool) {
+        let direction = match order {
+            ScanOrder::Ascending => Direction::Ascending,
+            ScanOrder::Descending => Direction::Descending,
+        };
+        let mut found = self
+            .state
+            .scan(self.layer(), object, &from, &to, limit, direction);
+        let is_whole = found.len() < limit;
+        let entries = found
+            .iter()
+            .map(|(key, entry)| (key.clone(), entry.value.clone()))
+            .collect();
+        // What was seen reaches to the last key only, unless it is all.
+        let edge = found.last().map(|(key, _)| key.clone()).filter(|_| !is_whole);
+        let (from, to) = match (edge, order) {
+            (Some(edge), ScanOrder::Ascending) => (from, edge.after()),
+            (Some(edge), ScanOrder::Descending) => (edge, to),
+            (None, _) => (from, to),
+        };
+        if order == ScanOrder::Descending {
+            found.reverse();
+        }
+        reads.push(Read {
+            object,
+            slot: ReadSlot::Range {
+                from,
+                to,
+                digest: range_digest(&found),
+            },
+        });
+        (entries, is_whole)
+    }
+
+    /// How many entries an object has; the read is noted.
+    pub fn count(&self, object: ObjectId, reads: &mut Vec<Read>) -> u64 {
+        let count = match self.layer().objects.get(&object) {
+            Some(held) => held.as_ref().map_or(0, |held| held.entries),
+            None => self.state.held(object).map_or(0, |held| held.entries),
+        };
+        reads.push(Read {
+            object,
+            slot: ReadSlot::Count(count),
+        });
+        count
+    }
+
+    fn layer(&self) -> &Layer {
+        static NOTHING: LazyLock<Layer> = LazyLock::new(Layer::default);
+        self.overlay.map_or(&NOTHING, |overlay| &overlay.layer)
     }
 
     /// Looks a selector up, all of it in one unchanging state.
@@ -102,8 +189,8 @@ impl Slots for Reader<'_, '_> {
     fn slot(&mut self, object: ObjectId, name: &str) -> Result<Option<Value>, Self::Error> {
         let overlaid = self
             .overlay
-            .and_then(|overlay| overlay.objects.get(&object))
-            .cloned();
+            .and_then(|overlay| overlay.layer.objects.get(&object))
+            .and_then(|held| held.as_ref().map(|held| held.image.clone()));
         let holder = overlaid.or_else(|| self.snapshot.object(object));
         let slot = holder.as_ref().and_then(|holder| holder.slot(name));
         let seen = slot.map(|slot| slot.changed);

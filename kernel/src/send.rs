@@ -11,8 +11,8 @@ use shared::object::is_slot_name;
 use shared::reason;
 use shared::value::Value;
 
+use crate::image::draft::Change;
 use crate::image::draft::{CommitError, Draft};
-use crate::image::record::Change;
 use crate::kernel::{Asker, Kernel, commit_fault};
 use crate::names::name_of;
 use crate::overlay::World;
@@ -328,17 +328,17 @@ pub fn check_declared(message: &Message, declared: bool, writes: &[Write]) -> Re
     let undeclared = writes.iter().find(|write| !created.contains(&write.object()));
     match undeclared {
         Some(write) if !declared => {
-            let slot = match write {
-                Write::Put { slot, .. } | Write::Remove { slot, .. } => slot.as_str(),
-                Write::Create { .. } => "",
+            let place = match write {
+                Write::Put { slot, .. } | Write::Remove { slot, .. } => {
+                    format!("{}.{slot}", write.object())
+                }
+                _ => format!("an entry of {}", write.object()),
             };
             Err(Fault::new(
                 reason::UNDECLARED_WRITE,
                 format!(
-                    "{}.{} changed {}.{slot} and never declared it by `self._p_changed = True`; nothing was changed",
-                    message.receiver,
-                    message.selector,
-                    write.object()
+                    "{}.{} changed {place} and never declared it by `self._p_changed = True`; nothing was changed",
+                    message.receiver, message.selector,
                 ),
             ))
         }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ObjectId, TransactionId};
+use crate::key::Key;
 use crate::object::ObjectImage;
 use crate::value::Value;
 
@@ -17,6 +18,16 @@ pub enum ToWorker {
     Objects(Vec<ObjectImage>),
     /// Answer to [`FromWorker::Allocate`].
     Allocated(ObjectId),
+    /// Answer to [`FromWorker::Entry`].
+    Entry(Option<Value>),
+    /// Answer to [`FromWorker::Scan`], in the order asked for.
+    Entries {
+        entries: Vec<(Key, Value)>,
+        /// Nothing of the range is left out.
+        is_whole: bool,
+    },
+    /// Answer to [`FromWorker::Count`].
+    Count(u64),
 }
 
 /// One message to carry out.
@@ -53,7 +64,29 @@ pub enum FromWorker {
     },
     Fetch(Vec<ObjectId>),
     Allocate,
+    /// An entry as it was before this activation. The kernel notes the read.
+    Entry {
+        object: ObjectId,
+        key: Key,
+    },
+    /// Entries from a key to before another, as they were before this activation. The kernel notes the read.
+    Scan {
+        object: ObjectId,
+        from: Key,
+        to: Key,
+        limit: u32,
+        order: ScanOrder,
+    },
+    /// How many entries an object had before this activation. The kernel notes the read.
+    Count(ObjectId),
     Finished(Box<Finished>),
+}
+
+/// Which end of a range a scan begins at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScanOrder {
+    Ascending,
+    Descending,
 }
 
 /// The end of an activation. Nothing of it is believed beyond what the kernel checks.
@@ -103,6 +136,12 @@ pub enum ReadSlot {
     Named(String, Option<TransactionId>),
     /// The names of all slots, as of that version of the object.
     Whole(TransactionId),
+    /// That entry as changed by that transaction; `None` when it was absent.
+    Entry(Key, Option<TransactionId>),
+    /// The entries from a key to before another: a digest of their keys and changes.
+    Range { from: Key, to: Key, digest: u64 },
+    /// How many entries there were.
+    Count(u64),
 }
 
 /// One entry of a write set.
@@ -121,14 +160,38 @@ pub enum Write {
         object: ObjectId,
         slot: String,
     },
+    PutEntry {
+        object: ObjectId,
+        key: Key,
+        value: Value,
+    },
+    RemoveEntry {
+        object: ObjectId,
+        key: Key,
+    },
+    /// Adds a number to an entry; an absent one counts as zero. Never conflicts.
+    AddEntry {
+        object: ObjectId,
+        key: Key,
+        amount: Value,
+    },
+    /// Puts an entry under the integer after the largest integer key. Never conflicts.
+    Append {
+        object: ObjectId,
+        value: Value,
+    },
 }
 
 impl Write {
     pub fn object(&self) -> ObjectId {
         match self {
-            Write::Create { object, .. } | Write::Put { object, .. } | Write::Remove { object, .. } => {
-                *object
-            }
+            Write::Create { object, .. }
+            | Write::Put { object, .. }
+            | Write::Remove { object, .. }
+            | Write::PutEntry { object, .. }
+            | Write::RemoveEntry { object, .. }
+            | Write::AddEntry { object, .. }
+            | Write::Append { object, .. } => *object,
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod home;
 pub mod id;
 pub mod inference;
 pub mod json;
+pub mod key;
 pub mod lookup;
 pub mod object;
 pub mod reason;

@@ -4,22 +4,25 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use shared::activation::Read;
 use shared::bridge::Answer;
-use shared::id::{ObjectId, TransactionId};
-use shared::object::{ObjectImage, PARENTS, is_slot_name};
-use shared::value::Value;
+use shared::id::{Epoch, TransactionId};
 use tokio::sync::oneshot;
 
 use super::draft::{CommitError, Committed, Draft};
-use super::log::{AppendError, Batch, Log};
-use super::record::{Change, Entry, RequestId, StoredReply};
-use super::state::{State, apply, empty_object};
+use super::epoch::EpochFile;
+use super::layer::Layer;
+use super::log::{AppendError, Batch, Log, unix_ms};
+use super::record::{Entry, RequestId, StoredReply};
+use super::resolution::resolve;
+use super::segment::{LogError, Position};
+use super::state::State;
 
 /// Most transactions that one sync makes durable.
 const GROUP: usize = 512;
+/// A batch of so many bytes is written without waiting for more.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// The door to the committing thread.
 pub struct Committer {
@@ -32,16 +35,22 @@ pub struct Committer {
 type Answering = oneshot::Sender<Result<Committed, CommitError>>;
 
 enum Job {
-    Commit { draft: Box<Draft>, answer: Answering },
+    Commit {
+        draft: Box<Draft>,
+        answer: Answering,
+    },
+    /// Closes the newest segment; answers where the next begins.
+    Rotate(oneshot::Sender<Result<Position, String>>),
     Stop,
 }
 
 impl Committer {
-    pub(super) fn start(log: Log, state: Arc<State>) -> Committer {
+    pub(super) fn start(log: Log, state: Arc<State>, fence: EpochFile) -> Committer {
         let (jobs, queue) = channel();
         let writer = Writer {
             log,
             state: state.clone(),
+            fence,
         };
         let thread = std::thread::Builder::new()
             .name("committer".into())
@@ -68,10 +77,18 @@ impl Committer {
 
     /// Whether a read set still holds in the durable state: all that a transaction without changes needs.
     pub fn validate(&self, reads: &[Read]) -> Result<(), CommitError> {
-        match self.state.first_conflict(reads, &HashMap::new()) {
-            Some(read) => Err(CommitError::Conflict(Box::new(read))),
-            None => Ok(()),
+        match self.state.conflicts(reads, &Layer::default()) {
+            broken if broken.is_empty() => Ok(()),
+            broken => Err(CommitError::Conflict(broken)),
         }
+    }
+
+    /// Closes the newest segment after what waits now; answers the durable end, which begins the next segment.
+    pub fn rotate(&self) -> Result<Position, String> {
+        let (answer, wait) = oneshot::channel();
+        let _ = self.jobs.send(Job::Rotate(answer));
+        wait.blocking_recv()
+            .unwrap_or_else(|_| Err("the kernel is stopping".into()))
     }
 
     fn submit(&self, draft: Draft) -> oneshot::Receiver<Result<Committed, CommitError>> {
@@ -103,61 +120,98 @@ impl Drop for Committer {
 struct Writer {
     log: Log,
     state: Arc<State>,
+    fence: EpochFile,
 }
 
 /// A draft that passed validation and waits for the sync.
 struct Accepted {
-    entry: Entry,
     transaction: TransactionId,
+    reply: Option<Answer>,
     answer: Answering,
+}
+
+/// Validated transactions that are not written yet, and what they come to.
+#[derive(Default)]
+struct Group {
+    batch: Batch,
+    layer: Layer,
+    replied: HashMap<RequestId, Answer>,
+    accepted: Vec<Accepted>,
 }
 
 impl Writer {
     fn run(mut self, queue: &Receiver<Job>) {
         let mut stopping = false;
+        let mut held_back = None;
         while !stopping {
-            let Ok(first) = queue.recv() else { return };
-            let mut group = Vec::new();
+            let Some(first) = held_back.take().or_else(|| queue.recv().ok()) else {
+                return;
+            };
+            let mut group = Group::default();
+            let mut rotation = None;
             for job in std::iter::once(first).chain(queue.try_iter()).take(GROUP) {
                 match job {
-                    Job::Commit { draft, answer } => group.push((draft, answer)),
+                    Job::Commit { draft, answer } => self.accept_into(&mut group, *draft, answer),
+                    Job::Rotate(answer) => rotation = Some(answer),
                     Job::Stop => stopping = true,
                 }
+                if rotation.is_some() || stopping || group.batch.bytes() > BATCH_BYTES {
+                    break;
+                }
             }
-            match self.commit_group(group) {
+            match self.write(group) {
                 Ok(()) => {}
                 Err(AppendError::TakenBack(error)) => {
                     tracing::error!(%error, "a group of transactions was refused")
                 }
-                Err(AppendError::Uncertain(error)) => {
-                    tracing::error!(%error, "the log cannot be written; this kernel ends");
-                    std::process::exit(i32::from(shared::exit::UNUSABLE));
+                Err(AppendError::Uncertain(error)) => end_this_kernel(&error),
+            }
+            if let Some(answer) = rotation {
+                match self.log.rotate() {
+                    Ok(()) => {
+                        let _ = answer.send(Ok(self.log.end()));
+                    }
+                    Err(error) => end_this_kernel(&error),
                 }
             }
         }
     }
 
-    fn commit_group(&mut self, group: Vec<(Box<Draft>, Answering)>) -> Result<(), AppendError> {
-        let mut batch = Batch::default();
-        let mut pending: HashMap<ObjectId, ObjectImage> = HashMap::new();
-        let mut replied: HashMap<RequestId, Answer> = HashMap::new();
-        let mut accepted: Vec<Accepted> = Vec::new();
-        for (draft, answer) in group {
-            match self.accept(*draft, &mut batch, &mut pending, &mut replied) {
-                Ok((entry, transaction)) => accepted.push(Accepted {
-                    entry,
-                    transaction,
-                    answer,
-                }),
-                Err(error) => {
-                    let _ = answer.send(Err(error));
-                }
+    fn accept_into(&self, group: &mut Group, draft: Draft, answer: Answering) {
+        match self.accept(draft, group) {
+            Ok((transaction, reply)) => group.accepted.push(Accepted {
+                transaction,
+                reply,
+                answer,
+            }),
+            Err(error) => {
+                let _ = answer.send(Err(error));
             }
         }
+    }
+
+    /// Writes, syncs, publishes and answers a group.
+    fn write(&mut self, group: Group) -> Result<(), AppendError> {
+        let Group {
+            batch,
+            layer,
+            accepted,
+            ..
+        } = group;
         if accepted.is_empty() {
             return Ok(());
         }
-        let end = match self.log.append(batch) {
+        let epoch = self.state.epoch();
+        let log = &mut self.log;
+        let written = match self.fence.guard(epoch, || log.append(batch)) {
+            Ok(Ok(written)) => written,
+            Ok(Err(newer)) => return self.retire(newer, accepted),
+            Err(source) => Err(AppendError::Uncertain(LogError::Io {
+                path: "image/epoch".into(),
+                source,
+            })),
+        };
+        let end = match written {
             Ok(end) => end,
             Err(error) => {
                 for Accepted { answer, .. } in accepted {
@@ -166,146 +220,88 @@ impl Writer {
                 return Err(error);
             }
         };
-        let mut entries = Vec::with_capacity(accepted.len());
-        let mut answers = Vec::with_capacity(accepted.len());
+        self.state.publish(layer, end, self.state.next_object(), epoch);
         for Accepted {
-            entry,
             transaction,
+            reply,
             answer,
         } in accepted
         {
-            let reply = entry.reply.as_ref().map(|stored| stored.answer.clone());
-            entries.push((transaction, entry));
-            answers.push((
-                answer,
-                Committed {
-                    transaction,
-                    answer: reply,
-                },
-            ));
-        }
-        self.state.publish(entries, end);
-        for (answer, committed) in answers {
-            let _ = answer.send(Ok(committed));
+            let _ = answer.send(Ok(Committed {
+                transaction,
+                answer: reply,
+            }));
         }
         Ok(())
     }
 
+    /// Another kernel took the image over: nothing of this one may be written any more.
+    fn retire(&self, newer: Epoch, accepted: Vec<Accepted>) -> Result<(), AppendError> {
+        let mine = self.state.epoch();
+        let message =
+            format!("this kernel (epoch {mine}) was retired; epoch {newer} writes to the image now");
+        for Accepted { answer, .. } in accepted {
+            let _ = answer.send(Err(CommitError::Failed(message.clone())));
+        }
+        tracing::error!("{message}");
+        Ok(())
+    }
+
+    /// Validates a draft after those of the group and adds its record; answers its transaction and reply.
     fn accept(
         &self,
         draft: Draft,
-        batch: &mut Batch,
-        pending: &mut HashMap<ObjectId, ObjectImage>,
-        replied: &mut HashMap<RequestId, Answer>,
-    ) -> Result<(Entry, TransactionId), CommitError> {
+        group: &mut Group,
+    ) -> Result<(TransactionId, Option<Answer>), CommitError> {
         if let Some((request, _)) = &draft.reply
-            && let Some(answer) = replied
+            && let Some(answer) = group
+                .replied
                 .get(request)
                 .cloned()
                 .or_else(|| self.state.reply(request))
         {
             return Err(CommitError::Repeated(Box::new(answer)));
         }
-        if let Some(read) = self.state.first_conflict(&draft.reads, pending) {
-            return Err(CommitError::Conflict(Box::new(read)));
+        let broken = self.state.conflicts(&draft.reads, &group.layer);
+        if !broken.is_empty() {
+            return Err(CommitError::Conflict(broken));
         }
-        let current = |id: ObjectId, pending: &HashMap<ObjectId, ObjectImage>| {
-            pending
-                .get(&id)
-                .cloned()
-                .or_else(|| self.state.object(id).map(|object| (*object).clone()))
-        };
-        let mut touched: HashMap<ObjectId, ObjectImage> = HashMap::new();
-        let next = TransactionId(u64::MAX); // The real number is known after encoding; it is set below.
-        for change in &draft.changes {
-            check(change)?;
-            let id = change.object();
-            let known = touched.remove(&id).or_else(|| current(id, pending));
-            let mut object = match (known, change) {
-                (None, Change::Create { .. }) => empty_object(id),
-                (Some(_), Change::Create { .. }) => {
-                    return Err(CommitError::Refused(format!("{id} exists already")));
-                }
-                (Some(object), _) => object,
-                (None, _) => return Err(CommitError::Refused(format!("{id} does not exist"))),
-            };
-            apply(&mut object, change.clone(), next);
-            touched.insert(id, object);
+        let (objects, entries) = resolve(&self.state, &group.layer, draft.changes)?;
+        let next = self.log.next(&group.batch);
+        let mut reply = draft
+            .reply
+            .map(|(request, answer)| StoredReply { request, answer });
+        if let Some(stored) = &mut reply {
+            stamp(&mut stored.answer, next.transaction);
         }
         let entry = Entry {
             epoch: self.state.epoch(),
             unix_ms: unix_ms(),
             author: draft.author,
             thought: draft.thought,
+            undoes: draft.undoes,
             next_object: self.state.next_object(),
-            changes: draft.changes,
-            reply: draft
-                .reply
-                .map(|(request, answer)| StoredReply { request, answer }),
+            objects,
+            entries,
+            collected: draft.collected,
+            reply,
             mission: draft.mission,
         };
-        self.record(entry, batch, pending, replied, touched)
-    }
-
-    fn record(
-        &self,
-        mut entry: Entry,
-        batch: &mut Batch,
-        pending: &mut HashMap<ObjectId, ObjectImage>,
-        replied: &mut HashMap<RequestId, Answer>,
-        touched: HashMap<ObjectId, ObjectImage>,
-    ) -> Result<(Entry, TransactionId), CommitError> {
-        let transaction = batch.next_transaction(&self.log);
-        if let Some(stored) = &mut entry.reply {
-            stamp(&mut stored.answer, transaction);
-            replied.insert(stored.request, stored.answer.clone());
-        }
         self.log
-            .add(batch, &entry)
+            .add(&mut group.batch, &entry)
             .map_err(|error| CommitError::Refused(error.to_string()))?;
-        for (id, mut object) in touched {
-            object.version = transaction;
-            for slot in object.slots.iter_mut().filter(|slot| slot.changed.0 == u64::MAX) {
-                slot.changed = transaction;
-            }
-            pending.insert(id, object);
+        let answer = entry.reply.as_ref().map(|stored| stored.answer.clone());
+        if let Some(stored) = &entry.reply {
+            group.replied.insert(stored.request, stored.answer.clone());
         }
-        Ok((entry, transaction))
+        group.layer.advance(next, entry, &|id| self.state.held(id));
+        Ok((next.transaction, answer))
     }
 }
 
-/// What every change must obey, whoever made it.
-fn check(change: &Change) -> Result<(), CommitError> {
-    let check_slot = |object: ObjectId, name: &str, value: &Value| {
-        if !is_slot_name(name) {
-            return Err(CommitError::Refused(format!(
-                "{name:?} cannot be the name of a slot of {object}"
-            )));
-        }
-        let is_parents =
-            matches!(value, Value::List(items) if items.iter().all(|item| matches!(item, Value::Ref(_))));
-        if name == PARENTS && !is_parents {
-            return Err(CommitError::Refused(format!(
-                "{object}.parents must be a list of references"
-            )));
-        }
-        Ok(())
-    };
-    match change {
-        Change::Create { object, slots } => {
-            for (index, (name, value)) in slots.iter().enumerate() {
-                if slots[..index].iter().any(|(known, _)| known == name) {
-                    return Err(CommitError::Refused(format!(
-                        "{object} would have two slots {name}"
-                    )));
-                }
-                check_slot(*object, name, value)?;
-            }
-            Ok(())
-        }
-        Change::Put { object, slot, value } => check_slot(*object, slot, value),
-        Change::Remove { .. } => Ok(()),
-    }
+fn end_this_kernel(error: &LogError) -> ! {
+    tracing::error!(%error, "the log cannot be written; this kernel ends");
+    std::process::exit(i32::from(shared::exit::UNUSABLE));
 }
 
 /// Fills a transaction into an answer that names one.
@@ -318,11 +314,4 @@ pub fn stamp(answer: &mut Answer, id: TransactionId) {
         }
         Answer::Object(_) | Answer::Verdict { .. } | Answer::Thoughts(_) | Answer::Status(_) => {}
     }
-}
-
-/// Now, in milliseconds since 1970.
-pub fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }

@@ -1,19 +1,26 @@
 //! A transaction before it commits, and why it may not.
 
-use shared::activation::Read;
+use serde::{Deserialize, Serialize};
+use shared::activation::{Read, ReadSlot, Write};
 use shared::bridge::Answer;
-use shared::id::{ThoughtId, TransactionId};
+use shared::id::{ObjectId, ThoughtId, TransactionId};
+use shared::key::Key;
+use shared::value::Value;
 
-use super::record::{Change, Mission, RequestId};
+use super::record::{Mission, RequestId};
 
 /// What a transaction read and wants to change.
 #[derive(Clone, Debug)]
 pub struct Draft {
     pub author: String,
     pub thought: Option<ThoughtId>,
+    /// The transaction that this one takes back.
+    pub undoes: Option<TransactionId>,
     /// Checked at commit: what was seen must still be so. Lookups that found nothing count.
     pub reads: Vec<Read>,
     pub changes: Vec<Change>,
+    /// Ranges of objects that a pack found unreachable.
+    pub collected: Vec<(ObjectId, ObjectId)>,
     /// Stored with the commit; the answer's transaction is filled in by the committer.
     pub reply: Option<(RequestId, Answer)>,
     pub mission: Option<Mission>,
@@ -24,10 +31,78 @@ impl Draft {
         Draft {
             author: author.into(),
             thought: None,
+            undoes: None,
             reads: Vec::new(),
             changes: Vec::new(),
+            collected: Vec::new(),
             reply: None,
             mission: None,
+        }
+    }
+}
+
+/// A wish of a transaction. What an `Add` or an `Append` comes to is decided when it commits, so they never conflict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    Create {
+        object: ObjectId,
+        slots: Vec<(String, Value)>,
+    },
+    Put {
+        object: ObjectId,
+        slot: String,
+        value: Value,
+    },
+    Remove {
+        object: ObjectId,
+        slot: String,
+    },
+    PutEntry {
+        object: ObjectId,
+        key: Key,
+        value: Value,
+    },
+    RemoveEntry {
+        object: ObjectId,
+        key: Key,
+    },
+    /// Adds a number to an entry; an absent one counts as zero.
+    AddEntry {
+        object: ObjectId,
+        key: Key,
+        amount: Value,
+    },
+    /// Puts an entry under the integer after the largest integer key.
+    Append {
+        object: ObjectId,
+        value: Value,
+    },
+}
+
+impl From<Write> for Change {
+    fn from(write: Write) -> Change {
+        match write {
+            Write::Create { object, slots } => Change::Create { object, slots },
+            Write::Put { object, slot, value } => Change::Put { object, slot, value },
+            Write::Remove { object, slot } => Change::Remove { object, slot },
+            Write::PutEntry { object, key, value } => Change::PutEntry { object, key, value },
+            Write::RemoveEntry { object, key } => Change::RemoveEntry { object, key },
+            Write::AddEntry { object, key, amount } => Change::AddEntry { object, key, amount },
+            Write::Append { object, value } => Change::Append { object, value },
+        }
+    }
+}
+
+impl Change {
+    pub fn object(&self) -> ObjectId {
+        match self {
+            Change::Create { object, .. }
+            | Change::Put { object, .. }
+            | Change::Remove { object, .. }
+            | Change::PutEntry { object, .. }
+            | Change::RemoveEntry { object, .. }
+            | Change::AddEntry { object, .. }
+            | Change::Append { object, .. } => *object,
         }
     }
 }
@@ -43,9 +118,9 @@ pub struct Committed {
 /// Why nothing was committed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Replay the activation: what it read has changed.
-    #[error("{} changed {}", .0.object, slot_words(.0))]
-    Conflict(Box<Read>),
+    /// Replay the activation: what it read has changed. Not empty.
+    #[error("{} changed", places(.0))]
+    Conflict(Vec<Read>),
     /// The request was carried out before; this is its reply.
     #[error("the request was carried out before")]
     Repeated(Box<Answer>),
@@ -57,9 +132,24 @@ pub enum CommitError {
     Stopping,
 }
 
-fn slot_words(read: &Read) -> String {
-    match &read.slot {
-        shared::activation::ReadSlot::Named(name, _) => format!("in slot {name}"),
-        shared::activation::ReadSlot::Whole(_) => "in its slots".to_owned(),
+/// The objects and slots of reads, as an error names them.
+fn places(reads: &[Read]) -> String {
+    let mut words: Vec<String> = reads
+        .iter()
+        .take(5)
+        .map(|read| match &read.slot {
+            ReadSlot::Named(name, _) => format!("{}.{name}", read.object),
+            ReadSlot::Whole(_) => format!("{} (its slots)", read.object),
+            ReadSlot::Entry(key, _) => match key.value() {
+                Some(value) => format!("{}[{}]", read.object, shared::json::to_json(&value)),
+                None => format!("{} (an entry)", read.object),
+            },
+            ReadSlot::Range { .. } => format!("{} (a range of entries)", read.object),
+            ReadSlot::Count(_) => format!("{} (its number of entries)", read.object),
+        })
+        .collect();
+    if reads.len() > words.len() {
+        words.push(format!("{} more", reads.len() - words.len()));
     }
+    words.join(", ")
 }

@@ -10,7 +10,7 @@ use super::state::State;
 const PAUSE: Duration = Duration::from_millis(500);
 /// A small backlog waits for company for this many pauses.
 const PATIENCE: u32 = 6;
-const LARGE_BACKLOG: usize = 2_000;
+const LARGE_BACKLOG: usize = 16_000;
 
 /// The indexing thread. Dropped without [`Indexer::stop`] it ends without a last flush, as in a crash.
 pub struct Indexer {
@@ -39,7 +39,7 @@ impl Indexer {
                     return;
                 }
                 waited += 1;
-                let backlog = state.fresh_count();
+                let backlog = state.fresh_weight();
                 if ending.is_some() || backlog >= LARGE_BACKLOG || (backlog > 0 && waited >= PATIENCE) {
                     waited = 0;
                     if let Err(error) = state.flush() {

@@ -2,29 +2,53 @@
 //!
 //! lmdb-rkv 0.14 has unsound corners in safe code (`Cursor::iter*` outlives its cursor, `RwCursor::get`, nested
 //! transactions, `set_map_size`); none of them is reachable through this module. The map is fixed and large, readers are not
-//! tied to threads (NOTLS), writes are fully synced, no read transaction outlives a call.
+//! tied to threads (NOTLS), writes are fully synced. A [`Reading`] sees one state and lasts no longer than one piece of work
+//! of this process; a pack's is the longest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use lmdb::{Cursor, Database, DatabaseFlags, Environment, EnvironmentFlags, Transaction, WriteFlags};
+use lmdb::{
+    Cursor, Database, DatabaseFlags, Environment, EnvironmentFlags, RoTransaction, Transaction, WriteFlags,
+};
 
 /// Address space, not disk: the file grows as it is filled.
-const MAP_BYTES: usize = 64 << 30;
+const MAP_BYTES: usize = 1 << 40;
+// The cursor operations of lmdb.h that are used here.
+const LAST: u32 = 6;
+const NEXT: u32 = 8;
+const PREVIOUS: u32 = 12;
+const SET_RANGE: u32 = 17;
 
 /// One database of the index.
 #[derive(Clone, Copy, Debug)]
 pub enum Table {
     Meta,
     Objects,
+    Entries,
     Replies,
     ReplyAge,
     Missions,
+    Marks,
+    Base,
 }
+
+/// Their names on disk, in the order of the enum.
+const NAMES: [&str; 8] = [
+    "meta",
+    "objects",
+    "entries",
+    "replies",
+    "reply_age",
+    "missions",
+    "marks",
+    "base",
+];
 
 /// An open LMDB environment.
 pub struct Lmdb {
+    folder: PathBuf,
     environment: Environment,
-    tables: [Database; 5],
+    tables: [Database; NAMES.len()],
 }
 
 /// A key and its value.
@@ -43,55 +67,55 @@ pub enum IndexWrite {
     },
 }
 
+/// Which end of a range comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Ascending,
+    Descending,
+}
+
 impl Lmdb {
     /// Opens or creates the environment in an existing folder.
     pub fn open(folder: &Path) -> Result<Lmdb, lmdb::Error> {
         let environment = Environment::new()
             .set_flags(EnvironmentFlags::NO_TLS)
             .set_map_size(MAP_BYTES)
-            .set_max_dbs(5)
-            .set_max_readers(64)
+            .set_max_dbs(NAMES.len() as u32)
+            .set_max_readers(126)
             .open_with_permissions(folder, 0o600)?;
-        let table = |name| environment.create_db(Some(name), DatabaseFlags::empty());
-        let tables = [
-            table("meta")?,
-            table("objects")?,
-            table("replies")?,
-            table("reply_age")?,
-            table("missions")?,
-        ];
-        Ok(Lmdb { environment, tables })
+        let mut tables = Vec::with_capacity(NAMES.len());
+        for name in NAMES {
+            tables.push(environment.create_db(Some(name), DatabaseFlags::empty())?);
+        }
+        let tables = tables.try_into().map_err(|_| lmdb::Error::Invalid)?;
+        Ok(Lmdb {
+            folder: folder.to_path_buf(),
+            environment,
+            tables,
+        })
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// One unchanging state of the index.
+    pub fn reading(&self) -> Result<Reading<'_>, lmdb::Error> {
+        Ok(Reading {
+            transaction: self.environment.begin_ro_txn()?,
+            tables: &self.tables,
+        })
     }
 
     /// The value under a key, copied.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, lmdb::Error> {
-        let transaction = self.environment.begin_ro_txn()?;
-        match transaction.get(self.tables[table as usize], &key) {
-            Ok(bytes) => Ok(Some(bytes.to_vec())),
-            Err(lmdb::Error::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.reading()?.get(table, key)
     }
 
     /// Every pair of a table in key order, copied. For small tables.
     pub fn all(&self, table: Table) -> Result<Vec<Pair>, lmdb::Error> {
-        self.up_to(table, None)
-    }
-
-    /// The pairs whose key is at most `last`, in key order, copied.
-    pub fn up_to(&self, table: Table, last: Option<&[u8]>) -> Result<Vec<Pair>, lmdb::Error> {
-        let transaction = self.environment.begin_ro_txn()?;
-        let mut cursor = transaction.open_ro_cursor(self.tables[table as usize])?;
-        let mut pairs = Vec::new();
-        // The cursor outlives the iterator here, and every byte is copied before either ends.
-        for item in cursor.iter() {
-            let (key, value) = item?;
-            if last.is_some_and(|last| key > last) {
-                break;
-            }
-            pairs.push((key.to_vec(), value.to_vec()));
-        }
-        Ok(pairs)
+        self.reading()?
+            .range(table, &[], &[0xff; 512], usize::MAX, Direction::Ascending)
     }
 
     /// All of it, synced, or nothing.
@@ -111,5 +135,107 @@ impl Lmdb {
             }
         }
         transaction.commit()
+    }
+}
+
+/// One unchanging state of an index.
+pub struct Reading<'a> {
+    transaction: RoTransaction<'a>,
+    tables: &'a [Database; NAMES.len()],
+}
+
+impl Reading<'_> {
+    /// The value under a key, copied.
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, lmdb::Error> {
+        match self.transaction.get(self.tables[table as usize], &key) {
+            Ok(bytes) => Ok(Some(bytes.to_vec())),
+            Err(lmdb::Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// At most `limit` pairs from the key `from` to before the key `to`, in the direction's order, copied.
+    pub fn range(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<Pair>, lmdb::Error> {
+        let cursor = self.transaction.open_ro_cursor(self.tables[table as usize])?;
+        // A start key must not be empty and LMDB bounds its length; every key lies between these.
+        let start = match direction {
+            Direction::Ascending => from,
+            Direction::Descending => to,
+        };
+        let start = if start.is_empty() {
+            &[0][..]
+        } else {
+            &start[..start.len().min(511)]
+        };
+        let mut at = cursor.get(Some(start), None, SET_RANGE);
+        if direction == Direction::Descending {
+            // The first key at or after the end, or none; the one before it is the last of the range.
+            at = match at {
+                Ok(_) => cursor.get(None, None, PREVIOUS),
+                Err(lmdb::Error::NotFound) => cursor.get(None, None, LAST),
+                Err(error) => Err(error),
+            };
+        }
+        let step = match direction {
+            Direction::Ascending => NEXT,
+            Direction::Descending => PREVIOUS,
+        };
+        let mut pairs = Vec::new();
+        while pairs.len() < limit {
+            match at {
+                Ok((Some(key), value)) if from <= key && key < to => {
+                    pairs.push((key.to_vec(), value.to_vec()));
+                }
+                Ok(_) | Err(lmdb::Error::NotFound) => break,
+                Err(error) => return Err(error),
+            }
+            at = cursor.get(None, None, step);
+        }
+        Ok(pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_hold_their_bounds_in_both_directions() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Lmdb::open(folder.path()).unwrap();
+        let writes: Vec<IndexWrite> = [b"a", b"c", b"e"]
+            .iter()
+            .map(|key| IndexWrite::Put {
+                table: Table::Entries,
+                key: key.to_vec(),
+                value: vec![],
+            })
+            .collect();
+        index.write(&writes).unwrap();
+        let check = |from: &str, to: &str, limit, direction, expected: &str| {
+            let reading = index.reading().unwrap();
+            let pairs = reading
+                .range(Table::Entries, from.as_bytes(), to.as_bytes(), limit, direction)
+                .unwrap();
+            let found: String = pairs.iter().map(|(key, _)| key[0] as char).collect();
+            assert_eq!(found, expected, "{from:?}..{to:?} {direction:?}");
+        };
+        use Direction::{Ascending, Descending};
+        check("", "z", 9, Ascending, "ace");
+        check("", "z", 9, Descending, "eca");
+        check("b", "e", 9, Ascending, "c");
+        check("b", "e", 9, Descending, "c");
+        check("c", "f", 1, Ascending, "c");
+        check("a", "f", 1, Descending, "e");
+        check("f", "z", 9, Ascending, "");
+        check("f", "z", 9, Descending, "");
+        check("a", "a", 9, Descending, "");
     }
 }

@@ -1,50 +1,27 @@
-//! The append-only, hash-chained transaction log. Its bytes are drawn in `docs/image-format.md`.
+//! The append-only, hash-chained transaction log: a folder of segments. Its bytes are drawn in `docs/image-format.md`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use quick_cache::sync::Cache;
 use shared::id::TransactionId;
 
-use super::record::Entry;
+use super::record::{Entry, Place};
+use super::segment::{
+    End, HEADER_BYTES, Header, Kind, LogError, MAX_BODY_BYTES, Position, Reader, at, body_at, damaged,
+    encode, later_batch_in, options,
+};
 
-const MAGIC: [u8; 8] = *b"BATOSLOG";
-/// Raised when a record changes incompatibly.
-pub const FORMAT: u32 = 1;
-const SEGMENT_HEADER_BYTES: u64 = 72;
-const RECORD_HEADER_BYTES: usize = 48;
-/// Largest body of a record.
-pub const MAX_BODY_BYTES: usize = 64 << 20;
+/// A segment longer than this is closed.
 const SEGMENT_BYTES: u64 = 64 << 20;
-
-/// A place in the log: just after a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// First transaction of the segment.
-    pub segment: u64,
-    pub offset: u64,
-    pub transaction: TransactionId,
-    pub chain: [u8; 32],
-}
-
-/// Why the log cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
-    #[error("{path} is damaged at byte {offset}: {what}")]
-    Damaged {
-        path: PathBuf,
-        offset: u64,
-        what: String,
-    },
-    #[error("{path} has format {found}, this kernel knows {FORMAT}: it was made by a newer version")]
-    Newer { path: PathBuf, found: u32 },
-    #[error("a transaction of {0} bytes is larger than the {MAX_BODY_BYTES} that a record can hold")]
-    TooLarge(usize),
-}
+/// The newest segment is filled with zeros so far ahead: an overwrite syncs faster than an append.
+const AHEAD: usize = 256 << 10;
+/// Segments kept open for reading.
+const OPEN_SEGMENTS: usize = 64;
 
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
@@ -64,23 +41,34 @@ pub struct Log {
     path: PathBuf,
     file: File,
     end: Position,
+    /// Bytes of the newest segment's file, zeros included.
+    allocated: u64,
+    /// Bytes of the records of all closed segments.
+    closed_bytes: u64,
+    segment_bytes: u64,
 }
 
 /// Records built but not yet written.
 #[derive(Default)]
 pub struct Batch {
     bytes: Vec<u8>,
+    first: TransactionId,
     next: Option<(TransactionId, [u8; 32])>,
 }
 
 impl Batch {
-    /// The transaction that the next record of this batch will have.
-    pub fn next_transaction(&self, log: &Log) -> TransactionId {
-        let before = self
-            .next
-            .map_or(log.end.transaction, |(transaction, _)| transaction);
-        TransactionId(before.0 + 1)
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
+}
+
+/// What the next record of a batch will be.
+#[derive(Clone, Copy, Debug)]
+pub struct Next {
+    pub transaction: TransactionId,
+    pub place: Place,
+    /// The chain hash before it.
+    pub chain: [u8; 32],
 }
 
 impl Log {
@@ -94,91 +82,150 @@ impl Log {
             transaction: TransactionId(0),
             chain: [0; 32],
         };
-        Log::begin_segment(folder, image, end)
+        begin_segment(folder, image, end, 0)
     }
 
-    /// Opens at `from` (the beginning when `None`), hands every later record to `replay`, and cuts off a torn tail.
-    pub fn open(
+    /// Opens at `from`, hands every later record to `replay`, and sets a torn batch aside.
+    pub fn open<E: From<LogError>>(
         folder: &Path,
-        from: Option<Position>,
-        mut replay: impl FnMut(TransactionId, Entry, Position),
-    ) -> Result<Log, LogError> {
+        from: Position,
+        mut replay: impl FnMut(Next, Entry, Position) -> Result<(), E>,
+    ) -> Result<Log, E> {
         let segments = segments(folder)?;
-        let first = from.map_or(1, |position| position.segment);
-        let mut position = from;
-        let mut log = None;
         let last = segments.last().copied().unwrap_or(0);
-        for segment in segments.into_iter().filter(|segment| *segment >= first) {
-            let (reached, image, file, path) = read_segment(
-                folder,
-                segment,
-                position.filter(|p| p.segment == segment),
-                segment == last,
-                |t, e, p| {
-                    replay(t, e, p);
-                },
-            )?;
-            if let Some(before) = position
-                && (before.transaction > reached.transaction)
-            {
-                return Err(damaged(
-                    &path,
-                    reached.offset,
-                    "the log ends before what the index contains",
-                ));
+        let mut closed_bytes = 0;
+        let mut position = from;
+        let mut opened = None;
+        for segment in segments {
+            let path = segment_path(folder, segment);
+            if segment < from.segment {
+                closed_bytes += fs::metadata(&path).map_err(at(&path))?.len();
+                continue;
             }
-            position = Some(reached);
-            log = Some(Log {
+            let file = options().open(&path).map_err(at(&path))?;
+            let header = Header::read(&file, &path, segment)?;
+            let begin = header.begin();
+            if segment == from.segment {
+                if from.offset < HEADER_BYTES as u64 {
+                    position = begin;
+                }
+            } else if (position.transaction, position.chain) != (begin.transaction, begin.chain) {
+                return Err(damaged(&path, 32, "it does not continue the segment before it").into());
+            } else {
+                position = begin;
+            }
+            let mut reader = Reader::new(&file, &path, Kind::Log, position)?;
+            let end = loop {
+                let before = reader.position;
+                match reader.next_record()? {
+                    Ok(record) => {
+                        let next = Next {
+                            transaction: record.header.transaction,
+                            place: record.place,
+                            chain: before.chain,
+                        };
+                        let entry = postcard::from_bytes(&record.body)
+                            .map_err(|_| damaged(&path, before.offset, "a record's body is not an entry"))?;
+                        replay(next, entry, reader.position)?;
+                    }
+                    Err(end) => break end,
+                }
+            };
+            position = reader.position;
+            drop(reader);
+            match end {
+                End::Clean => {}
+                End::Bad(what) if segment == last => {
+                    set_aside(&file, &path, position, what)?;
+                }
+                End::Bad(what) => return Err(damaged(&path, position.offset, what).into()),
+            }
+            if segment != last {
+                closed_bytes += position.offset;
+            }
+            let allocated = file.metadata().map_err(at(&path))?.len();
+            opened = Some(Log {
                 folder: folder.to_path_buf(),
-                image,
+                image: header.image,
                 path,
                 file,
-                end: reached,
+                end: position,
+                allocated,
+                closed_bytes,
+                segment_bytes: SEGMENT_BYTES,
             });
         }
-        log.ok_or_else(|| damaged(folder, 0, "the segment that the index points to is missing"))
+        let log =
+            opened.ok_or_else(|| damaged(folder, 0, "the segment that the index points to is missing"))?;
+        Ok(log)
     }
 
-    /// Bytes of all segments.
+    /// For tests: segments close after so many bytes.
+    pub fn close_segments_after(&mut self, bytes: u64) {
+        self.segment_bytes = bytes;
+    }
+
+    pub fn image(&self) -> [u8; 16] {
+        self.image
+    }
+
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Bytes of headers and records of all segments.
     pub fn bytes(&self) -> u64 {
-        let sizes = segments(&self.folder).unwrap_or_default().into_iter();
-        sizes
-            .filter_map(|segment| fs::metadata(segment_path(&self.folder, segment)).ok())
-            .map(|m| m.len())
-            .sum()
+        self.closed_bytes + self.end.offset
     }
 
-    /// Adds a record to a batch; answers its transaction.
-    pub fn add(&self, batch: &mut Batch, entry: &Entry) -> Result<TransactionId, LogError> {
+    /// What the next record of this batch will be.
+    pub fn next(&self, batch: &Batch) -> Next {
+        let (before, chain) = batch.next.unwrap_or((self.end.transaction, self.end.chain));
+        Next {
+            transaction: TransactionId(before.0 + 1),
+            place: Place {
+                segment: self.end.segment,
+                offset: self.end.offset + batch.bytes.len() as u64,
+            },
+            chain,
+        }
+    }
+
+    /// Adds a record to a batch.
+    pub fn add(&self, batch: &mut Batch, entry: &Entry) -> Result<(), LogError> {
+        let next = self.next(batch);
         let body = postcard::to_allocvec(entry)
-            .map_err(|error| damaged(&self.path, self.end.offset, &error.to_string()))?;
+            .map_err(|error| damaged(&self.path, next.place.offset, &error.to_string()))?;
         if body.len() > MAX_BODY_BYTES {
             return Err(LogError::TooLarge(body.len()));
         }
-        let (before, chain) = batch.next.unwrap_or((self.end.transaction, self.end.chain));
-        let transaction = TransactionId(before.0 + 1);
-        let chain = link(&chain, transaction, &body);
-        batch.bytes.extend((body.len() as u32).to_le_bytes());
-        batch.bytes.extend(crc32c::crc32c(&body).to_le_bytes());
-        batch.bytes.extend(transaction.0.to_le_bytes());
-        batch.bytes.extend(chain);
-        batch.bytes.extend(body);
-        batch.next = Some((transaction, chain));
-        Ok(transaction)
+        if batch.next.is_none() {
+            batch.first = next.transaction;
+        }
+        let chain = encode(
+            &mut batch.bytes,
+            &body,
+            next.transaction,
+            batch.first,
+            &next.chain,
+        );
+        batch.next = Some((next.transaction, chain));
+        Ok(())
     }
 
     /// Writes a batch and syncs it. After an error nothing of the batch may be acknowledged.
-    pub fn append(&mut self, batch: Batch) -> Result<Position, AppendError> {
+    pub fn append(&mut self, mut batch: Batch) -> Result<Position, AppendError> {
         let Some((transaction, chain)) = batch.next else {
             return Ok(self.end);
         };
+        let length = batch.bytes.len();
+        let end = self.end.offset + length as u64;
+        if end + HEADER_BYTES as u64 > self.allocated {
+            batch.bytes.resize(length + AHEAD, 0);
+        }
         if let Err(error) = self.file.write_all_at(&batch.bytes, self.end.offset) {
             // A full disk: what was written of the batch is taken back, and the log is as it was.
-            return match self
-                .file
-                .set_len(self.end.offset)
-                .and_then(|()| self.file.sync_all())
-            {
+            return match self.take_back() {
                 Ok(()) => Err(AppendError::TakenBack(at(&self.path)(error))),
                 Err(worse) => Err(AppendError::Uncertain(at(&self.path)(worse))),
             };
@@ -186,206 +233,203 @@ impl Log {
         self.file
             .sync_data()
             .map_err(|error| AppendError::Uncertain(at(&self.path)(error)))?;
+        self.allocated = self.allocated.max(self.end.offset + batch.bytes.len() as u64);
         self.end = Position {
             segment: self.end.segment,
-            offset: self.end.offset + batch.bytes.len() as u64,
+            offset: end,
             transaction,
             chain,
         };
-        if self.end.offset > SEGMENT_BYTES {
-            *self = Log::begin_segment(&self.folder, self.image, self.end).map_err(AppendError::Uncertain)?;
+        if self.end.offset > self.segment_bytes {
+            self.rotate().map_err(AppendError::Uncertain)?;
         }
         Ok(self.end)
     }
 
-    fn begin_segment(folder: &Path, image: [u8; 16], end: Position) -> Result<Log, LogError> {
-        let segment = end.transaction.0 + 1;
-        let path = segment_path(folder, segment);
-        let mut header = Vec::with_capacity(SEGMENT_HEADER_BYTES as usize);
-        header.extend(MAGIC);
-        header.extend(FORMAT.to_le_bytes());
-        header.extend([0; 4]);
-        header.extend(image);
-        header.extend(segment.to_le_bytes());
-        header.extend(end.chain);
-        // Written aside and renamed: a segment that exists has a whole header.
-        let new = path.with_extension("new");
-        let mut file = options()
-            .create(true)
-            .truncate(true)
-            .open(&new)
-            .map_err(at(&new))?;
-        file.write_all(&header).map_err(at(&new))?;
-        file.sync_all().map_err(at(&new))?;
-        fs::rename(&new, &path).map_err(at(&path))?;
-        sync_folder(folder)?;
-        let end = Position {
-            segment,
-            offset: SEGMENT_HEADER_BYTES,
-            ..end
+    /// Closes the newest segment, if it holds a record, and begins the next.
+    pub fn rotate(&mut self) -> Result<(), LogError> {
+        if self.end.offset <= HEADER_BYTES as u64 {
+            return Ok(());
+        }
+        // The zeros are given back; a reader takes them for the end as well, so this need not be durable.
+        self.file.set_len(self.end.offset).map_err(at(&self.path))?;
+        let next = begin_segment(&self.folder, self.image, self.end, self.bytes())?;
+        *self = Log {
+            segment_bytes: self.segment_bytes,
+            ..next
         };
-        Ok(Log {
-            folder: folder.to_path_buf(),
-            image,
-            path,
-            file,
-            end,
-        })
+        Ok(())
+    }
+
+    fn take_back(&mut self) -> io::Result<()> {
+        self.file.set_len(self.end.offset)?;
+        self.allocated = self.end.offset;
+        self.file.sync_all()
     }
 }
 
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
+fn begin_segment(folder: &Path, image: [u8; 16], end: Position, closed_bytes: u64) -> Result<Log, LogError> {
+    let header = Header {
+        kind: Kind::Log,
+        image,
+        transaction: end.transaction.0 + 1,
+        chain: end.chain,
+        unix_ms: unix_ms(),
+    };
+    let path = segment_path(folder, header.transaction);
+    // Written aside and renamed: a segment that exists has a whole header.
+    let new = path.with_extension("new");
+    let mut file = options()
+        .create(true)
+        .truncate(true)
+        .open(&new)
+        .map_err(at(&new))?;
+    let mut bytes = header.encode().to_vec();
+    bytes.resize(HEADER_BYTES + AHEAD, 0);
+    file.write_all(&bytes).map_err(at(&new))?;
+    file.sync_all().map_err(at(&new))?;
+    fs::rename(&new, &path).map_err(at(&path))?;
+    sync_folder(folder)?;
+    Ok(Log {
+        folder: folder.to_path_buf(),
+        image,
+        path,
+        file,
+        end: header.begin(),
+        allocated: bytes.len() as u64,
+        closed_bytes,
+        segment_bytes: SEGMENT_BYTES,
+    })
 }
 
-fn segment_path(folder: &Path, segment: u64) -> PathBuf {
+/// Copies what stands behind the newest record away and overwrites it with zeros, unless a later batch is part of it.
+fn set_aside(file: &File, path: &Path, end: Position, what: &'static str) -> Result<(), LogError> {
+    let length = file.metadata().map_err(at(path))?.len();
+    let mut torn = vec![0; length.saturating_sub(end.offset) as usize];
+    file.read_exact_at(&mut torn, end.offset).map_err(at(path))?;
+    if later_batch_in(&torn, TransactionId(end.transaction.0 + 1)) {
+        return Err(damaged(path, end.offset, what));
+    }
+    tracing::warn!(
+        path = %path.display(),
+        offset = end.offset,
+        what,
+        "set a batch aside that was never acknowledged"
+    );
+    let used = torn.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    let aside = path.with_file_name(format!("torn-{}-{}", end.segment, end.offset));
+    fs::write(&aside, &torn[..used]).map_err(at(&aside))?;
+    file.write_all_at(&vec![0; used], end.offset).map_err(at(path))?;
+    file.sync_all().map_err(at(path))
+}
+
+/// Reads records wherever they stand, as history and time travel need it. Segments are opened when first needed.
+pub struct Archive {
+    folder: PathBuf,
+    open: Cache<u64, Arc<File>>,
+}
+
+impl Archive {
+    pub fn new(folder: &Path) -> Archive {
+        Archive {
+            folder: folder.to_path_buf(),
+            open: Cache::new(OPEN_SEGMENTS),
+        }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The record at a place that an index or a later record names, and its transaction.
+    pub fn entry(&self, place: Place) -> Result<(TransactionId, Entry), LogError> {
+        let path = segment_path(&self.folder, place.segment);
+        let file = self.file(place.segment, &path)?;
+        let (header, body) = body_at(&file, &path, place.offset)?;
+        let entry = postcard::from_bytes(&body)
+            .map_err(|_| damaged(&path, place.offset, "a record's body is not an entry"))?;
+        Ok((header.transaction, entry))
+    }
+
+    /// Visits the records from `position` (a place where one begins, with the chain hash before it) until the visitor
+    /// answers false or the durable end `last` is passed.
+    pub fn visit(
+        &self,
+        mut position: Position,
+        last: TransactionId,
+        mut visitor: impl FnMut(Place, TransactionId, Entry) -> bool,
+    ) -> Result<(), LogError> {
+        while position.transaction < last {
+            let path = segment_path(&self.folder, position.segment);
+            let file = self.file(position.segment, &path)?;
+            if position.offset < HEADER_BYTES as u64 {
+                position = Header::read(&file, &path, position.segment)?.begin();
+            }
+            // The clone shares its offset with the cached file, which is only ever read at places.
+            let file = options().write(false).open(&path).map_err(at(&path))?;
+            let mut reader = Reader::new(&file, &path, Kind::Log, position)?;
+            while reader.position.transaction < last {
+                match reader.next_record()? {
+                    Ok(record) => {
+                        let entry = postcard::from_bytes(&record.body).map_err(|_| {
+                            damaged(&path, record.place.offset, "a record's body is not an entry")
+                        })?;
+                        if !visitor(record.place, record.header.transaction, entry) {
+                            return Ok(());
+                        }
+                    }
+                    Err(End::Clean) => break,
+                    Err(End::Bad(what)) => return Err(damaged(&path, reader.position.offset, what)),
+                }
+            }
+            let reached = reader.position;
+            if reached.transaction >= last {
+                return Ok(());
+            }
+            position = Position {
+                segment: reached.transaction.0 + 1,
+                offset: 0,
+                ..reached
+            };
+        }
+        Ok(())
+    }
+
+    fn file(&self, segment: u64, path: &Path) -> Result<Arc<File>, LogError> {
+        self.open.get_or_insert_with(&segment, || {
+            options().write(false).open(path).map(Arc::new).map_err(at(path))
+        })
+    }
+
+    /// Forgets open files of segments that are gone.
+    pub fn forget(&self) {
+        self.open.clear();
+    }
+}
+
+/// Where a segment of the log lies.
+pub fn segment_path(folder: &Path, segment: u64) -> PathBuf {
     folder.join(format!("{segment:020}.log"))
 }
 
 /// First transactions of the segments, ascending.
 pub fn segments(folder: &Path) -> Result<Vec<u64>, LogError> {
+    numbered(folder, ".log")
+}
+
+/// Numbers of the files with a suffix, ascending.
+pub fn numbered(folder: &Path, suffix: &str) -> Result<Vec<u64>, LogError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(at(folder))? {
         let name = entry.map_err(at(folder))?.file_name();
         let number = name
             .to_str()
-            .and_then(|name| name.strip_suffix(".log"))
+            .and_then(|name| name.strip_suffix(suffix))
             .and_then(|n| n.parse::<u64>().ok());
         found.extend(number);
     }
     found.sort_unstable();
     Ok(found)
-}
-
-/// Reads a segment from `from` (or its first record) to its end. Only the last segment may have a torn tail.
-fn read_segment(
-    folder: &Path,
-    segment: u64,
-    from: Option<Position>,
-    is_last: bool,
-    mut replay: impl FnMut(TransactionId, Entry, Position),
-) -> Result<(Position, [u8; 16], File, PathBuf), LogError> {
-    let path = segment_path(folder, segment);
-    let mut file = options().open(&path).map_err(at(&path))?;
-    let (image, begin) = read_segment_header(&mut file, &path, segment)?;
-    let mut position = from.unwrap_or(begin);
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(position.offset)).map_err(at(&path))?;
-    file.read_to_end(&mut bytes).map_err(at(&path))?;
-    let mut rest = &bytes[..];
-    while !rest.is_empty() {
-        match read_record(rest, &position) {
-            Ok((length, transaction, chain, entry)) => {
-                position.offset += length as u64;
-                position.transaction = transaction;
-                position.chain = chain;
-                replay(transaction, entry, position);
-                rest = &rest[length..];
-            }
-            Err(what) if is_last && !has_record(rest, position.transaction) => {
-                tracing::warn!(
-                    offset = position.offset,
-                    what,
-                    "cut off a batch that was never acknowledged"
-                );
-                set_aside(&mut file, &path, segment, position.offset, rest)?;
-                break;
-            }
-            Err(what) => return Err(damaged(&path, position.offset, what)),
-        }
-    }
-    Ok((position, image, file, path))
-}
-
-fn read_segment_header(file: &mut File, path: &Path, segment: u64) -> Result<([u8; 16], Position), LogError> {
-    let mut header = [0; SEGMENT_HEADER_BYTES as usize];
-    file.read_exact(&mut header)
-        .map_err(|_| damaged(path, 0, "it is shorter than a segment's header"))?;
-    if header[..8] != MAGIC {
-        return Err(damaged(path, 0, "it is not a BAT OS log"));
-    }
-    match u32::from_le_bytes(array(&header[8..12])) {
-        FORMAT => {}
-        found if found > FORMAT => {
-            return Err(LogError::Newer {
-                path: path.to_path_buf(),
-                found,
-            });
-        }
-        found => return Err(damaged(path, 8, &format!("unknown format {found}"))),
-    }
-    if u64::from_le_bytes(array(&header[32..40])) != segment {
-        return Err(damaged(path, 32, "it belongs to another place in the log"));
-    }
-    let position = Position {
-        segment,
-        offset: SEGMENT_HEADER_BYTES,
-        transaction: TransactionId(segment - 1),
-        chain: array(&header[40..72]),
-    };
-    Ok((array(&header[16..32]), position))
-}
-
-/// The record at the start of `bytes`: its length, transaction, chain hash and entry; or what does not fit.
-fn read_record(
-    bytes: &[u8],
-    before: &Position,
-) -> Result<(usize, TransactionId, [u8; 32], Entry), &'static str> {
-    let header = bytes
-        .get(..RECORD_HEADER_BYTES)
-        .ok_or("a record's header is cut short")?;
-    let length = u32::from_le_bytes(array(&header[..4])) as usize;
-    if length == 0 || length > MAX_BODY_BYTES {
-        return Err("a record's length is impossible");
-    }
-    let body = bytes
-        .get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + length)
-        .ok_or("a record is cut short")?;
-    if crc32c::crc32c(body) != u32::from_le_bytes(array(&header[4..8])) {
-        return Err("a record's checksum does not match");
-    }
-    let transaction = TransactionId(u64::from_le_bytes(array(&header[8..16])));
-    if transaction.0 != before.transaction.0 + 1 {
-        return Err("a record's transaction is not the next one");
-    }
-    let chain = link(&before.chain, transaction, body);
-    if chain != header[16..48] {
-        return Err("a record's chain hash does not match the history before it");
-    }
-    let entry = postcard::from_bytes(body).map_err(|_| "a record's body is not an entry")?;
-    Ok((RECORD_HEADER_BYTES + length, transaction, chain, entry))
-}
-
-/// True when a whole record of a later transaction stands somewhere after the first byte: then the bad one is no torn tail.
-fn has_record(bytes: &[u8], last: TransactionId) -> bool {
-    (1..bytes.len().saturating_sub(RECORD_HEADER_BYTES)).any(|start| {
-        let header = &bytes[start..start + RECORD_HEADER_BYTES];
-        let length = u32::from_le_bytes(array(&header[..4])) as usize;
-        let transaction = u64::from_le_bytes(array(&header[8..16]));
-        (1..=MAX_BODY_BYTES).contains(&length)
-            && (last.0 + 1..last.0 + 1_000_000).contains(&transaction)
-            && bytes
-                .get(start + RECORD_HEADER_BYTES..start + RECORD_HEADER_BYTES + length)
-                .is_some_and(|body| crc32c::crc32c(body) == u32::from_le_bytes(array(&header[4..8])))
-    })
-}
-
-fn set_aside(file: &mut File, path: &Path, segment: u64, offset: u64, torn: &[u8]) -> Result<(), LogError> {
-    let aside = path.with_file_name(format!("torn-{segment}-{offset}"));
-    fs::write(&aside, torn).map_err(at(&aside))?;
-    file.set_len(offset).map_err(at(path))?;
-    file.sync_all().map_err(at(path))
-}
-
-fn link(chain: &[u8; 32], transaction: TransactionId, body: &[u8]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(chain)
-        .update(&transaction.0.to_le_bytes())
-        .update(body);
-    *hasher.finalize().as_bytes()
 }
 
 /// Makes renames and new files in a folder durable.
@@ -395,120 +439,155 @@ pub fn sync_folder(folder: &Path) -> Result<(), LogError> {
         .map_err(at(folder))
 }
 
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut array = [0; N];
-    array.copy_from_slice(bytes);
-    array
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> LogError {
-    let path = path.to_path_buf();
-    move |source| LogError::Io { path, source }
-}
-
-fn damaged(path: &Path, offset: u64, what: &str) -> LogError {
-    LogError::Damaged {
-        path: path.to_path_buf(),
-        offset,
-        what: what.to_owned(),
-    }
+/// Now, in milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::id::Epoch;
-
     use super::*;
 
     fn entry(author: &str) -> Entry {
         Entry {
-            epoch: Epoch(1),
-            unix_ms: 5,
             author: author.into(),
-            thought: None,
-            next_object: 2,
-            changes: Vec::new(),
-            reply: None,
-            mission: None,
+            ..Entry::default()
         }
     }
 
-    fn write(folder: &Path, count: u64) {
+    /// Appends batches, each of the given records.
+    fn write(folder: &Path, batches: &[&[&str]]) {
         let mut log = Log::create(folder).unwrap();
-        for n in 0..count {
+        for authors in batches {
             let mut batch = Batch::default();
-            log.add(&mut batch, &entry(&format!("a{n}"))).unwrap();
+            for author in *authors {
+                log.add(&mut batch, &entry(author)).unwrap();
+            }
             log.append(batch).unwrap();
+        }
+    }
+
+    fn start() -> Position {
+        Position {
+            segment: 1,
+            offset: 0,
+            transaction: TransactionId(0),
+            chain: [0; 32],
         }
     }
 
     fn read(folder: &Path) -> Result<Vec<String>, LogError> {
         let mut authors = Vec::new();
-        Log::open(folder, None, |_, entry, _| authors.push(entry.author))?;
+        Log::open(folder, start(), |_, entry, _| {
+            authors.push(entry.author);
+            Ok::<(), LogError>(())
+        })?;
         Ok(authors)
     }
 
-    #[test]
-    fn what_was_appended_is_replayed() {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), 3);
-        assert_eq!(read(folder.path()).unwrap(), ["a0", "a1", "a2"]);
+    /// The whole segment, and where its records end.
+    fn segment(folder: &Path) -> (PathBuf, Vec<u8>, usize) {
+        let path = segment_path(folder, 1);
+        let bytes = fs::read(&path).unwrap();
+        let log = Log::open(folder, start(), |_, _, _| Ok::<(), LogError>(())).unwrap();
+        (path, bytes, log.end().offset as usize)
     }
 
-    /// Every cut of the last record must lose exactly that record and nothing before it.
     #[test]
-    fn a_torn_tail_is_cut_off_wherever_it_is_torn() {
+    fn what_was_appended_is_replayed_and_can_be_continued() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), 3);
-        let path = segment_path(folder.path(), 1);
-        let whole = fs::read(&path).unwrap();
-        let record = (whole.len() - SEGMENT_HEADER_BYTES as usize) / 3;
+        write(folder.path(), &[&["a0"], &["a1", "a2"]]);
+        assert_eq!(read(folder.path()).unwrap(), ["a0", "a1", "a2"]);
+        let mut log = Log::open(folder.path(), start(), |_, _, _| Ok::<(), LogError>(())).unwrap();
+        log.close_segments_after(200);
+        for author in ["b", "c", "d", "e"] {
+            let mut batch = Batch::default();
+            log.add(&mut batch, &entry(author)).unwrap();
+            log.append(batch).unwrap();
+        }
+        assert!(segments(folder.path()).unwrap().len() > 2);
+        assert_eq!(
+            read(folder.path()).unwrap(),
+            ["a0", "a1", "a2", "b", "c", "d", "e"]
+        );
+    }
+
+    /// Every cut of the last batch must lose exactly that batch's torn records and nothing before it.
+    #[test]
+    fn a_torn_batch_is_set_aside_wherever_it_is_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[&["a0"], &["a1"], &["a2"]]);
+        let (path, whole, end) = segment(folder.path());
+        let record = (end - HEADER_BYTES) / 3;
         for cut in 1..record {
-            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-            assert_eq!(read(folder.path()).unwrap(), ["a0", "a1"], "cut {cut}");
-            assert_eq!(
-                read(folder.path()).unwrap(),
-                ["a0", "a1"],
-                "second open after cut {cut}"
-            );
+            for zeros in [false, true] {
+                let mut bytes = whole.clone();
+                bytes[end - cut..].fill(0);
+                bytes.truncate(if zeros { whole.len() } else { end - cut });
+                fs::write(&path, &bytes).unwrap();
+                assert_eq!(read(folder.path()).unwrap(), ["a0", "a1"], "cut {cut}");
+                assert_eq!(read(folder.path()).unwrap(), ["a0", "a1"], "again, cut {cut}");
+            }
         }
     }
 
-    /// A flipped bit anywhere but in the last record is damage: acknowledged history follows it.
+    /// Sectors of one batch may reach the disk in any order: a whole record behind a torn one of the same batch is no damage.
     #[test]
-    fn a_flipped_bit_in_history_is_damage_not_a_tail() {
+    fn a_batch_that_is_torn_in_front_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), 3);
-        let path = segment_path(folder.path(), 1);
-        let whole = fs::read(&path).unwrap();
-        let record = (whole.len() - SEGMENT_HEADER_BYTES as usize) / 3;
-        for at in SEGMENT_HEADER_BYTES as usize..whole.len() - record {
+        write(folder.path(), &[&["a0"], &["a1", "a2"]]);
+        let (path, mut bytes, end) = segment(folder.path());
+        let record = (end - HEADER_BYTES) / 3;
+        bytes[HEADER_BYTES + record..HEADER_BYTES + record + 9].fill(0);
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(read(folder.path()).unwrap(), ["a0"]);
+        assert_eq!(read(folder.path()).unwrap(), ["a0"]);
+    }
+
+    /// A flipped bit anywhere but in the last batch is damage: acknowledged history follows it.
+    #[test]
+    fn a_flipped_bit_in_history_is_damage_and_no_torn_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[&["a0"], &["a1"], &["a2"]]);
+        let (path, whole, end) = segment(folder.path());
+        let record = (end - HEADER_BYTES) / 3;
+        for at in 0..end - record {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x10;
             fs::write(&path, &bytes).unwrap();
-            assert!(
-                matches!(read(folder.path()), Err(LogError::Damaged { .. })),
-                "byte {at}"
+            let read = read(folder.path());
+            let is_named = matches!(
+                read,
+                Err(LogError::Damaged { .. } | LogError::Newer { .. } | LogError::Older { .. })
             );
+            assert!(is_named, "byte {at}: {read:?}");
         }
+        let names = fs::read_dir(folder.path()).unwrap();
         assert!(
-            !fs::read_dir(folder.path())
-                .unwrap()
-                .any(|e| { e.unwrap().file_name().to_string_lossy().starts_with("torn") })
+            !names
+                .into_iter()
+                .any(|name| { name.unwrap().file_name().to_string_lossy().starts_with("torn") })
         );
     }
 
     #[test]
-    fn a_newer_format_is_named() {
+    fn other_formats_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), 1);
-        let path = segment_path(folder.path(), 1);
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[8] = 2;
+        write(folder.path(), &[&["a"]]);
+        let (path, mut bytes, _) = segment(folder.path());
+        bytes[8] = 3;
         fs::write(&path, &bytes).unwrap();
         assert!(matches!(
             read(folder.path()),
-            Err(LogError::Newer { found: 2, .. })
+            Err(LogError::Newer { found: 3, .. })
+        ));
+        bytes[8] = 1;
+        fs::write(&path, &bytes).unwrap();
+        assert!(matches!(
+            read(folder.path()),
+            Err(LogError::Older { found: 1, .. })
         ));
     }
 }

@@ -1,16 +1,20 @@
 //! The image: the log as truth, LMDB as its index, the newest commits in memory in between.
 //!
-//! - [`record`]: what is written. [`log`]: where it is written first. [`lmdb`]: where it is found again.
-//! - [`state`]: what readers see: exactly the durable commits.
-//! - [`draft`]: a transaction before it commits. [`committer`]: validates, appends, syncs, publishes.
+//! - [`record`]: what is written. [`segment`], [`log`]: where it is written first. [`lmdb`]: where it is found again.
+//! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index.
+//! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background.
 
 pub mod committer;
 pub mod draft;
+pub mod epoch;
 pub mod indexer;
+pub mod layer;
 pub mod lmdb;
 pub mod log;
 pub mod record;
+pub mod resolution;
+pub mod segment;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -25,10 +29,15 @@ use shared::id::{Epoch, TransactionId};
 
 use self::committer::Committer;
 use self::draft::Draft;
+use self::epoch::EpochFile;
 use self::indexer::Indexer;
 use self::lmdb::Lmdb;
-use self::log::{Log, LogError};
+use self::log::{Archive, Log};
+use self::segment::{LogError, Position};
 use self::state::State;
+
+/// An opening brings the index up to date in steps of so many records.
+const REPLAYED_AT_ONCE: usize = 20_000;
 
 /// Why an image cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +50,7 @@ pub enum OpenError {
     Log(#[from] LogError),
     #[error("the index {path} cannot be used: {source}")]
     Index { path: PathBuf, source: ::lmdb::Error },
-    #[error("the index has format {0}, this kernel knows {format}: it was made by a newer version", format = log::FORMAT)]
+    #[error("the index has format {0}, this kernel knows {format}: it was made by a newer version", format = segment::FORMAT)]
     Newer(u32),
     #[error("the index is damaged: {0}")]
     Damaged(String),
@@ -55,13 +64,17 @@ pub struct Image {
     pub committer: Committer,
     indexer: Indexer,
     /// Held as long as the image is open.
-    _lock: Flock<File>,
+    _lock: Option<Flock<File>>,
 }
 
 impl Image {
     /// Opens or creates the image in `folder` and takes the next epoch.
     pub fn open(folder: &Path) -> Result<Image, OpenError> {
         let lock = take_lock(folder)?;
+        Image::open_locked(folder, Some(lock))
+    }
+
+    fn open_locked(folder: &Path, lock: Option<Flock<File>>) -> Result<Image, OpenError> {
         let (log_folder, index_folder) = (folder.join("log"), folder.join("index"));
         make_folder(&log_folder)?;
         make_folder(&index_folder)?;
@@ -69,22 +82,40 @@ impl Image {
             path: index_folder.clone(),
             source,
         })?;
-        let state = State::load(index)?;
+        let state = State::load(index, Archive::new(&log_folder))?;
         let log = if log::segments(&log_folder)?.is_empty() {
             if state.position().is_some() {
                 return Err(OpenError::Damaged("there is an index but no log".into()));
             }
             Log::create(&log_folder)?
         } else {
-            let from = state.position();
-            Log::open(&log_folder, from, |transaction, entry, position| {
-                state.publish([(transaction, entry)], position)
+            let from = state.position().unwrap_or(Position {
+                segment: 1,
+                offset: 0,
+                transaction: shared::id::TransactionId(0),
+                chain: [0; 32],
+            });
+            Log::open(&log_folder, from, |next, entry, position| {
+                state.replay(next, entry, position);
+                if state.fresh_weight() > REPLAYED_AT_ONCE {
+                    state.flush().map_err(|source| OpenError::Index {
+                        path: index_folder.clone(),
+                        source,
+                    })?;
+                }
+                Ok::<(), OpenError>(())
             })?
         };
-        state.raise_epoch(log.bytes());
+        let failed = |source| OpenError::Folder {
+            path: folder.join("epoch"),
+            source,
+        };
+        let mut fence = EpochFile::open(folder).map_err(failed)?;
+        let epoch = fence.raise(state.epoch()).map_err(failed)?;
+        state.begin_epoch(epoch, log.bytes());
         let state = Arc::new(state);
         let indexer = Indexer::start(state.clone());
-        let committer = Committer::start(log, state.clone());
+        let committer = Committer::start(log, state.clone(), fence);
         let image = Image {
             state,
             committer,

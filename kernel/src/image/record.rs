@@ -2,66 +2,63 @@
 //! The layout is drawn in `docs/image-format.md`; the order of fields and variants is the encoding.
 
 use serde::{Deserialize, Serialize};
-use shared::activation::Write;
 use shared::bridge::{Answer, Fault, ThoughtEvent};
-use shared::id::{ClientId, Epoch, ObjectId, ThoughtId};
+use shared::id::{ClientId, Epoch, ObjectId, ThoughtId, TransactionId};
+use shared::key::Key;
+use shared::object::ObjectImage;
 use shared::value::Value;
 
+/// Where a record stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// First transaction of the segment.
+    pub segment: u64,
+    pub offset: u64,
+}
+
 /// One transaction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub epoch: Epoch,
     pub unix_ms: u64,
     /// Who asked: `client …`, `thought 3`, `kernel`.
     pub author: String,
     pub thought: Option<ThoughtId>,
+    /// The transaction whose changes this one takes back.
+    pub undoes: Option<TransactionId>,
     /// Ids below this are taken.
     pub next_object: u64,
-    pub changes: Vec<Change>,
+    pub objects: Vec<ObjectChange>,
+    pub entries: Vec<EntryChange>,
+    /// Ranges of objects, both ends included, that a pack found unreachable.
+    pub collected: Vec<(ObjectId, ObjectId)>,
     pub reply: Option<StoredReply>,
     pub mission: Option<Mission>,
 }
 
-/// A change of slots.
+/// What a transaction did to the slots of one object. One whose entries alone changed has no slots here, but is named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Change {
-    Create {
-        object: ObjectId,
-        slots: Vec<(String, Value)>,
-    },
-    Put {
-        object: ObjectId,
-        slot: String,
-        value: Value,
-    },
-    Remove {
-        object: ObjectId,
-        slot: String,
-    },
+pub struct ObjectChange {
+    pub object: ObjectId,
+    /// The record that last changed the object or its entries; `None` makes the object.
+    pub before: Option<Place>,
+    /// In slot order; `None` removes.
+    pub slots: Vec<(String, Option<Value>)>,
 }
 
-impl From<Write> for Change {
-    fn from(write: Write) -> Change {
-        match write {
-            Write::Create { object, slots } => Change::Create { object, slots },
-            Write::Put { object, slot, value } => Change::Put { object, slot, value },
-            Write::Remove { object, slot } => Change::Remove { object, slot },
-        }
-    }
-}
-
-impl Change {
-    pub fn object(&self) -> ObjectId {
-        match self {
-            Change::Create { object, .. } | Change::Put { object, .. } | Change::Remove { object, .. } => {
-                *object
-            }
-        }
-    }
+/// What a transaction did to one entry of an object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntryChange {
+    pub object: ObjectId,
+    pub key: Key,
+    /// The record that last changed the entry; `None` when it was absent.
+    pub before: Option<Place>,
+    /// `None` removes.
+    pub value: Option<Value>,
 }
 
 /// Which request a reply belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId {
     pub client: ClientId,
     pub sequence: u64,
@@ -98,4 +95,31 @@ pub enum Stage {
     Open,
     Complete,
     Failed(Fault),
+}
+
+/// An object as the index holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredObject {
+    /// The record that last changed it or its entries.
+    pub place: Place,
+    /// How many entries it has.
+    pub entries: u64,
+    pub image: ObjectImage,
+}
+
+/// An entry as the index holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredEntry {
+    pub place: Place,
+    pub changed: TransactionId,
+    pub value: Value,
+}
+
+/// One of the transactions whose place the index knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub place: Place,
+    /// The chain hash before its record.
+    pub chain: [u8; 32],
+    pub unix_ms: u64,
 }

@@ -1,6 +1,7 @@
 //! What readers see: exactly the durable commits. The newest stand in memory until the index contains them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
+use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -9,13 +10,16 @@ use serde::{Deserialize, Serialize};
 use shared::activation::{Read, ReadSlot};
 use shared::bridge::Answer;
 use shared::id::{Epoch, ObjectId, ThoughtId, TransactionId};
+use shared::key::Key;
 use shared::lookup::Slots;
-use shared::object::{ObjectImage, SlotImage};
+use shared::object::ObjectImage;
 use shared::value::Value;
 
-use super::lmdb::{IndexWrite, Lmdb, Table};
-use super::log::{FORMAT, Position};
-use super::record::{Change, Entry, Mission, RequestId, StoredReply};
+use super::layer::{Held, Layer};
+use super::lmdb::{Direction, IndexWrite, Lmdb, Table};
+use super::log::{Archive, Next};
+use super::record::{Entry, Mark, Mission, Place, RequestId, StoredEntry, StoredObject, StoredReply};
+use super::segment::{FORMAT, Position};
 use super::{OpenError, Standing};
 
 /// Objects kept decoded besides those not yet indexed.
@@ -24,40 +28,54 @@ const CACHED_OBJECTS: usize = 100_000;
 const REMEMBERED_CHANGES: usize = 65_536;
 /// Stored replies of older commits are dropped.
 const KEPT_REPLIES: u64 = 10_000;
+/// A conflict names at most so many places.
+const NAMED_CONFLICTS: usize = 16;
 
 /// The durable state, shared by every reader and published to by the committer alone.
 pub struct State {
-    index: Lmdb,
     core: RwLock<Core>,
-    cache: Cache<ObjectId, Arc<ObjectImage>>,
+    cache: Cache<ObjectId, Held>,
     next_object: AtomicU64,
+    pub archive: Archive,
 }
 
 struct Core {
+    index: Arc<Lmdb>,
     position: Option<Position>,
+    /// The transaction of the base: history begins after it.
+    base: TransactionId,
     epoch: Epoch,
     objects: u64,
     log_bytes: u64,
     /// Committed, not yet in the index.
-    fresh: HashMap<ObjectId, Arc<ObjectImage>>,
-    fresh_replies: HashMap<RequestId, (TransactionId, StoredReply)>,
-    fresh_missions: HashMap<ThoughtId, Mission>,
+    fresh: Layer,
+    /// On its way into the index; under `fresh`.
+    flushing: Option<Arc<Flush>>,
     changes: VecDeque<(TransactionId, ObjectId)>,
     /// Changes up to this one are no longer remembered.
     forgotten: TransactionId,
 }
 
-/// The index's own account of how far it is.
-#[derive(Serialize, Deserialize)]
-struct IndexPosition {
-    position: Position,
-    next_object: u64,
-    epoch: Epoch,
-    objects: u64,
+/// A layer that is being written into the index, and how far the index is afterwards.
+struct Flush {
+    layer: Layer,
+    known: IndexPosition,
 }
 
+/// The index's own account of how far it is.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct IndexPosition {
+    pub position: Position,
+    pub next_object: u64,
+    pub epoch: Epoch,
+    pub objects: u64,
+}
+
+/// Entries of an object in key order, or backwards.
+pub type Scanned = Vec<(Key, Arc<StoredEntry>)>;
+
 impl State {
-    pub(super) fn load(index: Lmdb) -> Result<State, OpenError> {
+    pub(super) fn load(index: Lmdb, archive: Archive) -> Result<State, OpenError> {
         let get = |key: &str| {
             index
                 .get(Table::Meta, key.as_bytes())
@@ -70,24 +88,26 @@ impl State {
             }
         }
         let known: Option<IndexPosition> = get("position")?.map(|bytes| decode(&bytes)).transpose()?;
+        let base: Option<TransactionId> = get("base")?.map(|bytes| decode(&bytes)).transpose()?;
         let core = Core {
+            index: Arc::new(index),
             position: known.as_ref().map(|known| known.position),
+            base: base.unwrap_or_default(),
             epoch: known.as_ref().map_or(Epoch(0), |known| known.epoch),
             objects: known.as_ref().map_or(0, |known| known.objects),
             log_bytes: 0,
-            fresh: HashMap::new(),
-            fresh_replies: HashMap::new(),
-            fresh_missions: HashMap::new(),
+            fresh: Layer::default(),
+            flushing: None,
             changes: VecDeque::new(),
             forgotten: known
                 .as_ref()
                 .map_or(TransactionId(0), |known| known.position.transaction),
         };
         Ok(State {
-            index,
             core: RwLock::new(core),
             cache: Cache::new(CACHED_OBJECTS),
             next_object: AtomicU64::new(known.map_or(1, |known| known.next_object)),
+            archive,
         })
     }
 
@@ -96,9 +116,19 @@ impl State {
         self.read().position
     }
 
-    pub(super) fn raise_epoch(&self, log_bytes: u64) {
+    /// The index that is read now; a pack replaces it.
+    pub fn index(&self) -> Arc<Lmdb> {
+        self.read().index.clone()
+    }
+
+    /// History begins after this transaction.
+    pub fn base(&self) -> TransactionId {
+        self.read().base
+    }
+
+    pub(super) fn begin_epoch(&self, epoch: Epoch, log_bytes: u64) {
         let mut core = self.write();
-        core.epoch.0 += 1;
+        core.epoch = epoch;
         core.log_bytes = log_bytes;
     }
 
@@ -134,35 +164,160 @@ impl State {
 
     /// The object as of the newest durable commit.
     pub fn object(&self, id: ObjectId) -> Option<Arc<ObjectImage>> {
+        self.held(id).map(|held| held.image)
+    }
+
+    /// The object and where it was last changed.
+    pub fn held(&self, id: ObjectId) -> Option<Held> {
         // The index is read and the cache filled under the lock, so that no publish comes in between.
         self.find(&self.read(), id)
     }
 
-    fn find(&self, core: &Core, id: ObjectId) -> Option<Arc<ObjectImage>> {
-        if let Some(object) = core.fresh.get(&id) {
-            return Some(object.clone());
+    fn find(&self, core: &Core, id: ObjectId) -> Option<Held> {
+        if let Some(known) = core.fresh.objects.get(&id) {
+            return known.clone();
         }
-        if let Some(object) = self.cache.get(&id) {
-            return Some(object);
+        if let Some(known) = core
+            .flushing
+            .as_ref()
+            .and_then(|flush| flush.layer.objects.get(&id))
+        {
+            return known.clone();
         }
-        let bytes = self
+        if let Some(held) = self.cache.get(&id) {
+            return Some(held);
+        }
+        let bytes = core
             .index
             .get(Table::Objects, &id.0.to_be_bytes())
             .unwrap_or_else(|error| {
                 tracing::error!(%id, %error, "the index cannot be read");
                 None
             })?;
-        match postcard::from_bytes::<ObjectImage>(&bytes) {
-            Ok(object) => {
-                let object = Arc::new(object);
-                self.cache.insert(id, object.clone());
-                Some(object)
+        match postcard::from_bytes::<StoredObject>(&bytes) {
+            Ok(stored) => {
+                let held = Held {
+                    place: stored.place,
+                    entries: stored.entries,
+                    image: Arc::new(stored.image),
+                };
+                self.cache.insert(id, held.clone());
+                Some(held)
             }
             Err(error) => {
                 tracing::error!(%id, %error, "an object's record is damaged");
                 None
             }
         }
+    }
+
+    /// An entry as of the newest durable commit.
+    pub fn entry(&self, object: ObjectId, key: &Key) -> Option<Arc<StoredEntry>> {
+        self.find_entry(&self.read(), object, key)
+    }
+
+    fn find_entry(&self, core: &Core, object: ObjectId, key: &Key) -> Option<Arc<StoredEntry>> {
+        let at = (object, key.clone());
+        if let Some(known) = core.fresh.entries.get(&at) {
+            return known.clone();
+        }
+        if let Some(known) = core
+            .flushing
+            .as_ref()
+            .and_then(|flush| flush.layer.entries.get(&at))
+        {
+            return known.clone();
+        }
+        let bytes = core.index.get(Table::Entries, &entry_key(object, key)).ok()??;
+        postcard::from_bytes(&bytes).ok().map(Arc::new)
+    }
+
+    /// At most `limit` entries of an object from a key to before another, in a state where `pending` stands before the
+    /// durable one.
+    pub fn scan(
+        &self,
+        pending: &Layer,
+        object: ObjectId,
+        from: &Key,
+        to: &Key,
+        limit: usize,
+        direction: Direction,
+    ) -> Scanned {
+        self.scan_in(&self.read(), pending, object, from, to, limit, direction)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a range, and the two states that it is read in"
+    )]
+    fn scan_in(
+        &self,
+        core: &Core,
+        pending: &Layer,
+        object: ObjectId,
+        from: &Key,
+        to: &Key,
+        limit: usize,
+        direction: Direction,
+    ) -> Scanned {
+        if from >= to {
+            return Vec::new();
+        }
+        let mut layers: Vec<&Layer> = vec![pending, &core.fresh];
+        layers.extend(core.flushing.as_ref().map(|flush| &flush.layer));
+        let (mut low, mut high) = (from.clone(), to.clone());
+        let mut out = Vec::new();
+        // The index is read in pieces; of each, what the layers say about the same span replaces what it holds.
+        while out.len() < limit && low < high {
+            let wanted = limit.saturating_sub(out.len()).saturating_add(8);
+            let stored = core
+                .index
+                .reading()
+                .and_then(|reading| {
+                    let (from, to) = (entry_key(object, &low), entry_key(object, &high));
+                    reading.range(Table::Entries, &from, &to, wanted, direction)
+                })
+                .unwrap_or_else(|error| {
+                    tracing::error!(%object, %error, "the index cannot be read");
+                    Vec::new()
+                });
+            let is_last = stored.len() < wanted;
+            let edge = stored.last().and_then(|(key, _)| Key::from_bytes(&key[8..]).ok());
+            let (span_low, span_high) = match (edge, direction) {
+                (Some(edge), Direction::Ascending) if !is_last => (low.clone(), edge.after()),
+                (Some(edge), Direction::Descending) if !is_last => (edge, high.clone()),
+                _ => (low.clone(), high.clone()),
+            };
+            let mut span: std::collections::BTreeMap<Key, Option<Arc<StoredEntry>>> = stored
+                .into_iter()
+                .filter_map(|(key, value)| {
+                    let entry = postcard::from_bytes::<StoredEntry>(&value).ok()?;
+                    Some((Key::from_bytes(&key[8..]).ok()?, Some(Arc::new(entry))))
+                })
+                .collect();
+            for layer in layers.iter().rev() {
+                for (key, entry) in layer.range(object, &span_low, &span_high) {
+                    span.insert(key.clone(), entry.clone());
+                }
+            }
+            let found = span
+                .into_iter()
+                .filter_map(|(key, entry)| entry.map(|entry| (key, entry)));
+            match direction {
+                Direction::Ascending => {
+                    out.extend(found);
+                    low = span_high;
+                }
+                Direction::Descending => {
+                    let mut found: Scanned = found.collect();
+                    found.reverse();
+                    out.extend(found);
+                    high = span_low;
+                }
+            }
+        }
+        out.truncate(limit);
+        out
     }
 
     /// Runs `work` on one unchanging state.
@@ -173,33 +328,63 @@ impl State {
         })
     }
 
-    /// The first read that no longer holds, in a state where `pending` stands before the durable one.
-    pub(super) fn first_conflict(
-        &self,
-        reads: &[Read],
-        pending: &HashMap<ObjectId, ObjectImage>,
-    ) -> Option<Read> {
+    /// The reads that no longer hold, in a state where `pending` stands before the durable one; at most a few.
+    pub(super) fn conflicts(&self, reads: &[Read], pending: &Layer) -> Vec<Read> {
         let core = self.read();
-        let holds = |read: &&Read| {
-            let durable;
-            let object = match pending.get(&read.object) {
-                Some(object) => Some(object),
-                None => {
-                    durable = self.find(&core, read.object);
-                    durable.as_deref()
-                }
-            };
-            match &read.slot {
-                ReadSlot::Named(name, seen) => {
-                    object
-                        .and_then(|object| object.slot(name))
-                        .map(|slot| slot.changed)
-                        == *seen
-                }
-                ReadSlot::Whole(version) => object.is_some_and(|object| object.version == *version),
-            }
+        let held = |id: ObjectId| match pending.objects.get(&id) {
+            Some(known) => known.clone(),
+            None => self.find(&core, id),
         };
-        reads.iter().find(|read| !holds(read)).cloned()
+        let holds = |read: &&Read| match &read.slot {
+            ReadSlot::Named(name, seen) => {
+                let held = held(read.object);
+                held.and_then(|held| held.image.slot(name).map(|slot| slot.changed)) == *seen
+            }
+            ReadSlot::Whole(version) => held(read.object).is_some_and(|held| held.image.version == *version),
+            ReadSlot::Entry(key, seen) => {
+                let at = (read.object, key.clone());
+                let entry = match pending.entries.get(&at) {
+                    Some(known) => known.clone(),
+                    None => self.find_entry(&core, read.object, key),
+                };
+                entry.map(|entry| entry.changed) == *seen
+            }
+            ReadSlot::Range { from, to, digest } => {
+                let now = self.scan_in(
+                    &core,
+                    pending,
+                    read.object,
+                    from,
+                    to,
+                    usize::MAX,
+                    Direction::Ascending,
+                );
+                range_digest(&now) == *digest
+            }
+            ReadSlot::Count(count) => held(read.object).is_some_and(|held| held.entries == *count),
+        };
+        let broken = reads.iter().filter(|read| !holds(read));
+        broken.take(NAMED_CONFLICTS).cloned().collect()
+    }
+
+    /// An entry in a state where `pending` stands before the durable one.
+    pub fn entry_before(&self, pending: &Layer, object: ObjectId, key: &Key) -> Option<Arc<StoredEntry>> {
+        match pending.entries.get(&(object, key.clone())) {
+            Some(known) => known.clone(),
+            None => self.entry(object, key),
+        }
+    }
+
+    /// The last entries of an object in a state where `pending` stands before the durable one.
+    pub(super) fn last_entry(
+        &self,
+        pending: &Layer,
+        object: ObjectId,
+        from: &Key,
+        to: &Key,
+    ) -> Option<(Key, Arc<StoredEntry>)> {
+        self.scan_in(&self.read(), pending, object, from, to, 1, Direction::Descending)
+            .pop()
     }
 
     /// Objects changed after `since`, or `None` when that is no longer known.
@@ -223,10 +408,12 @@ impl State {
 
     pub fn reply(&self, request: &RequestId) -> Option<Answer> {
         let core = self.read();
-        if let Some((_, stored)) = core.fresh_replies.get(request) {
-            return Some(stored.answer.clone());
+        for layer in core.layers() {
+            if let Some((_, stored)) = layer.replies.get(request) {
+                return Some(stored.answer.clone());
+            }
         }
-        let bytes = self.index.get(Table::Replies, &reply_key(request)).ok()??;
+        let bytes = core.index.get(Table::Replies, &reply_key(request)).ok()??;
         postcard::from_bytes::<StoredReply>(&bytes)
             .ok()
             .map(|stored| stored.answer)
@@ -234,17 +421,19 @@ impl State {
 
     pub fn mission(&self, id: ThoughtId) -> Option<Mission> {
         let core = self.read();
-        if let Some(mission) = core.fresh_missions.get(&id) {
-            return Some(mission.clone());
+        for layer in core.layers() {
+            if let Some(mission) = layer.missions.get(&id) {
+                return Some(mission.clone());
+            }
         }
-        let bytes = self.index.get(Table::Missions, &id.0.to_be_bytes()).ok()??;
+        let bytes = core.index.get(Table::Missions, &id.0.to_be_bytes()).ok()??;
         postcard::from_bytes(&bytes).ok()
     }
 
     /// Every mission, oldest first.
     pub fn missions(&self) -> Vec<Mission> {
         let core = self.read();
-        let mut missions: std::collections::BTreeMap<ThoughtId, Mission> = self
+        let mut missions: std::collections::BTreeMap<ThoughtId, Mission> = core
             .index
             .all(Table::Missions)
             .unwrap_or_default()
@@ -252,24 +441,42 @@ impl State {
             .filter_map(|(_, bytes)| postcard::from_bytes::<Mission>(&bytes).ok())
             .map(|mission| (mission.id, mission))
             .collect();
-        missions.extend(
-            core.fresh_missions
-                .iter()
-                .map(|(id, mission)| (*id, mission.clone())),
-        );
+        for layer in core.layers().into_iter().rev() {
+            let newer = layer.missions.iter().map(|(id, mission)| (*id, mission.clone()));
+            missions.extend(newer);
+        }
         missions.into_values().collect()
     }
 
-    /// Makes durable entries visible, all at once: no reader and no flush sees a part of them.
-    pub(super) fn publish(
-        &self,
-        entries: impl IntoIterator<Item = (TransactionId, Entry)>,
-        position: Position,
-    ) {
-        let mut core = self.write();
-        for (transaction, entry) in entries {
-            self.publish_entry(&mut core, transaction, entry);
+    /// The newest marked transaction that is not after `transaction`; `None` before the first.
+    pub fn mark_before(&self, transaction: TransactionId) -> Option<(TransactionId, Mark)> {
+        let core = self.read();
+        for layer in core.layers() {
+            if let Some((at, mark)) = layer.marks.range(..=transaction).next_back() {
+                return Some((*at, *mark));
+            }
         }
+        let reading = core.index.reading().ok()?;
+        let end = (transaction.0.checked_add(1)?).to_be_bytes();
+        let pairs = reading
+            .range(Table::Marks, &[], &end, 1, Direction::Descending)
+            .ok()?;
+        let (key, value) = pairs.first()?;
+        let at = TransactionId(u64::from_be_bytes(key.as_slice().try_into().ok()?));
+        Some((at, postcard::from_bytes(value).ok()?))
+    }
+
+    /// Makes durable transactions visible, all at once: no reader and no flush sees a part of them.
+    pub(super) fn publish(&self, layer: Layer, position: Position, next_object: u64, epoch: Epoch) {
+        let mut core = self.write();
+        for id in layer.objects.keys() {
+            self.cache.remove(id);
+        }
+        core.changes.extend(&layer.changed);
+        core.objects = core.objects.saturating_add_signed(layer.growth);
+        core.fresh.absorb(layer);
+        core.fresh.changed.clear();
+        core.fresh.growth = 0;
         while core.changes.len() > REMEMBERED_CHANGES {
             if let Some((at, _)) = core.changes.pop_front() {
                 core.forgotten = at;
@@ -281,46 +488,32 @@ impl State {
             core.log_bytes += position.offset.saturating_sub(before.offset);
         }
         core.position = Some(position);
+        core.epoch = epoch;
+        self.next_object.fetch_max(next_object, Ordering::Relaxed);
     }
 
-    fn publish_entry(&self, core: &mut Core, transaction: TransactionId, entry: Entry) {
-        let mut touched = HashMap::new();
-        for change in entry.changes {
-            let id = change.object();
-            let object = touched.entry(id).or_insert_with(|| {
-                self.find(core, id)
-                    .map_or_else(|| empty_object(id), |object| (*object).clone())
-            });
-            if matches!(change, Change::Create { .. }) {
-                core.objects += 1;
-            }
-            apply(object, change, transaction);
-        }
-        for (id, object) in touched {
-            self.cache.remove(&id);
-            core.fresh.insert(id, Arc::new(object));
-            core.changes.push_back((transaction, id));
-        }
-        if let Some(reply) = entry.reply {
-            core.fresh_replies.insert(reply.request, (transaction, reply));
-        }
-        if let Some(mission) = entry.mission {
-            core.fresh_missions.insert(mission.id, mission);
-        }
-        core.epoch = entry.epoch;
-        self.next_object.fetch_max(entry.next_object, Ordering::Relaxed);
+    /// Replays a record of the log, as an opening does.
+    pub(super) fn replay(&self, next: Next, entry: Entry, position: Position) {
+        let (next_object, epoch) = (entry.next_object, entry.epoch);
+        let mut layer = Layer::default();
+        layer.advance(next, entry, &|id| self.held(id));
+        self.publish(layer, position, next_object, epoch);
     }
 
-    /// How many objects wait for the indexer.
-    pub(super) fn fresh_count(&self) -> usize {
-        let core = self.read();
-        core.fresh.len() + core.fresh_replies.len() + core.fresh_missions.len()
+    /// How much waits for the indexer.
+    pub(super) fn fresh_weight(&self) -> usize {
+        self.read().fresh.weight()
     }
 
-    /// Brings the index up to the newest durable commit.
+    /// Brings the index up to the newest durable commit. What could not be written stays in front of it and comes first next
+    /// time.
     pub(super) fn flush(&self) -> Result<(), ::lmdb::Error> {
-        let (writes, flushed, replies, missions) = {
-            let core = self.read();
+        let earlier = self.read().flushing.clone();
+        if let Some(flush) = earlier {
+            self.write_out(&flush)?;
+        }
+        let flush = {
+            let mut core = self.write();
             let Some(position) = core.position else {
                 return Ok(());
             };
@@ -330,56 +523,37 @@ impl State {
                 epoch: core.epoch,
                 objects: core.objects,
             };
-            let mut writes = vec![
-                put(Table::Meta, b"format".to_vec(), &FORMAT),
-                put(Table::Meta, b"position".to_vec(), &known),
-            ];
-            for (id, object) in &core.fresh {
-                writes.push(put(Table::Objects, id.0.to_be_bytes().to_vec(), &**object));
-            }
-            for (request, (transaction, stored)) in &core.fresh_replies {
-                let key = reply_key(request);
-                writes.push(IndexWrite::Put {
-                    table: Table::ReplyAge,
-                    key: [&transaction.0.to_be_bytes()[..], &key].concat(),
-                    value: key.clone(),
-                });
-                writes.push(put(Table::Replies, key, stored));
-            }
-            for (id, mission) in &core.fresh_missions {
-                writes.push(put(Table::Missions, id.0.to_be_bytes().to_vec(), mission));
-            }
-            let old = position.transaction.0.saturating_sub(KEPT_REPLIES).to_be_bytes();
-            for (age, key) in self.index.up_to(Table::ReplyAge, Some(&old))? {
-                writes.push(IndexWrite::Delete {
-                    table: Table::Replies,
-                    key,
-                });
-                writes.push(IndexWrite::Delete {
-                    table: Table::ReplyAge,
-                    key: age,
-                });
-            }
-            let replies: Vec<RequestId> = core.fresh_replies.keys().copied().collect();
-            (writes, core.fresh.clone(), replies, core.fresh_missions.clone())
+            let layer = std::mem::take(&mut core.fresh);
+            let flush = Arc::new(Flush { layer, known });
+            core.flushing = Some(flush.clone());
+            flush
         };
-        self.index.write(&writes)?;
+        self.write_out(&flush)
+    }
+
+    fn write_out(&self, flush: &Flush) -> Result<(), ::lmdb::Error> {
+        let index = self.index();
+        index.write(&index_writes(&index, &flush.layer, &flush.known)?)?;
         let mut core = self.write();
-        for (id, object) in flushed {
-            if core.fresh.get(&id).is_some_and(|now| Arc::ptr_eq(now, &object)) {
-                core.fresh.remove(&id);
-                self.cache.insert(id, object);
+        for (id, held) in &flush.layer.objects {
+            if let Some(held) = held
+                && !core.fresh.objects.contains_key(id)
+            {
+                self.cache.insert(*id, held.clone());
             }
         }
-        for request in replies {
-            core.fresh_replies.remove(&request);
-        }
-        for (id, mission) in missions {
-            if core.fresh_missions.get(&id) == Some(&mission) {
-                core.fresh_missions.remove(&id);
-            }
-        }
+        core.flushing = None;
         Ok(())
+    }
+
+    /// Puts another index, that holds just the same state, in the place of this one. Nothing must be flushing.
+    pub(super) fn replace_index(&self, index: Lmdb, base: TransactionId, log_bytes: u64) {
+        let mut core = self.write();
+        core.index = Arc::new(index);
+        core.base = base;
+        core.log_bytes = log_bytes;
+        self.cache.clear();
+        self.archive.forget();
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Core> {
@@ -391,6 +565,87 @@ impl State {
     }
 }
 
+impl Core {
+    /// What stands in front of the index, newest first.
+    fn layers(&self) -> Vec<&Layer> {
+        let flushing = self.flushing.as_ref().map(|flush| &flush.layer);
+        std::iter::once(&self.fresh).chain(flushing).collect()
+    }
+}
+
+/// What brings an index from before a layer to after it.
+pub fn index_writes(
+    index: &Lmdb,
+    layer: &Layer,
+    known: &IndexPosition,
+) -> Result<Vec<IndexWrite>, ::lmdb::Error> {
+    let mut writes = vec![
+        put(Table::Meta, b"format".to_vec(), &FORMAT),
+        put(Table::Meta, b"position".to_vec(), known),
+    ];
+    for (id, held) in &layer.objects {
+        let key = id.0.to_be_bytes().to_vec();
+        match held {
+            Some(held) => writes.push(put(Table::Objects, key, &StoredObjectRef::of(held))),
+            None => {
+                let (from, to) = (entry_key(*id, &Key::first()), entry_key(*id, &Key::last()));
+                let gone =
+                    index
+                        .reading()?
+                        .range(Table::Entries, &from, &to, usize::MAX, Direction::Ascending)?;
+                writes.extend(gone.into_iter().map(|(key, _)| delete(Table::Entries, key)));
+                writes.push(delete(Table::Objects, key));
+            }
+        }
+    }
+    for ((object, key), entry) in &layer.entries {
+        let key = entry_key(*object, key);
+        writes.push(match entry {
+            Some(entry) => put(Table::Entries, key, &**entry),
+            None => delete(Table::Entries, key),
+        });
+    }
+    for (request, (transaction, stored)) in &layer.replies {
+        let key = reply_key(request);
+        writes.push(IndexWrite::Put {
+            table: Table::ReplyAge,
+            key: [&transaction.0.to_be_bytes()[..], &key].concat(),
+            value: key.clone(),
+        });
+        writes.push(put(Table::Replies, key, stored));
+    }
+    for (id, mission) in &layer.missions {
+        writes.push(put(Table::Missions, id.0.to_be_bytes().to_vec(), mission));
+    }
+    for (transaction, mark) in &layer.marks {
+        writes.push(put(Table::Marks, transaction.0.to_be_bytes().to_vec(), mark));
+    }
+    let old = known
+        .position
+        .transaction
+        .0
+        .saturating_sub(KEPT_REPLIES)
+        .to_be_bytes();
+    let aged = index
+        .reading()?
+        .range(Table::ReplyAge, &[], &old, usize::MAX, Direction::Ascending)?;
+    for (age, key) in aged {
+        writes.push(delete(Table::Replies, key));
+        writes.push(delete(Table::ReplyAge, age));
+    }
+    Ok(writes)
+}
+
+/// A digest of a range's keys and changes, as a read set keeps it.
+pub fn range_digest(entries: &[(Key, Arc<StoredEntry>)]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    for (key, entry) in entries {
+        hasher.write(key.bytes());
+        hasher.write_u64(entry.changed.0);
+    }
+    hasher.finish()
+}
+
 /// One unchanging state; holds publishes up while it lives, so keep it short.
 pub struct Snapshot<'a> {
     state: &'a State,
@@ -399,7 +654,7 @@ pub struct Snapshot<'a> {
 
 impl Snapshot<'_> {
     pub fn object(&self, id: ObjectId) -> Option<Arc<ObjectImage>> {
-        self.state.find(&self.core, id)
+        self.state.find(&self.core, id).map(|held| held.image)
     }
 }
 
@@ -413,52 +668,42 @@ impl Slots for Snapshot<'_> {
     }
 }
 
-/// An object without slots.
-pub fn empty_object(id: ObjectId) -> ObjectImage {
-    ObjectImage {
-        id,
-        version: TransactionId(0),
-        slots: Vec::new(),
+/// [`StoredObject`], borrowed.
+#[derive(Serialize)]
+struct StoredObjectRef<'a> {
+    place: Place,
+    entries: u64,
+    image: &'a ObjectImage,
+}
+
+impl StoredObjectRef<'_> {
+    fn of(held: &Held) -> StoredObjectRef<'_> {
+        StoredObjectRef {
+            place: held.place,
+            entries: held.entries,
+            image: &held.image,
+        }
     }
 }
 
-/// Carries a change out on the object that it names.
-pub fn apply(object: &mut ObjectImage, change: Change, transaction: TransactionId) {
-    object.version = transaction;
-    match change {
-        Change::Create { slots, .. } => {
-            object.slots = slots
-                .into_iter()
-                .map(|(name, value)| SlotImage {
-                    name,
-                    value,
-                    changed: transaction,
-                })
-                .collect();
-        }
-        Change::Put { slot, value, .. } => match object.slots.iter_mut().find(|known| known.name == slot) {
-            Some(known) => {
-                known.value = value;
-                known.changed = transaction;
-            }
-            None => object.slots.push(SlotImage {
-                name: slot,
-                value,
-                changed: transaction,
-            }),
-        },
-        Change::Remove { slot, .. } => object.slots.retain(|known| known.name != slot),
-    }
+/// The index's key of an entry.
+pub fn entry_key(object: ObjectId, key: &Key) -> Vec<u8> {
+    [&object.0.to_be_bytes()[..], key.bytes()].concat()
 }
 
 fn reply_key(request: &RequestId) -> Vec<u8> {
     [&request.client.0[..], &request.sequence.to_be_bytes()].concat()
 }
 
-fn put<T: Serialize>(table: Table, key: Vec<u8>, value: &T) -> IndexWrite {
+/// An index record.
+pub fn put<T: Serialize>(table: Table, key: Vec<u8>, value: &T) -> IndexWrite {
     // Postcard into a growing vector fails only for types that cannot be encoded at all; ours all can.
     let value = postcard::to_allocvec(value).unwrap_or_default();
     IndexWrite::Put { table, key, value }
+}
+
+fn delete(table: Table, key: Vec<u8>) -> IndexWrite {
+    IndexWrite::Delete { table, key }
 }
 
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, OpenError> {

@@ -9,8 +9,8 @@ use shared::id::{ClientId, ObjectId, TransactionId};
 use shared::value::Value;
 
 use super::Image;
-use super::draft::{CommitError, Draft};
-use super::record::{Change, RequestId};
+use super::draft::{Change, CommitError, Draft};
+use super::record::RequestId;
 
 /// Object → slot → value.
 type Model = BTreeMap<u64, BTreeMap<String, i64>>;
@@ -167,7 +167,7 @@ fn disjoint_slots_of_one_object_both_commit_and_a_real_conflict_does_not() {
     image.committer.commit_blocking(draft(&read_a)).unwrap();
     let error = image.committer.commit_blocking(draft(&read_a)).unwrap_err();
     assert!(
-        matches!(&error, CommitError::Conflict(read) if **read == read_a),
+        matches!(&error, CommitError::Conflict(reads) if *reads == [read_a.clone()]),
         "{error}"
     );
 }

@@ -57,7 +57,7 @@ impl Audit {
                     tracing::error!(%error, path = %path.display(), "the audit cannot be written");
                 }
                 if file.metadata().is_ok_and(|m| m.len() > ROTATE_BYTES) {
-                    let aside = path.with_extension(format!("{}.jsonl", crate::image::committer::unix_ms()));
+                    let aside = path.with_extension(format!("{}.jsonl", crate::image::log::unix_ms()));
                     if fs::rename(&path, aside).is_ok()
                         && let Ok(new) = append(&path)
                     {
@@ -93,7 +93,7 @@ impl Line {
         let some = |wanted: bool| wanted.then(|| detail.to_owned());
         let is_transition = kind == "STATE_TRANSITION";
         Line {
-            timestamp: iso_8601(crate::image::committer::unix_ms()),
+            timestamp: iso_8601(crate::image::log::unix_ms()),
             cycle_id: format!("{}.{round}", mission.id),
             transaction_id: transaction.0,
             mission_brief_hash: sha256_hex(brief.as_bytes()),

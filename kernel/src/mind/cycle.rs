@@ -28,9 +28,10 @@ use tokio::sync::broadcast;
 
 use super::audit::Line;
 use super::narrow;
-use crate::image::committer::unix_ms;
+use crate::image::draft::Change;
 use crate::image::draft::{CommitError, Draft};
-use crate::image::record::{Change, Mission, Stage};
+use crate::image::log::unix_ms;
+use crate::image::record::{Mission, Stage};
 use crate::kernel::{Kernel, commit_fault, findings};
 use crate::names::name_of;
 use crate::overlay::{Overlay, World};
@@ -208,10 +209,11 @@ impl Cycle<'_> {
                 "{selector} of {receiver} sent a message that nobody understands"
             )));
         };
-        attempt.overlay.apply(
-            &self.kernel.image.state,
-            finished.writes.into_iter().map(Change::from).collect(),
-        );
+        let changes = finished.writes.into_iter().map(Change::from).collect();
+        attempt
+            .overlay
+            .apply(&self.kernel.image.state, changes)
+            .map_err(commit_fault)?;
         attempt.overlay.absorb(finished.reads);
         Ok(value)
     }
@@ -409,14 +411,15 @@ impl Cycle<'_> {
         let mission = self.lock().clone();
         let is_guarded = self.judge(&source).is_empty();
         let mut copy = attempt.overlay.clone();
-        copy.apply(&self.kernel.image.state, vec![put_method(&mission, &source)]);
+        let placed = copy.apply(&self.kernel.image.state, vec![put_method(&mission, &source)]);
         let activation = self.message_activation(&mission, Mode::Trial);
-        let tried = match self.run_in_overlay(&copy, &activation).await {
-            Ok(finished) => {
-                check_declared(&message(&mission), finished.declared, &finished.writes).map(|()| finished)
-            }
+        let tried = match placed.map_err(commit_fault) {
+            Ok(()) => self.run_in_overlay(&copy, &activation).await,
             Err(fault) => Err(fault),
         };
+        let tried = tried.and_then(|finished| {
+            check_declared(&message(&mission), finished.declared, &finished.writes).map(|()| finished)
+        });
         match tried {
             Ok(finished) => {
                 let writes: Vec<Value> = finished
@@ -467,7 +470,8 @@ impl Cycle<'_> {
         }
         let mission = self.lock().clone();
         let state = &self.kernel.image.state;
-        attempt.overlay.apply(state, vec![put_method(&mission, &source)]);
+        let method = vec![put_method(&mission, &source)];
+        attempt.overlay.apply(state, method).map_err(commit_fault)?;
         let mut answer = None;
         if self.resend {
             let activation = self.message_activation(&mission, Mode::Proven);
@@ -478,9 +482,8 @@ impl Cycle<'_> {
                     "a method that passed its trial sent a message that nobody understands",
                 ));
             };
-            attempt
-                .overlay
-                .apply(state, finished.writes.into_iter().map(Change::from).collect());
+            let changes = finished.writes.into_iter().map(Change::from).collect();
+            attempt.overlay.apply(state, changes).map_err(commit_fault)?;
             attempt.overlay.absorb(finished.reads);
             answer = Some(Answer::Sent {
                 result,
@@ -503,12 +506,12 @@ impl Cycle<'_> {
             }
         };
         let draft = Draft {
-            author: self.author.to_owned(),
             thought: Some(mission.id),
             reads: std::mem::take(&mut attempt.overlay.reads),
             changes: std::mem::take(&mut attempt.overlay.changes),
             reply: mission.request.zip(answer.clone()),
             mission: Some(done),
+            ..Draft::new(self.author.to_owned())
         };
         match self.kernel.image.committer.commit(draft).await {
             Ok(committed) => {

@@ -10,7 +10,7 @@ use ruff_text_size::Ranged;
 use shared::id::ObjectId;
 use shared::value::Value;
 
-use crate::image::record::Change;
+use crate::image::draft::Change;
 
 /// Name and source of every primordial object, in id order from `#1`.
 const MANIFEST: [(&str, &str); 22] = [

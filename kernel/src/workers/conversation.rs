@@ -15,6 +15,9 @@ use tokio::time::timeout_at;
 use super::process::{End, Worker, describe};
 use crate::overlay::World;
 
+/// A worker gets at most so many entries in one answer.
+const SCANNED_AT_ONCE: u32 = 1_000;
+
 /// A message to carry out.
 #[derive(Clone, Debug)]
 pub struct Activation {
@@ -57,6 +60,7 @@ async fn converse(
 ) -> Result<Finished, Broken> {
     let mut uncommitted = HashSet::new();
     let mut allocated = HashSet::new();
+    let mut reads = Vec::new();
     let stale = forget_changed(worker, world);
     let mut wanted: Vec<ObjectId> = chain.to_vec();
     activation
@@ -94,11 +98,31 @@ async fn converse(
                 allocated.insert(id);
                 say(worker, &ToWorker::Allocated(id)).await?;
             }
-            FromWorker::Finished(finished) => {
+            FromWorker::Entry { object, key } => {
+                let entry = world.entry(object, &key, &mut reads);
+                say(worker, &ToWorker::Entry(entry)).await?;
+            }
+            FromWorker::Scan {
+                object,
+                from,
+                to,
+                limit,
+                order,
+            } => {
+                let limit = limit.min(SCANNED_AT_ONCE) as usize;
+                let (entries, is_whole) = world.scan(object, from, to, limit, order, &mut reads);
+                say(worker, &ToWorker::Entries { entries, is_whole }).await?;
+            }
+            FromWorker::Count(object) => {
+                let count = world.count(object, &mut reads);
+                say(worker, &ToWorker::Count(count)).await?;
+            }
+            FromWorker::Finished(mut finished) => {
                 check_writes(&finished, worker, world, &uncommitted, &allocated)?;
                 for id in &uncommitted {
                     worker.known.remove(id);
                 }
+                finished.reads.extend(reads);
                 return Ok(*finished);
             }
             FromWorker::Ready { .. } => return Err(Broken::Misbehaved("it said ready twice".into())),
@@ -172,9 +196,7 @@ fn check_writes(
         let id = write.object();
         let allowed = match write {
             Write::Create { .. } => allocated.contains(&id),
-            Write::Put { .. } | Write::Remove { .. } => {
-                allocated.contains(&id) || worker.known.contains_key(&id) || uncommitted.contains(&id)
-            }
+            _ => allocated.contains(&id) || worker.known.contains_key(&id) || uncommitted.contains(&id),
         };
         if !allowed {
             return Err(Broken::Misbehaved(format!(
@@ -187,7 +209,20 @@ fn check_writes(
                 .filter_map(|(slot, value)| method(slot, value))
                 .collect(),
             Write::Put { slot, value, .. } => method(slot, value).into_iter().collect(),
-            Write::Remove { .. } => Vec::new(),
+            // A method lives in a slot; as an entry it would be data that nobody checked.
+            Write::PutEntry {
+                value: Value::Method(_),
+                ..
+            }
+            | Write::Append {
+                value: Value::Method(_),
+                ..
+            } => {
+                return Err(Broken::Misbehaved(format!(
+                    "it put a method into an entry of {id}"
+                )));
+            }
+            _ => Vec::new(),
         };
         let made = methods
             .into_iter()

@@ -1,0 +1,170 @@
+//! A part of the state that stands in memory in front of the index.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use shared::id::{ObjectId, ThoughtId, TransactionId};
+use shared::key::Key;
+use shared::object::{ObjectImage, SlotImage};
+
+use super::log::Next;
+use super::record::{Entry, Mark, Mission, Place, RequestId, StoredEntry, StoredReply};
+
+/// At least one transaction in so many is marked.
+const MARK_EVERY: u64 = 1_024;
+
+/// An object and where it was last changed.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The record that last changed it or its entries.
+    pub place: Place,
+    /// How many entries it has.
+    pub entries: u64,
+    pub image: Arc<ObjectImage>,
+}
+
+/// What transactions have come to: the newest state of everything that they touched. `None` is what is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Layer {
+    pub objects: HashMap<ObjectId, Option<Held>>,
+    pub entries: BTreeMap<(ObjectId, Key), Option<Arc<StoredEntry>>>,
+    pub replies: HashMap<RequestId, (TransactionId, StoredReply)>,
+    pub missions: HashMap<ThoughtId, Mission>,
+    pub marks: BTreeMap<TransactionId, Mark>,
+    /// Objects whose slots changed, oldest first.
+    pub changed: Vec<(TransactionId, ObjectId)>,
+    /// Objects made less objects dropped.
+    pub growth: i64,
+}
+
+impl Layer {
+    /// Carries a transaction out. `below` finds what this layer does not hold.
+    pub fn advance(&mut self, next: Next, entry: Entry, below: &dyn Fn(ObjectId) -> Option<Held>) {
+        let transaction = next.transaction;
+        if transaction.0 % MARK_EVERY == 1 {
+            self.marks.insert(
+                transaction,
+                Mark {
+                    place: next.place,
+                    chain: next.chain,
+                    unix_ms: entry.unix_ms,
+                },
+            );
+        }
+        for change in entry.objects {
+            let id = change.object;
+            let is_new = change.before.is_none();
+            let known = match self.objects.remove(&id) {
+                Some(known) => known,
+                None if is_new => None,
+                None => below(id),
+            };
+            let mut held = known.unwrap_or_else(|| Held {
+                place: next.place,
+                entries: 0,
+                image: Arc::new(empty_object(id)),
+            });
+            held.place = next.place;
+            if is_new || !change.slots.is_empty() {
+                let image = Arc::make_mut(&mut held.image);
+                image.version = transaction;
+                for (name, value) in change.slots {
+                    match value {
+                        Some(value) => put(image, name, value, transaction),
+                        None => image.slots.retain(|slot| slot.name != name),
+                    }
+                }
+                self.changed.push((transaction, id));
+            }
+            self.growth += i64::from(is_new);
+            self.objects.insert(id, Some(held));
+        }
+        for change in entry.entries {
+            if let Some(Some(held)) = self.objects.get_mut(&change.object) {
+                match (change.before.is_some(), change.value.is_some()) {
+                    (false, true) => held.entries += 1,
+                    (true, false) => held.entries = held.entries.saturating_sub(1),
+                    _ => {}
+                }
+            }
+            let stored = change.value.map(|value| {
+                Arc::new(StoredEntry {
+                    place: next.place,
+                    changed: transaction,
+                    value,
+                })
+            });
+            self.entries.insert((change.object, change.key), stored);
+        }
+        for (first, last) in entry.collected {
+            for id in (first.0..=last.0).map(ObjectId) {
+                let is_there = match self.objects.get(&id) {
+                    Some(known) => known.is_some(),
+                    None => below(id).is_some(),
+                };
+                if is_there {
+                    self.objects.insert(id, None);
+                    self.changed.push((transaction, id));
+                    self.growth -= 1;
+                }
+            }
+        }
+        if let Some(reply) = entry.reply {
+            self.replies.insert(reply.request, (transaction, reply));
+        }
+        if let Some(mission) = entry.mission {
+            self.missions.insert(mission.id, mission);
+        }
+    }
+
+    /// Puts a newer layer over this one.
+    pub fn absorb(&mut self, newer: Layer) {
+        self.objects.extend(newer.objects);
+        self.entries.extend(newer.entries);
+        self.replies.extend(newer.replies);
+        self.missions.extend(newer.missions);
+        self.marks.extend(newer.marks);
+        self.changed.extend(newer.changed);
+        self.growth += newer.growth;
+    }
+
+    /// The entries of an object from a key to before another, in key order.
+    pub fn range<'a>(
+        &'a self,
+        object: ObjectId,
+        from: &Key,
+        to: &Key,
+    ) -> impl DoubleEndedIterator<Item = (&'a Key, &'a Option<Arc<StoredEntry>>)> {
+        let bounds = (
+            Bound::Included((object, from.clone())),
+            Bound::Excluded((object, to.clone().max(from.clone()))),
+        );
+        self.entries.range(bounds).map(|((_, key), value)| (key, value))
+    }
+
+    /// How much it holds, for deciding when it is worth writing out.
+    pub fn weight(&self) -> usize {
+        self.objects.len() + self.entries.len() + self.replies.len() + self.missions.len()
+    }
+}
+
+/// An object without slots.
+pub fn empty_object(id: ObjectId) -> ObjectImage {
+    ObjectImage {
+        id,
+        version: TransactionId(0),
+        slots: Vec::new(),
+    }
+}
+
+/// Puts a slot; a new one comes last.
+pub fn put(object: &mut ObjectImage, name: String, value: shared::value::Value, changed: TransactionId) {
+    match object.slots.iter_mut().find(|known| known.name == name) {
+        Some(known) => {
+            known.value = value;
+            known.changed = changed;
+        }
+        None => object.slots.push(SlotImage { name, value, changed }),
+    }
+}

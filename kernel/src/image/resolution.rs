@@ -1,0 +1,257 @@
+//! What a transaction's wishes come to, after everything that is pending before it.
+
+use std::collections::HashMap;
+
+use shared::id::ObjectId;
+use shared::key::Key;
+use shared::object::{PARENTS, is_slot_name};
+use shared::value::Value;
+
+use super::draft::{Change, CommitError};
+use super::layer::{Held, Layer};
+use super::record::{EntryChange, ObjectChange, Place};
+use super::state::State;
+
+/// The states to record, in the order of the first change of each object and entry. Refused where a change makes no sense,
+/// or would leave a reference to nothing.
+pub fn resolve(
+    state: &State,
+    pending: &Layer,
+    changes: Vec<Change>,
+) -> Result<(Vec<ObjectChange>, Vec<EntryChange>), CommitError> {
+    let mut resolution = Resolution {
+        state,
+        pending,
+        objects: Vec::new(),
+        at: HashMap::new(),
+        entries: Vec::new(),
+        entry_at: HashMap::new(),
+    };
+    for change in changes {
+        resolution.add(change)?;
+    }
+    resolution.check_references()?;
+    // An entry that was absent and stays so is no change.
+    resolution
+        .entries
+        .retain(|change| change.before.is_some() || change.value.is_some());
+    Ok((resolution.objects, resolution.entries))
+}
+
+/// One draft's changes, one after the other.
+struct Resolution<'a> {
+    state: &'a State,
+    pending: &'a Layer,
+    objects: Vec<ObjectChange>,
+    at: HashMap<ObjectId, usize>,
+    entries: Vec<EntryChange>,
+    entry_at: HashMap<(ObjectId, Key), usize>,
+}
+
+impl Resolution<'_> {
+    fn add(&mut self, change: Change) -> Result<(), CommitError> {
+        match change {
+            Change::Create { object, slots } => {
+                if self.at.contains_key(&object) || self.held(object).is_some() {
+                    return Err(refused(format!("{object} exists already")));
+                }
+                for (index, (name, value)) in slots.iter().enumerate() {
+                    if slots[..index].iter().any(|(known, _)| known == name) {
+                        return Err(refused(format!("{object} would have two slots {name}")));
+                    }
+                    check_slot(object, name, value)?;
+                }
+                self.at.insert(object, self.objects.len());
+                let slots = slots
+                    .into_iter()
+                    .map(|(name, value)| (name, Some(value)))
+                    .collect();
+                self.objects.push(ObjectChange {
+                    object,
+                    before: None,
+                    slots,
+                });
+            }
+            Change::Put { object, slot, value } => {
+                check_slot(object, &slot, &value)?;
+                self.slot(object, slot, Some(value))?;
+            }
+            Change::Remove { object, slot } => self.slot(object, slot, None)?,
+            Change::PutEntry { object, key, value } => self.entry(object, key, Some(value))?,
+            Change::RemoveEntry { object, key } => self.entry(object, key, None)?,
+            Change::AddEntry { object, key, amount } => {
+                let now = self.entry_value(object, &key).unwrap_or(Value::Int(0));
+                let sum = add(&now, &amount).ok_or_else(|| {
+                    refused(format!(
+                        "{object}: a {} cannot be added to a {}, or the sum is beyond 64 bits",
+                        amount.kind(),
+                        now.kind()
+                    ))
+                })?;
+                self.entry(object, key, Some(sum))?;
+            }
+            Change::Append { object, value } => {
+                let key = self.next_key(object)?;
+                self.entry(object, key, Some(value))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn held(&self, id: ObjectId) -> Option<Held> {
+        match self.pending.objects.get(&id) {
+            Some(known) => known.clone(),
+            None => self.state.held(id),
+        }
+    }
+
+    /// The change of an object, begun if this is its first.
+    fn object(&mut self, object: ObjectId) -> Result<&mut ObjectChange, CommitError> {
+        let at = match self.at.get(&object) {
+            Some(at) => *at,
+            None => {
+                let held = self
+                    .held(object)
+                    .ok_or_else(|| refused(format!("{object} does not exist")))?;
+                self.at.insert(object, self.objects.len());
+                self.objects.push(ObjectChange {
+                    object,
+                    before: Some(held.place),
+                    slots: Vec::new(),
+                });
+                self.objects.len() - 1
+            }
+        };
+        Ok(&mut self.objects[at])
+    }
+
+    fn slot(&mut self, object: ObjectId, name: String, value: Option<Value>) -> Result<(), CommitError> {
+        let change = self.object(object)?;
+        let known = change.slots.iter().position(|(known, _)| *known == name);
+        match known {
+            // Put again after a removal, a slot comes last; so must its change.
+            Some(at) if change.slots[at].1.is_none() || value.is_none() => {
+                change.slots.remove(at);
+                change.slots.push((name, value));
+            }
+            Some(at) => change.slots[at].1 = value,
+            None => change.slots.push((name, value)),
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, object: ObjectId, key: Key, value: Option<Value>) -> Result<(), CommitError> {
+        self.object(object)?;
+        let at = (object, key);
+        if let Some(known) = self.entry_at.get(&at) {
+            self.entries[*known].value = value;
+            return Ok(());
+        }
+        let before: Option<Place> = self
+            .state
+            .entry_before(self.pending, object, &at.1)
+            .map(|stored| stored.place);
+        self.entries.push(EntryChange {
+            object,
+            key: at.1.clone(),
+            before,
+            value,
+        });
+        self.entry_at.insert(at, self.entries.len() - 1);
+        Ok(())
+    }
+
+    fn entry_value(&self, object: ObjectId, key: &Key) -> Option<Value> {
+        match self.entry_at.get(&(object, key.clone())) {
+            Some(at) => self.entries[*at].value.clone(),
+            None => self
+                .state
+                .entry_before(self.pending, object, key)
+                .map(|stored| stored.value.clone()),
+        }
+    }
+
+    /// The integer after the largest integer key; a queue never gives a key out twice while it holds a later one.
+    fn next_key(&self, object: ObjectId) -> Result<Key, CommitError> {
+        let bound = |value: f64| Key::of(&Value::Float(value)).unwrap_or_else(|_| Key::first());
+        let (from, to) = (bound(-f64::MAX), bound(f64::MAX));
+        let stored = self
+            .state
+            .last_entry(self.pending, object, &from, &to)
+            .map(|(key, _)| key);
+        let own = self
+            .entries
+            .iter()
+            .filter(|change| change.object == object && change.value.is_some())
+            .map(|change| change.key.clone())
+            .filter(|key| from <= *key && *key < to)
+            .max();
+        let next = match stored.max(own).and_then(|key| key.value()) {
+            Some(Value::Int(last)) => last.checked_add(1),
+            Some(Value::Float(last)) => Some(last.ceil() as i64),
+            _ => Some(0),
+        };
+        next.and_then(|next| Key::of(&Value::Int(next)).ok())
+            .ok_or_else(|| refused(format!("{object} has no integer key left to append under")))
+    }
+
+    /// Nothing may refer to what does not exist.
+    fn check_references(&self) -> Result<(), CommitError> {
+        let mut missing = None;
+        let mut check = |value: &Value, holder: ObjectId| {
+            value.each_reference(&mut |id| {
+                if missing.is_none() && !self.at.contains_key(&id) && self.held(id).is_none() {
+                    missing = Some((holder, id));
+                }
+            });
+        };
+        for change in &self.objects {
+            for value in change.slots.iter().filter_map(|(_, value)| value.as_ref()) {
+                check(value, change.object);
+            }
+        }
+        for change in &self.entries {
+            if let Some(value) = &change.value {
+                check(value, change.object);
+            }
+            if let Some(key) = change.key.value() {
+                check(&key, change.object);
+            }
+        }
+        match missing {
+            Some((holder, id)) => Err(refused(format!(
+                "{holder} would refer to {id}, which does not exist"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn refused(message: String) -> CommitError {
+    CommitError::Refused(message)
+}
+
+fn add(now: &Value, amount: &Value) -> Option<Value> {
+    match (now, amount) {
+        (Value::Int(a), Value::Int(b)) => a.checked_add(*b).map(Value::Int),
+        (Value::Int(a), Value::Float(b)) => Some(Value::Float(*a as f64 + b)),
+        (Value::Float(a), Value::Int(b)) => Some(Value::Float(a + *b as f64)),
+        (Value::Float(a), Value::Float(b)) => Some(Value::Float(a + b)),
+        _ => None,
+    }
+}
+
+/// What every slot must obey, whoever put it.
+fn check_slot(object: ObjectId, name: &str, value: &Value) -> Result<(), CommitError> {
+    if !is_slot_name(name) {
+        return Err(refused(format!(
+            "{name:?} cannot be the name of a slot of {object}"
+        )));
+    }
+    let is_parents =
+        matches!(value, Value::List(items) if items.iter().all(|item| matches!(item, Value::Ref(_))));
+    if name == PARENTS && !is_parents {
+        return Err(refused(format!("{object}.parents must be a list of references")));
+    }
+    Ok(())
+}
