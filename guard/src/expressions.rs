@@ -400,12 +400,9 @@ impl<'a> Check<'_, '_, 'a> {
             );
         } else if self.is_bound(name) || names::is_builtin(name) {
             // A local, or in the table.
-        } else if name == "math" {
-            self.refuse(
-                Rule::ModuleAttribute,
-                offset,
-                "`math` is only used as in math.sqrt(x)",
-            );
+        } else if names::is_module(name) {
+            let message = format!("`{name}` is a module: only its attributes are used, as in math.sqrt(x)");
+            self.refuse(Rule::ModuleAttribute, offset, message);
         } else if name == self.selector {
             self.refuse(
                 Rule::DeniedName,
@@ -463,9 +460,9 @@ impl<'a> Check<'_, '_, 'a> {
                 self.refuse(Rule::Introspection, offset, message);
             }
             self.detached(attribute, used, base == "self");
-        } else if base == "math" || names::is_builtin(base) {
-            let known = if base == "math" {
-                names::is_math(name)
+        } else if names::is_module(base) || names::is_builtin(base) {
+            let known = if names::is_module(base) {
+                names::is_module_attribute(base, name)
             } else {
                 names::is_type_attribute(base, name)
             };

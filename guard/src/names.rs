@@ -64,11 +64,14 @@ const TYPES: &[&str] = &[
     "tuple",
 ];
 
-/// What the method-worker preloads: the only attributes of the only module.
+/// What the method-worker preloads: the only attributes of the only modules.
 const MATH: &[&str] = &[
     "atan2", "ceil", "cos", "e", "exp", "fabs", "floor", "gcd", "hypot", "inf", "isinf", "isnan", "isqrt",
     "log", "log10", "log2", "pi", "pow", "prod", "sin", "sqrt", "tan", "trunc",
 ];
+
+/// The same of the other module.
+const DATETIME: &[&str] = &["datetime", "timedelta", "timezone"];
 
 /// Attributes of builtin types themselves, as in `map(str.upper, words)`.
 const TYPE_ATTRIBUTES: &[(&str, &str)] = &[
@@ -160,8 +163,16 @@ pub(crate) fn is_type(name: &str) -> bool {
     TYPES.contains(&name)
 }
 
-pub(crate) fn is_math(attribute: &str) -> bool {
-    MATH.contains(&attribute)
+pub(crate) fn is_module(name: &str) -> bool {
+    matches!(name, "math" | "datetime")
+}
+
+pub(crate) fn is_module_attribute(module: &str, attribute: &str) -> bool {
+    match module {
+        "math" => MATH.contains(&attribute),
+        "datetime" => DATETIME.contains(&attribute),
+        _ => false,
+    }
 }
 
 pub(crate) fn is_type_attribute(kind: &str, attribute: &str) -> bool {
@@ -194,7 +205,7 @@ pub(crate) fn instead_of(name: &str) -> &'static str {
         "iter" | "next" => "use a for loop",
         "object" | "id" | "hash" => "compare the values themselves",
         "cls" => "there are no classes; clone a prototype",
-        "datetime" | "time" | "random" | "os" | "sys" | "json" | "re" => "only math is there",
+        "time" | "random" | "os" | "sys" | "json" | "re" => "only math and datetime are there",
         "NotImplementedError" => "write the whole method, or raise RuntimeError",
         "hex" | "bin" | "oct" | "format" | "ascii" => "use an f-string, such as f\"{value:x}\"",
         _ => "take it as a parameter, read it from a slot of self, or send a message to self",
