@@ -15,18 +15,19 @@
 //! | `method_source(o, name)` | the source of the method that `o.name` would run |
 //! | `kind(value)` | `text`, `list[int]`, `ref`, `method` … |
 
+use std::collections::HashSet;
+
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 use pyo3::{IntoPyObjectExt, wrap_pyfunction};
 use shared::id::ObjectId;
-use shared::object::PARENTS;
 use shared::value::Value;
 
 use crate::decode::Proxies;
 use crate::encode::encode;
 use crate::proxy::{Method, Proxy, seen};
-use crate::run::{self, Seen, raise};
+use crate::run::{self, NameId, Run, Seen, raise};
 use crate::send;
 
 /// The callable that stands in every method's globals.
@@ -42,7 +43,11 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
         ("object_id", 1) => given.object(0)?.to_string().into_py_any(py),
         ("slot_names", 1) => {
             let object = given.object(0)?;
-            run::with(|run| run.own_names(py, object))?.into_py_any(py)
+            run::with(|run| {
+                let names = run.own_names(py, object)?;
+                PyList::new(py, names.iter().map(|name| &**run.names.text(*name)))
+            })?
+            .into_py_any(py)
         }
         ("all_slots", 1) => all_slots(py, given.object(0)?),
         ("chain", 1) => {
@@ -73,8 +78,8 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
             .into_py_any(py)
         }
         ("set_slot", 3) => {
-            let (object, slot, value) = (given.object(0)?, given.text(1)?, arguments.get_item(2)?.unbind());
-            let _old = run::with(|run| run.assign(py, object, &slot, value))?;
+            let (object, slot, value) = (given.object(0)?, given.text(1)?, arguments.get_item(2)?);
+            let _old = run::with(|run| run.assign(object, &slot, &value))?;
             Ok(py.None())
         }
         ("remove_slot", 2) => {
@@ -85,19 +90,13 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
         ("clone", 1) => clone(py, given.object(0)?),
         ("child", 1) => {
             let parents = Value::List(vec![Value::Ref(given.object(0)?)]);
-            made(py, vec![(PARENTS.to_owned(), parents)])
+            made(py, vec![(NameId::PARENTS, parents)])
         }
-        ("send", 3) => {
-            let arguments = arguments.get_item(2)?;
-            let Ok(list) = arguments.cast_exact::<PyList>() else {
-                return Err(given.wrong(2, "a list of arguments"));
-            };
-            send::send(py, given.object(0)?, &given.text(1)?, &list.to_tuple())
-        }
+        ("send", 3) => send::send(py, given.object(0)?, &given.text(1)?, &given.list(2)?),
         ("method_source", 2) => {
             let (object, slot) = (given.object(0)?, given.text(1)?);
             match run::with(|run| run.read(py, object, &slot))? {
-                Seen::Method(source) => source.to_string().into_py_any(py),
+                Seen::Method(method) => method.get().source.into_py_any(py),
                 _ => Err(PyAttributeError::new_err(format!(
                     "{object} has no method '{slot}'"
                 ))),
@@ -119,24 +118,40 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
     }
 }
 
-fn all_slots(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
-    let rows = run::with(|run| {
-        let mut rows: Vec<(String, String, ObjectId)> = Vec::new();
-        let mut known = std::collections::HashSet::new();
-        for holder in run.chain(object)? {
-            for name in run.own_names(py, holder)? {
-                if known.insert(name.clone()) {
-                    let kind = run.value(py, holder, &name)?.map(|value| value.detailed_kind());
-                    rows.push((name, kind.unwrap_or_default(), holder));
-                }
+/// A slot as the receiver sees it.
+struct Row {
+    name: NameId,
+    value: Value,
+    holder: ObjectId,
+}
+
+/// Every slot along the chain, the first holder of a name only.
+fn rows(py: Python<'_>, run: &mut Run, chain: &[ObjectId]) -> PyResult<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut known = HashSet::new();
+    for holder in chain {
+        for name in run.own_names(py, *holder)? {
+            if known.insert(name)
+                && let Some(value) = run.value(py, *holder, name)?
+            {
+                let holder = *holder;
+                rows.push(Row { name, value, holder });
             }
         }
-        rows.into_iter()
-            .map(|(name, kind, holder)| {
+    }
+    Ok(rows)
+}
+
+fn all_slots(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
+    let rows = run::with(|run| {
+        let chain = run.chain(object)?;
+        rows(py, run, &chain)?
+            .into_iter()
+            .map(|row| {
                 let row: [Bound<'_, PyAny>; 3] = [
-                    PyString::new(py, &name).into_any(),
-                    PyString::new(py, &kind).into_any(),
-                    run.proxy(py, holder)?.into_any(),
+                    PyString::new(py, run.names.text(row.name)).into_any(),
+                    PyString::new(py, &row.value.detailed_kind()).into_any(),
+                    run.proxy(py, row.holder)?.into_any(),
                 ];
                 PyList::new(py, row)
             })
@@ -146,20 +161,11 @@ fn all_slots(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
 }
 
 fn clone(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
-    let slots = run::with(|run| {
-        let names = run.own_names(py, object)?;
-        let mut slots = Vec::with_capacity(names.len());
-        for name in names {
-            if let Some(value) = run.value(py, object, &name)? {
-                slots.push((name, value));
-            }
-        }
-        Ok(slots)
-    })?;
+    let slots = run::with(|run| run.own_slots(py, object))?;
     made(py, slots)
 }
 
-fn made(py: Python<'_>, slots: Vec<(String, Value)>) -> PyResult<Py<PyAny>> {
+fn made(py: Python<'_>, slots: Vec<(NameId, Value)>) -> PyResult<Py<PyAny>> {
     run::with(|run| {
         let id = run.create(slots);
         run.proxy(py, id)
@@ -173,7 +179,7 @@ struct Given<'a, 'py> {
     arguments: &'a Bound<'py, PyTuple>,
 }
 
-impl Given<'_, '_> {
+impl<'py> Given<'_, 'py> {
     fn object(&self, at: usize) -> PyResult<ObjectId> {
         match self.arguments.get_item(at)?.cast_exact::<Proxy>() {
             Ok(proxy) => Ok(proxy.get().id),
@@ -192,6 +198,13 @@ impl Given<'_, '_> {
             false => Err(PyValueError::new_err(format!(
                 "{text:?} cannot be the name of a slot"
             ))),
+        }
+    }
+
+    fn list(&self, at: usize) -> PyResult<Bound<'py, PyTuple>> {
+        match self.arguments.get_item(at)?.cast_exact::<PyList>() {
+            Ok(list) => Ok(list.to_tuple()),
+            Err(_) => Err(self.wrong(at, "a list of arguments")),
         }
     }
 
