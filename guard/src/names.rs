@@ -179,6 +179,11 @@ pub(crate) fn is_type_attribute(kind: &str, attribute: &str) -> bool {
     TYPE_ATTRIBUTES.contains(&(kind, attribute))
 }
 
+/// What CPython imports modules for, which a jail has not.
+pub(crate) fn is_time_text(attribute: &str) -> bool {
+    matches!(attribute, "strftime" | "strptime")
+}
+
 pub(crate) fn is_introspection(attribute: &str) -> bool {
     INTROSPECTION.contains(&attribute)
 }
@@ -201,7 +206,9 @@ pub(crate) fn instead_of(name: &str) -> &'static str {
         "type" => "use isinstance(value, kind)",
         "getattr" | "setattr" | "delattr" | "hasattr" | "vars" | "dir" => "name the slot: self.slot",
         "eval" | "exec" | "compile" => "write the expression itself",
-        "super" => "send the message to self; parents are found by delegation",
+        "super" => {
+            "send the message to self; parents are found by delegation, and self.resend(…) goes on to the next holder"
+        }
         "iter" | "next" => "use a for loop",
         "object" | "id" | "hash" => "compare the values themselves",
         "cls" => "there are no classes; clone a prototype",

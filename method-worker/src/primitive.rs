@@ -10,8 +10,13 @@
 //! | `has_slot(o, name)` | whether `o.name` would be there, inherited included |
 //! | `set_slot(o, name, value)`, `remove_slot(o, name)` | `o.name = value`, `del o.name` |
 //! | `clone(o)` | a new object with the same own slots, by value |
+//! | `deep_clone(o)` | the same of all that it reaches; the rule stands in `run/deep.rs` |
 //! | `child(o)` | a new object whose only parent is `o` |
 //! | `send(o, selector, arguments)` | the answer; a data slot answers with its value |
+//! | `resend(self, arguments)` | the answer of the next holder of the running method's selector, after its own holder |
+//! | `savepoint()`, `rollback_to(n)` | the number of a state of all changes so far; takes back the changes since then |
+//! | `doom(reason)` | this transaction may never commit: its send ends with the reason `doomed`, whatever follows |
+//! | `mirror(o)` | kinds, holders, sources, parents and chain as data; no code of `o` runs |
 //! | `method_source(o, name)` | the source of the method that `o.name` would run |
 //! | `kind(value)` | `text`, `list[int]`, `ref`, `method` … |
 
@@ -24,9 +29,10 @@ use pyo3::{IntoPyObjectExt, wrap_pyfunction};
 use shared::id::ObjectId;
 use shared::value::Value;
 
-use crate::decode::Proxies;
+use crate::decode::{Proxies, decode};
 use crate::encode::encode;
 use crate::proxy::{Method, Proxy, seen};
+use crate::report;
 use crate::run::{self, NameId, Run, Seen, raise};
 use crate::send;
 
@@ -92,7 +98,37 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
             let parents = Value::List(vec![Value::Ref(given.object(0)?)]);
             made(py, vec![(NameId::PARENTS, parents)])
         }
+        ("deep_clone", 1) => {
+            let object = given.object(0)?;
+            run::with(|run| {
+                let copy = run.deep_clone(py, object)?;
+                run.proxy(py, copy)
+            })?
+            .into_py_any(py)
+        }
+        ("mirror", 1) => mirror(py, given.object(0)?),
         ("send", 3) => send::send(py, given.object(0)?, &given.text(1)?, &given.list(2)?),
+        ("resend", 2) => send::resend(py, given.object(0)?, &given.list(1)?),
+        ("savepoint", 0) => run::with(|run| run.savepoint(py))?.into_py_any(py),
+        ("rollback_to", 1) => {
+            let Ok(number) = arguments.get_item(0)?.extract::<usize>() else {
+                return Err(given.wrong(0, "a savepoint"));
+            };
+            let _old = run::with(|run| run.roll_back(number))?;
+            Ok(py.None())
+        }
+        ("doom", 1) => {
+            let reason = arguments.get_item(0)?;
+            let Ok(reason) = reason.cast_exact::<PyString>() else {
+                return Err(given.wrong(0, "text that says why"));
+            };
+            let reason = report::shorten(&reason.to_string_lossy(), report::MAX_MESSAGE_BYTES);
+            run::with(|run| {
+                run.doomed.get_or_insert(reason);
+                Ok(())
+            })?;
+            Ok(py.None())
+        }
         ("method_source", 2) => {
             let (object, slot) = (given.object(0)?, given.text(1)?);
             match run::with(|run| run.read(py, object, &slot))? {
@@ -158,6 +194,33 @@ fn all_slots(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
             .collect::<PyResult<Vec<_>>>()
     })?;
     rows.into_py_any(py)
+}
+
+fn mirror(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let references = |ids: &[ObjectId]| Value::List(ids.iter().copied().map(Value::Ref).collect());
+    run::with(|run| {
+        let chain = run.chain(object)?;
+        let mut slots = Vec::new();
+        for Row { name, value, holder } in rows(py, run, &chain)? {
+            let mut facts = vec![
+                (text("kind"), Value::Text(value.detailed_kind())),
+                (text("holder"), Value::Ref(holder)),
+            ];
+            if let Value::Method(source) = value {
+                facts.push((text("source"), Value::Text(source)));
+            }
+            slots.push((text(run.names.text(name)), Value::Map(facts)));
+        }
+        let parents = run.parents_now(object).unwrap_or(Value::List(Vec::new()));
+        let mirror = Value::Map(vec![
+            (text("object"), Value::Ref(object)),
+            (text("parents"), parents),
+            (text("chain"), references(&chain)),
+            (text("slots"), Value::Map(slots)),
+        ]);
+        decode(py, &mirror, run).map(Bound::unbind)
+    })
 }
 
 fn clone(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {

@@ -1,7 +1,7 @@
 //! Sending: the message goes to the slot that delegation finds, inside this process.
 
 use pyo3::create_exception;
-use pyo3::exceptions::{PyBaseException, PyException, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyBaseException, PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use shared::id::ObjectId;
@@ -10,7 +10,10 @@ use shared::object::is_slot_name;
 use crate::code;
 use crate::encode::encode;
 use crate::proxy::{Method, Proxy};
-use crate::run::{self, Missed, Seen, raise};
+use crate::run::{self, Activation, Missed, Seen, raise};
+
+/// The selector of the face that `traits` gives to a resend.
+const RESEND: &str = "resend";
 
 create_exception!(
     image,
@@ -41,6 +44,40 @@ pub fn send(
         Seen::Method(method) => invoke(py, method.get(), arguments, None),
         Seen::Data(data) => answer_data(data, receiver, selector, arguments),
         Seen::Absent => miss(receiver, selector, arguments),
+    }
+}
+
+/// Goes on with the running method's message at the next holder of its selector, `self` staying the same.
+pub fn resend(py: Python<'_>, receiver: ObjectId, arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+    let (running, selector, seen) = run::with(|run| {
+        let running = running(run).ok_or_else(|| PyTypeError::new_err("only a method can resend"))?;
+        let selector = run.names.text(running.selector).clone();
+        if running.receiver != receiver {
+            return Err(PyTypeError::new_err(format!(
+                "{}.{selector} resends to {receiver}; only `self` can be resent to",
+                running.receiver
+            )));
+        }
+        let seen = run.read_after(py, receiver, running.holder, running.selector)?;
+        Ok((running, selector, seen))
+    })?;
+    match seen {
+        Seen::Method(method) => invoke(py, method.get(), arguments, None),
+        Seen::Data(data) => answer_data(data, receiver, &selector, arguments),
+        Seen::Absent => Err(PyAttributeError::new_err(format!(
+            "nothing to resend to: after {} no object that {receiver} delegates to has a slot '{selector}'",
+            running.holder
+        ))),
+    }
+}
+
+/// The innermost method that is not the face of the resend itself.
+fn running(run: &run::Run) -> Option<Activation> {
+    let mut inner = run.activations.iter().rev();
+    let last = inner.next()?;
+    match &**run.names.text(last.selector) == RESEND {
+        true => inner.next().copied(),
+        false => Some(*last),
     }
 }
 

@@ -207,6 +207,7 @@ pub const HOSTILE: &[(Rule, &str)] = &[
     (ModuleAttribute, "math = n"),
     (ModuleAttribute, "return datetime.sys.modules"),
     (ModuleAttribute, "return datetime.date.today()"),
+    (ModuleAttribute, "return self.at.strftime(\"%Y\")"),
     (ModuleAttribute, "return datetime"),
     (ModuleAttribute, "datetime = n"),
     (ModuleAttribute, "return str.join"),

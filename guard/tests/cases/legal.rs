@@ -25,6 +25,8 @@ pub const LEGAL: &[&str] = &[
     "return self.table[\"a\"][0]",
     "return math.sqrt(self.x ** 2 + self.y ** 2)",
     "return math.floor(math.pi * n) + math.gcd(n, 12)",
+    "return self.resend(n) + 1",
+    "here = self.savepoint()\nif self.count > n:\n    self.rollback_to(here)\n    self.doom(\"too many\")\nreturn n",
     "return datetime.datetime(2026, 11, 21, tzinfo=datetime.timezone.utc) - self.at",
     "return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=n)",
     "return list(map(str.upper, self.words))",

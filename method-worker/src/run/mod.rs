@@ -5,8 +5,11 @@
 //!
 //! - [`names`], [`shortcuts`]: what makes a look that was made before cheap.
 //! - [`sight`]: reading along the delegation chain.
+//! - [`savepoint`]: going back within a run. [`deep`]: copying a part of the image.
 
+mod deep;
 mod names;
+mod savepoint;
 mod shortcuts;
 mod sight;
 
@@ -26,6 +29,7 @@ use shared::value::Value;
 
 pub use self::names::NameId;
 use self::names::Names;
+use self::savepoint::Savepoint;
 use self::shortcuts::{Shortcuts, Target};
 use crate::encode::{NotAValue, encode, same};
 use crate::peer::Peer;
@@ -44,6 +48,8 @@ pub struct Run {
     pub declared: bool,
     /// A message that nobody understood; once there, the run is over whatever the method catches.
     pub missed: Option<Missed>,
+    /// Why this transaction may never commit; once there, nothing takes it away.
+    pub doomed: Option<String>,
     /// The methods that run at this moment, the innermost last.
     pub activations: Vec<Activation>,
     /// Functions made in this run, by their place in the code cache: globals are never shared between runs.
@@ -61,6 +67,7 @@ pub struct Run {
     shortcuts: Shortcuts,
     /// A method has a list of parents in its hands: where delegation leads can change without anybody being told.
     parents_are_loose: bool,
+    savepoints: Vec<Savepoint>,
     /// Tells the proxies and methods of this run from those that an earlier one may have hidden somewhere.
     serial: u64,
 }
@@ -73,7 +80,6 @@ pub struct Missed {
 }
 
 /// A running method.
-#[expect(dead_code, reason = "what a resend will ask")]
 #[derive(Clone, Copy)]
 pub struct Activation {
     pub receiver: ObjectId,
@@ -152,6 +158,7 @@ impl Run {
             mode,
             declared: false,
             missed: None,
+            doomed: None,
             activations: Vec::new(),
             functions: Vec::new(),
             builtins: None,
@@ -163,6 +170,7 @@ impl Run {
             proxies: FxHashMap::default(),
             shortcuts: Shortcuts::default(),
             parents_are_loose: false,
+            savepoints: Vec::new(),
             serial,
         }
     }
@@ -351,12 +359,16 @@ impl Run {
     /// Makes an object with these slots.
     pub fn create(&mut self, slots: Vec<(NameId, Value)>) -> ObjectId {
         let id = self.peer.allocate();
+        self.create_as(id, slots);
+        id
+    }
+
+    fn create_as(&mut self, id: ObjectId, slots: Vec<(NameId, Value)>) {
         let slots = slots
             .into_iter()
             .map(|(name, value)| (name, Content::Stored(value)))
             .collect();
         self.changes.insert(id, Changes { created: true, slots });
-        id
     }
 
     /// Inherited copies that were changed become slots of their receiver.

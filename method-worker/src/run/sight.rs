@@ -72,6 +72,31 @@ impl Run {
         }
     }
 
+    /// What a resend reaches: the slot of that name of the next holder after `holder` on the receiver's chain. Data comes as
+    /// a copy that belongs to nobody.
+    pub fn read_after(
+        &mut self,
+        py: Python<'_>,
+        receiver: ObjectId,
+        holder: ObjectId,
+        name: NameId,
+    ) -> PyResult<Seen> {
+        let chain = self.chain(receiver)?;
+        let after = chain.into_iter().skip_while(|object| *object != holder).skip(1);
+        for next in after {
+            if self.holds(next, name) {
+                return match self.value(py, next, name)? {
+                    None => Ok(Seen::Absent),
+                    Some(Value::Method(source)) => {
+                        self.method(py, receiver, next, name, &source).map(Seen::Method)
+                    }
+                    Some(value) => Ok(Seen::Data(decode(py, &value, self)?.unbind())),
+                };
+            }
+        }
+        Ok(Seen::Absent)
+    }
+
     /// The receiver and what it delegates to, in lookup order.
     pub fn chain(&mut self, receiver: ObjectId) -> PyResult<Vec<ObjectId>> {
         self.require(receiver)?;
@@ -209,7 +234,7 @@ impl Run {
     }
 
     /// The parents as they are now; in-place changes count at once.
-    fn parents_now(&mut self, object: ObjectId) -> Option<Value> {
+    pub fn parents_now(&mut self, object: ObjectId) -> Option<Value> {
         let copied = self.copies.get(&(object, NameId::PARENTS));
         match (self.content(object, NameId::PARENTS), copied) {
             (Some(Content::Stored(value)), _) => Some(value.clone()),
