@@ -5,5 +5,6 @@ mod faces;
 mod hostile;
 mod latency;
 mod semantics;
+mod shortcuts;
 
 mod stage;
