@@ -448,6 +448,11 @@ impl<'a> Check<'_, '_, 'a> {
         } else if name == "format" || name == "format_map" {
             let message = "`format` walks attributes by text: use an f-string, such as f\"{name}: {count}\"";
             self.refuse(Rule::StringFormat, offset, message);
+        } else if names::is_time_text(name) && !matches!(&**value, Expr::Name(base) if base.id == "self") {
+            let message = format!(
+                "{name} is not there: use isoformat() and fromisoformat(), or the parts, as in f\"{{time.year}}\""
+            );
+            self.refuse(Rule::ModuleAttribute, offset, message);
         }
         let Expr::Name(base) = &**value else {
             self.detached(attribute, used, false);
