@@ -6,5 +6,4 @@ mod hostile;
 mod latency;
 mod semantics;
 mod shortcuts;
-
 mod stage;
