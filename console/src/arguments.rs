@@ -18,6 +18,7 @@ Examples:
 Objects are named by id ('#12', quoted for the shell), by path (personas.brick) or by name (genesis).
 A JSON argument may be @FILE or - (standard input), at most 16 MiB.
 JSON beyond JSON: {\"$ref\":\"#12\"} {\"$bytes\":\"00ff\"} {\"$int\":\"9999999999999999999\"} {\"$float\":\"nan\"} {\"$map\":[[1,2]]}
+                  {\"$time\":\"2026-11-21T01:22:10.5Z\"} {\"$blob\":\"<64 hex digits>\",\"bytes\":N}
 
 Exit codes: 0 answered, 1 the image answered with an error, 2 usage, 3 no kernel;
             of up: 4 home in use, 5 home unusable, 6 configuration wrong, 1 another failure.";

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use shared::bridge::{Finding, KernelStatus, ObjectView, ThoughtView};
 use shared::control::StewardStatus;
-use shared::json::to_json;
+use shared::json::{to_hex, to_json};
 use shared::value::Value;
 
 /// A list or map whose one-line form is longer than this is spread over lines.
@@ -60,6 +60,8 @@ fn flat(value: &Value) -> String {
         Value::Ref(id) => id.to_string(),
         Value::Big(digits) => digits.clone(),
         Value::Bytes(bytes) => format!("<{} bytes>", bytes.len()),
+        Value::Time(us) => shared::time::to_text(*us),
+        Value::Blob(blob) => format!("<blob {}…, {} bytes>", to_hex(&blob.digest[..6]), blob.bytes),
         Value::Method(source) => format!("<method: {}>", source.lines().next().unwrap_or_default().trim()),
         Value::Float(f) if !f.is_finite() => f.to_string().to_lowercase(),
         Value::List(items) => format!("[{}]", items.iter().map(flat).collect::<Vec<_>>().join(", ")),

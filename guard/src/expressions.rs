@@ -400,12 +400,9 @@ impl<'a> Check<'_, '_, 'a> {
             );
         } else if self.is_bound(name) || names::is_builtin(name) {
             // A local, or in the table.
-        } else if name == "math" {
-            self.refuse(
-                Rule::ModuleAttribute,
-                offset,
-                "`math` is only used as in math.sqrt(x)",
-            );
+        } else if names::is_module(name) {
+            let message = format!("`{name}` is a module: only its attributes are used, as in math.sqrt(x)");
+            self.refuse(Rule::ModuleAttribute, offset, message);
         } else if name == self.selector {
             self.refuse(
                 Rule::DeniedName,
@@ -451,6 +448,11 @@ impl<'a> Check<'_, '_, 'a> {
         } else if name == "format" || name == "format_map" {
             let message = "`format` walks attributes by text: use an f-string, such as f\"{name}: {count}\"";
             self.refuse(Rule::StringFormat, offset, message);
+        } else if names::is_time_text(name) && !matches!(&**value, Expr::Name(base) if base.id == "self") {
+            let message = format!(
+                "{name} is not there: use isoformat() and fromisoformat(), or the parts, as in f\"{{time.year}}\""
+            );
+            self.refuse(Rule::ModuleAttribute, offset, message);
         }
         let Expr::Name(base) = &**value else {
             self.detached(attribute, used, false);
@@ -463,9 +465,9 @@ impl<'a> Check<'_, '_, 'a> {
                 self.refuse(Rule::Introspection, offset, message);
             }
             self.detached(attribute, used, base == "self");
-        } else if base == "math" || names::is_builtin(base) {
-            let known = if base == "math" {
-                names::is_math(name)
+        } else if names::is_module(base) || names::is_builtin(base) {
+            let known = if names::is_module(base) {
+                names::is_module_attribute(base, name)
             } else {
                 names::is_type_attribute(base, name)
             };

@@ -64,11 +64,14 @@ const TYPES: &[&str] = &[
     "tuple",
 ];
 
-/// What the method-worker preloads: the only attributes of the only module.
+/// What the method-worker preloads: the only attributes of the only modules.
 const MATH: &[&str] = &[
     "atan2", "ceil", "cos", "e", "exp", "fabs", "floor", "gcd", "hypot", "inf", "isinf", "isnan", "isqrt",
     "log", "log10", "log2", "pi", "pow", "prod", "sin", "sqrt", "tan", "trunc",
 ];
+
+/// The same of the other module.
+const DATETIME: &[&str] = &["datetime", "timedelta", "timezone"];
 
 /// Attributes of builtin types themselves, as in `map(str.upper, words)`.
 const TYPE_ATTRIBUTES: &[(&str, &str)] = &[
@@ -160,12 +163,25 @@ pub(crate) fn is_type(name: &str) -> bool {
     TYPES.contains(&name)
 }
 
-pub(crate) fn is_math(attribute: &str) -> bool {
-    MATH.contains(&attribute)
+pub(crate) fn is_module(name: &str) -> bool {
+    matches!(name, "math" | "datetime")
+}
+
+pub(crate) fn is_module_attribute(module: &str, attribute: &str) -> bool {
+    match module {
+        "math" => MATH.contains(&attribute),
+        "datetime" => DATETIME.contains(&attribute),
+        _ => false,
+    }
 }
 
 pub(crate) fn is_type_attribute(kind: &str, attribute: &str) -> bool {
     TYPE_ATTRIBUTES.contains(&(kind, attribute))
+}
+
+/// What CPython imports modules for, which a jail has not.
+pub(crate) fn is_time_text(attribute: &str) -> bool {
+    matches!(attribute, "strftime" | "strptime")
 }
 
 pub(crate) fn is_introspection(attribute: &str) -> bool {
@@ -190,11 +206,13 @@ pub(crate) fn instead_of(name: &str) -> &'static str {
         "type" => "use isinstance(value, kind)",
         "getattr" | "setattr" | "delattr" | "hasattr" | "vars" | "dir" => "name the slot: self.slot",
         "eval" | "exec" | "compile" => "write the expression itself",
-        "super" => "send the message to self; parents are found by delegation",
+        "super" => {
+            "send the message to self; parents are found by delegation, and self.resend(…) goes on to the next holder"
+        }
         "iter" | "next" => "use a for loop",
         "object" | "id" | "hash" => "compare the values themselves",
         "cls" => "there are no classes; clone a prototype",
-        "datetime" | "time" | "random" | "os" | "sys" | "json" | "re" => "only math is there",
+        "time" | "random" | "os" | "sys" | "json" | "re" => "only math and datetime are there",
         "NotImplementedError" => "write the whole method, or raise RuntimeError",
         "hex" | "bin" | "oct" | "format" | "ascii" => "use an f-string, such as f\"{value:x}\"",
         _ => "take it as a parameter, read it from a slot of self, or send a message to self",

@@ -182,12 +182,9 @@ impl<'r, 's, 'a> Check<'r, 's, 'a> {
                 offset,
                 "`self` stays the receiver: use another name",
             );
-        } else if name == "math" {
-            self.refuse(
-                Rule::ModuleAttribute,
-                offset,
-                "`math` stays the module: use another name",
-            );
+        } else if names::is_module(name) {
+            let message = format!("`{name}` stays the module: use another name");
+            self.refuse(Rule::ModuleAttribute, offset, message);
         } else if name == "_" {
             // The customary name for what is not needed.
         } else if names::is_private(name) {
@@ -381,7 +378,7 @@ impl<'r, 's, 'a> Check<'r, 's, 'a> {
             Stmt::With(_) => self.deny(offset, "no `with`: a method holds no resources"),
             Stmt::Match(_) => self.deny(offset, "no `match`: write if and elif"),
             Stmt::Import(_) | Stmt::ImportFrom(_) => {
-                self.deny(offset, "no imports: builtins and math are there")
+                self.deny(offset, "no imports: builtins, math and datetime are there")
             }
             Stmt::Global(_) => self.deny(offset, "no `global`: state lives in slots of self"),
             Stmt::Nonlocal(_) => self.deny(offset, "no `nonlocal`: return the value instead"),

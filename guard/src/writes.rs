@@ -215,7 +215,7 @@ impl<'a> Paths<'_, '_, 'a> {
         if self.is_bound(name) {
             let id = self.id(name);
             state.get(id)
-        } else if name == "math" {
+        } else if names::is_module(name) {
             Reach::PLAIN
         } else {
             // A builtin as a value: `kind = list; kind.append(self.items, 1)` must be seen.

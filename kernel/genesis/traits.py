@@ -14,6 +14,10 @@ def clone(self):
     return primitive("clone", self)
 
 
+def deep_clone(self):
+    return primitive("deep_clone", self)
+
+
 def child(self):
     return primitive("child", self)
 
@@ -33,11 +37,26 @@ def remove_slot(self, name):
     self._p_changed = True
 
 
-def mirror(self):
-    slots = {}
-    for name, kind, holder in primitive("all_slots", self):
-        slots[name] = {"kind": kind, "holder": holder}
-    return {"object": self, "slots": slots, "chain": primitive("chain", self)}
+def mirror(self, object=None):
+    if object is None:
+        return primitive("mirror", self)
+    return primitive("mirror", object)
+
+
+def resend(self, *arguments):
+    return primitive("resend", self, list(arguments))
+
+
+def savepoint(self):
+    return primitive("savepoint")
+
+
+def rollback_to(self, savepoint):
+    primitive("rollback_to", savepoint)
+
+
+def doom(self, reason):
+    primitive("doom", reason)
 
 
 def does_not_understand(self, selector, arguments):

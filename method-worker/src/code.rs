@@ -9,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCode, PyCodeMethods, PyList};
 
 use crate::globals;
+use crate::proxy::Method;
 use crate::run;
 
 /// `PyCF_ONLY_AST` of CPython's `compile`.
@@ -26,8 +27,8 @@ struct Compiled {
 
 #[derive(Default)]
 struct Cache {
-    /// By selector and source.
-    places: HashMap<(String, String), usize>,
+    /// By selector, then source.
+    places: HashMap<String, HashMap<String, usize>>,
     compiled: Vec<Compiled>,
 }
 
@@ -38,10 +39,18 @@ thread_local! {
     static CACHE: RefCell<Cache> = RefCell::default();
 }
 
-/// The function of this run for that method.
-pub fn function<'py>(py: Python<'py>, selector: &str, source: &str) -> PyResult<Bound<'py, PyAny>> {
-    let place = place(py, selector, source)?;
-    if let Some(function) = run::with(|run| Ok(run.functions.get(&place).map(|f| f.clone_ref(py))))? {
+/// The function of this run for that method; the method knows its place from now on.
+pub fn function<'py>(py: Python<'py>, method: &Method) -> PyResult<Bound<'py, PyAny>> {
+    let selector = &*method.selector;
+    let place = place(py, selector, &method.source)?;
+    let place = *method.code_place.get_or_init(|| place);
+    let made = |run: &mut run::Run| {
+        Ok(run
+            .functions
+            .get(place)
+            .and_then(|f| Some(f.as_ref()?.clone_ref(py))))
+    };
+    if let Some(function) = run::with(made)? {
         return Ok(function.into_bound(py));
     }
     let (code, name) = CACHE.with_borrow(|cache| {
@@ -54,7 +63,10 @@ pub fn function<'py>(py: Python<'py>, selector: &str, source: &str) -> PyResult<
         .get_item(&name)?
         .ok_or_else(|| not_one_function(selector))?;
     run::with(|run| {
-        run.functions.insert(place, function.clone().unbind());
+        if run.functions.len() <= place {
+            run.functions.resize_with(place + 1, || None);
+        }
+        run.functions[place] = Some(function.clone().unbind());
         Ok(())
     })?;
     Ok(function)
@@ -81,8 +93,7 @@ pub fn trim() {
 }
 
 fn place(py: Python<'_>, selector: &str, source: &str) -> PyResult<usize> {
-    let key = (selector.to_owned(), source.to_owned());
-    if let Some(place) = CACHE.with_borrow(|cache| cache.places.get(&key).copied()) {
+    if let Some(place) = CACHE.with_borrow(|cache| cache.places.get(selector)?.get(source).copied()) {
         return Ok(place);
     }
     let place = CACHE.with_borrow(|cache| cache.compiled.len());
@@ -93,7 +104,8 @@ fn place(py: Python<'_>, selector: &str, source: &str) -> PyResult<usize> {
             name,
             source: source.to_owned(),
         });
-        cache.places.insert(key, place);
+        let sources = cache.places.entry(selector.to_owned()).or_default();
+        sources.insert(source.to_owned(), place);
     });
     Ok(place)
 }

@@ -5,7 +5,9 @@ use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use shared::id::ObjectId;
 use shared::value::Value;
 
+use crate::blob::Blob;
 use crate::proxy::Proxy;
+use crate::time;
 
 /// Gives the one proxy of an object in this run.
 pub trait Proxies {
@@ -26,6 +28,14 @@ pub fn decode<'py>(
         Value::Float(f) => PyFloat::new(py, *f).into_any(),
         Value::Text(text) | Value::Method(text) => PyString::new(py, text).into_any(),
         Value::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
+        Value::Time(us) => time::decode(py, *us)?.into_any(),
+        Value::Blob(reference) => Bound::new(
+            py,
+            Blob {
+                reference: *reference,
+            },
+        )?
+        .into_any(),
         Value::Ref(id) => proxies.proxy(py, *id)?.into_any(),
         Value::List(items) => {
             let list = PyList::empty(py);

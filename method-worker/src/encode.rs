@@ -3,11 +3,16 @@
 //! Only exact builtin types pass, so no code of the object itself runs here.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
+use pyo3::types::{
+    PyBool, PyBytes, PyDateTime, PyDelta, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString,
+    PyTuple,
+};
 use shared::tokens::is_canonical_big;
 use shared::value::{MAX_DEPTH, Value};
 
+use crate::blob::Blob;
 use crate::proxy::{Method, Proxy};
+use crate::time;
 use crate::unanswered::Unanswered;
 
 /// Largest value of one slot.
@@ -78,7 +83,7 @@ pub fn encode(object: &Bound<'_, PyAny>, place: &str) -> Result<Value, NotAValue
 /// Bytes that `value` takes in a frame, at most.
 pub fn size(value: &Value) -> usize {
     match value {
-        Value::Int(i) => 1 + varint((i << 1 ^ i >> 63) as u64),
+        Value::Int(i) | Value::Time(i) => 1 + varint((i << 1 ^ i >> 63) as u64),
         Value::Float(_) => 9,
         Value::Text(text) | Value::Big(text) | Value::Method(text) => 6 + text.len(),
         Value::Bytes(bytes) => 6 + bytes.len(),
@@ -90,6 +95,7 @@ pub fn size(value: &Value) -> usize {
                 .map(|(key, item)| size(key) + size(item))
                 .sum::<usize>()
         }
+        Value::Blob(blob) => 33 + varint(blob.bytes),
         Value::None | Value::Bool(_) => 2,
     }
 }
@@ -142,6 +148,10 @@ fn node(object: &Bound<'_, PyAny>, open: &mut Vec<usize>, left: &mut usize) -> R
         let pairs = pairs(map, open, left)?;
         open.pop();
         Value::Map(pairs)
+    } else if let Ok(moment) = object.cast_exact::<PyDateTime>() {
+        Value::Time(time::encode(moment).map_err(Refusal::new)?)
+    } else if let Ok(blob) = object.cast_exact::<Blob>() {
+        Value::Blob(blob.get().reference)
     } else if let Ok(unanswered) = object.cast_exact::<Unanswered>() {
         return Err(Refusal {
             steps: Vec::new(),
@@ -244,9 +254,12 @@ fn step(key: &Value) -> String {
 }
 
 fn foreign(object: &Bound<'_, PyAny>) -> String {
-    const KEEPS: &str = "a slot keeps None, bool, int, float, str, bytes, list, dict and objects";
+    const KEEPS: &str = "a slot keeps None, bool, int, float, str, bytes, times, list, dict and objects";
     if object.is_exact_instance_of::<PySet>() || object.is_exact_instance_of::<PyFrozenSet>() {
         return format!("is a set; {KEEPS}: use sorted(…) or list(…)");
+    }
+    if object.is_exact_instance_of::<PyDelta>() {
+        return format!("is a time span; {KEEPS}: keep its seconds, span.total_seconds()");
     }
     if let Ok(method) = object.cast_exact::<Method>() {
         return format!(

@@ -7,6 +7,7 @@ use pyo3::types::PyDict;
 
 use crate::primitive;
 use crate::run;
+use crate::time;
 
 /// What stands in `__builtins__`. Absent on purpose: what opens, evaluates, imports, prints, or reaches into types.
 const BUILTINS: &[&str] = &[
@@ -74,30 +75,38 @@ const BUILTINS: &[&str] = &[
     "ZeroDivisionError",
 ];
 
-/// The functions and constants of `math`, which nobody can change.
-#[pyclass(frozen, immutable_type, name = "math", module = "image")]
-struct Math {
+/// What of `datetime` a method finds. The guard's table is the same.
+const DATETIME: &[&str] = &["datetime", "timedelta", "timezone"];
+
+/// The names of a module, which nobody can change.
+#[pyclass(frozen, immutable_type, name = "module", module = "image")]
+struct Module {
+    name: &'static str,
     names: Py<PyDict>,
 }
 
 #[pymethods]
-impl Math {
+impl Module {
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         match self.names.bind(py).get_item(name)? {
             Some(function) => Ok(function),
-            None => Err(PyAttributeError::new_err(format!("math has no '{name}'"))),
+            None => Err(PyAttributeError::new_err(format!(
+                "{} has no '{name}'",
+                self.name
+            ))),
         }
     }
 
     fn __repr__(&self) -> &'static str {
-        "math"
+        self.name
     }
 }
 
 /// What is taken from the interpreter once.
 struct Sources {
     builtins: Py<PyDict>,
-    math: Py<Math>,
+    math: Py<Module>,
+    datetime: Py<Module>,
     primitive: Py<PyAny>,
 }
 
@@ -121,6 +130,7 @@ pub fn fresh(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let globals = PyDict::new(py);
     globals.set_item("__builtins__", builtins)?;
     globals.set_item("math", &sources.math)?;
+    globals.set_item("datetime", &sources.datetime)?;
     globals.set_item("primitive", &sources.primitive)?;
     Ok(globals)
 }
@@ -134,20 +144,22 @@ fn sources(py: Python<'_>) -> PyResult<Sources> {
     for name in ["None", "True", "False"] {
         builtins.set_item(name, all.getattr(name)?)?;
     }
-    let names = PyDict::new(py);
-    for (name, function) in py.import("math")?.dict() {
-        if !name.extract::<String>()?.starts_with('_') {
-            names.set_item(name, function)?;
-        }
-    }
+    time::prepare(py)?;
     Ok(Sources {
         builtins: builtins.unbind(),
-        math: Py::new(
-            py,
-            Math {
-                names: names.unbind(),
-            },
-        )?,
+        math: module(py, "math", |name| !name.starts_with('_'))?,
+        datetime: module(py, "datetime", |name| DATETIME.contains(&name))?,
         primitive: primitive::function(py)?,
     })
+}
+
+fn module(py: Python<'_>, name: &'static str, is_shown: impl Fn(&str) -> bool) -> PyResult<Py<Module>> {
+    let names = PyDict::new(py);
+    for (name, thing) in py.import(name)?.dict() {
+        if is_shown(&name.extract::<String>()?) {
+            names.set_item(name, thing)?;
+        }
+    }
+    let names = names.unbind();
+    Py::new(py, Module { name, names })
 }

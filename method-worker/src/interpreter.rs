@@ -8,13 +8,13 @@ use pyo3::prelude::*;
 use shared::activation::{Mode, Run};
 use shared::id::{ObjectId, TransactionId};
 use shared::object::{ObjectImage, SlotImage};
-use shared::value::Value;
+use shared::value::{BlobRef, Value};
 
 /// Python frames inside one another; 500 sends take two each.
 const RECURSION_LIMIT: u32 = 2500;
 
-/// Modules that code of a method can need without importing them: `\N{…}` names, formatting.
-const PRELOADED: &[&str] = &["math", "unicodedata", "_string"];
+/// Modules that code of a method can need without importing them: times, `\N{…}` names, formatting.
+const PRELOADED: &[&str] = &["math", "datetime", "unicodedata", "_string"];
 
 /// Encodings that `str.encode` and `bytes.decode` know; any other is a LookupError.
 const ENCODINGS: &[&str] = &[
@@ -44,6 +44,9 @@ pub const REHEARSALS: &[&str] = &[
      t = t + str(math.sqrt(2)) + '{:>8}'.format(int('12')) + str(float('1e10')) + str(round(1.25, 1))\n    \
      c = primitive('child', self) if False else self\n    self._p_changed = True\n    \
      return [t, c, primitive('slot_names', self), primitive('all_slots', self), self.again(3)]\n",
+    "def rehearse(self):\n    t = self.at + datetime.timedelta(days=1)\n    self.at = t\n    self.seen = [self.file, t]\n    \
+     zone = datetime.timezone(datetime.timedelta(hours=2))\n    self._p_changed = True\n    \
+     return [t.isoformat(), str(t.astimezone(zone)), repr(self.file), t, t.replace(tzinfo=zone), t.date().isoformat()]\n",
     "def rehearse(self):\n    try:\n        self.absent + 1\n    except AttributeError:\n        return 1 / 0\n",
     "def rehearse(self):\n    return self.absent(1, 'two')\n",
 ];
@@ -132,8 +135,14 @@ pub fn rehearsal(source: &str) -> Run {
         slot("parents", Value::List(vec![Value::Ref(ObjectId(2))])),
         slot("rehearse", Value::Method(source.to_owned())),
     ];
+    let blob = BlobRef {
+        digest: [0; 32],
+        bytes: 0,
+    };
     let parent = vec![
         slot("items", Value::List(vec![Value::Int(1)])),
+        slot("at", Value::Time(0)),
+        slot("file", Value::Blob(blob)),
         slot("again", Value::Method(again.to_owned())),
     ];
     Run {

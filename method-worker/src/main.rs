@@ -8,12 +8,13 @@
 //! - [`world`], [`run`]: objects kept between runs; what one run has seen and changed.
 //! - [`proxy`], [`unanswered`], [`primitive`]: what a method sees of the image.
 //! - [`send`], [`code`], [`globals`]: carrying out a method.
-//! - [`decode`], [`encode`], [`measure`]: values into Python and back; the difference a run made.
+//! - [`decode`], [`encode`], [`time`], [`blob`], [`measure`]: values into Python and back; the difference a run made.
 //! - [`report`]: an exception as the kernel gets it. [`serve`]: the loop.
 //!
 //! Non-goals: judging code (the guard does, in the kernel) and committing anything.
 
 mod arguments;
+mod blob;
 mod code;
 mod decode;
 mod encode;
@@ -28,6 +29,7 @@ mod report;
 mod run;
 mod send;
 mod serve;
+mod time;
 mod unanswered;
 mod world;
 

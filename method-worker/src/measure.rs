@@ -3,11 +3,10 @@
 use pyo3::prelude::*;
 use shared::activation::Write;
 use shared::id::ObjectId;
-use shared::object::PARENTS;
 use shared::value::Value;
 
 use crate::encode::{MAX_RUN_BYTES, NotAValue, encode, same, size};
-use crate::run::{Content, Run, check_parents};
+use crate::run::{Content, NameId, Run, check_parents};
 
 /// The write set and the answer as values. The error refuses the whole run.
 pub fn measure(
@@ -22,24 +21,25 @@ pub fn measure(
     let mut writes = Vec::new();
     let ids: Vec<ObjectId> = run.changes.keys().copied().collect();
     for id in ids {
-        let Some(changes) = run.changes.get(&id) else {
-            continue;
-        };
-        let created = changes.created;
-        let after = after(py, id, &changes.slots)?;
+        let created = run.changes.get(&id).is_some_and(|changes| changes.created);
+        let after = after(py, run, id)?;
         for (name, value) in &after {
-            reserve(&mut left, 32 + name.len() + value.as_ref().map_or(0, size))?;
+            reserve(
+                &mut left,
+                32 + run.names.text(*name).len() + value.as_ref().map_or(0, size),
+            )?;
         }
         if created {
             let slots = after
                 .into_iter()
-                .filter_map(|(name, value)| Some((name, value?)))
+                .filter_map(|(name, value)| Some((run.names.text(name).to_string(), value?)))
                 .collect();
             writes.push(Write::Create { object: id, slots });
             continue;
         }
-        for (slot, value) in after {
-            let before = run.committed(id, &slot);
+        for (name, value) in after {
+            let before = run.committed(id, name);
+            let slot = run.names.text(name).to_string();
             match (before, value) {
                 (Some(before), Some(value)) if same(&before, &value) => {}
                 (_, Some(value)) => writes.push(Write::Put {
@@ -55,25 +55,25 @@ pub fn measure(
     Ok((answer, writes))
 }
 
-fn after(
-    py: Python<'_>,
-    id: ObjectId,
-    slots: &indexmap::IndexMap<String, Content>,
-) -> Result<Vec<(String, Option<Value>)>, NotAValue> {
-    slots
+fn after(py: Python<'_>, run: &Run, id: ObjectId) -> Result<Vec<(NameId, Option<Value>)>, NotAValue> {
+    run.changes
+        .get(&id)
         .iter()
+        .flat_map(|changes| &changes.slots)
         .map(|(name, content)| {
             let value = match content {
                 Content::Removed => None,
                 Content::Stored(value) => Some(value.clone()),
-                Content::Held(held) => Some(encode(held.bind(py), &format!("{id}.{name}"))?),
+                Content::Held(held) => {
+                    Some(encode(held.bind(py), &format!("{id}.{}", run.names.text(*name)))?)
+                }
             };
             if let Some(value) = &value
-                && name == PARENTS
+                && *name == NameId::PARENTS
             {
                 check_parents(id, value)?;
             }
-            Ok((name.clone(), value))
+            Ok((*name, value))
         })
         .collect()
 }

@@ -10,23 +10,30 @@
 //! | `has_slot(o, name)` | whether `o.name` would be there, inherited included |
 //! | `set_slot(o, name, value)`, `remove_slot(o, name)` | `o.name = value`, `del o.name` |
 //! | `clone(o)` | a new object with the same own slots, by value |
+//! | `deep_clone(o)` | the same of all that it reaches; the rule stands in `run/deep.rs` |
 //! | `child(o)` | a new object whose only parent is `o` |
 //! | `send(o, selector, arguments)` | the answer; a data slot answers with its value |
+//! | `resend(self, arguments)` | the answer of the next holder of the running method's selector, after its own holder |
+//! | `savepoint()`, `rollback_to(n)` | the number of a state of all changes so far; takes back the changes since then |
+//! | `doom(reason)` | this transaction may never commit: its send ends with the reason `doomed`, whatever follows |
+//! | `mirror(o)` | kinds, holders, sources, parents and chain as data; no code of `o` runs |
 //! | `method_source(o, name)` | the source of the method that `o.name` would run |
 //! | `kind(value)` | `text`, `list[int]`, `ref`, `method` … |
+
+use std::collections::HashSet;
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 use pyo3::{IntoPyObjectExt, wrap_pyfunction};
 use shared::id::ObjectId;
-use shared::object::PARENTS;
 use shared::value::Value;
 
-use crate::decode::Proxies;
+use crate::decode::{Proxies, decode};
 use crate::encode::encode;
 use crate::proxy::{Method, Proxy, seen};
-use crate::run::{self, Seen, raise};
+use crate::report;
+use crate::run::{self, NameId, Run, Seen, raise};
 use crate::send;
 
 /// The callable that stands in every method's globals.
@@ -42,7 +49,11 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
         ("object_id", 1) => given.object(0)?.to_string().into_py_any(py),
         ("slot_names", 1) => {
             let object = given.object(0)?;
-            run::with(|run| run.own_names(py, object))?.into_py_any(py)
+            run::with(|run| {
+                let names = run.own_names(py, object)?;
+                PyList::new(py, names.iter().map(|name| &**run.names.text(*name)))
+            })?
+            .into_py_any(py)
         }
         ("all_slots", 1) => all_slots(py, given.object(0)?),
         ("chain", 1) => {
@@ -73,8 +84,8 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
             .into_py_any(py)
         }
         ("set_slot", 3) => {
-            let (object, slot, value) = (given.object(0)?, given.text(1)?, arguments.get_item(2)?.unbind());
-            let _old = run::with(|run| run.assign(py, object, &slot, value))?;
+            let (object, slot, value) = (given.object(0)?, given.text(1)?, arguments.get_item(2)?);
+            let _old = run::with(|run| run.assign(object, &slot, &value))?;
             Ok(py.None())
         }
         ("remove_slot", 2) => {
@@ -85,19 +96,43 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
         ("clone", 1) => clone(py, given.object(0)?),
         ("child", 1) => {
             let parents = Value::List(vec![Value::Ref(given.object(0)?)]);
-            made(py, vec![(PARENTS.to_owned(), parents)])
+            made(py, vec![(NameId::PARENTS, parents)])
         }
-        ("send", 3) => {
-            let arguments = arguments.get_item(2)?;
-            let Ok(list) = arguments.cast_exact::<PyList>() else {
-                return Err(given.wrong(2, "a list of arguments"));
+        ("deep_clone", 1) => {
+            let object = given.object(0)?;
+            run::with(|run| {
+                let copy = run.deep_clone(py, object)?;
+                run.proxy(py, copy)
+            })?
+            .into_py_any(py)
+        }
+        ("mirror", 1) => mirror(py, given.object(0)?),
+        ("send", 3) => send::send(py, given.object(0)?, &given.text(1)?, &given.list(2)?),
+        ("resend", 2) => send::resend(py, given.object(0)?, &given.list(1)?),
+        ("savepoint", 0) => run::with(|run| run.savepoint(py))?.into_py_any(py),
+        ("rollback_to", 1) => {
+            let Ok(number) = arguments.get_item(0)?.extract::<usize>() else {
+                return Err(given.wrong(0, "a savepoint"));
             };
-            send::send(py, given.object(0)?, &given.text(1)?, &list.to_tuple())
+            let _old = run::with(|run| run.roll_back(number))?;
+            Ok(py.None())
+        }
+        ("doom", 1) => {
+            let reason = arguments.get_item(0)?;
+            let Ok(reason) = reason.cast_exact::<PyString>() else {
+                return Err(given.wrong(0, "text that says why"));
+            };
+            let reason = report::shorten(&reason.to_string_lossy(), report::MAX_MESSAGE_BYTES);
+            run::with(|run| {
+                run.doomed.get_or_insert(reason);
+                Ok(())
+            })?;
+            Ok(py.None())
         }
         ("method_source", 2) => {
             let (object, slot) = (given.object(0)?, given.text(1)?);
             match run::with(|run| run.read(py, object, &slot))? {
-                Seen::Method(source) => source.to_string().into_py_any(py),
+                Seen::Method(method) => method.get().source.into_py_any(py),
                 _ => Err(PyAttributeError::new_err(format!(
                     "{object} has no method '{slot}'"
                 ))),
@@ -119,24 +154,40 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
     }
 }
 
-fn all_slots(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
-    let rows = run::with(|run| {
-        let mut rows: Vec<(String, String, ObjectId)> = Vec::new();
-        let mut known = std::collections::HashSet::new();
-        for holder in run.chain(object)? {
-            for name in run.own_names(py, holder)? {
-                if known.insert(name.clone()) {
-                    let kind = run.value(py, holder, &name)?.map(|value| value.detailed_kind());
-                    rows.push((name, kind.unwrap_or_default(), holder));
-                }
+/// A slot as the receiver sees it.
+struct Row {
+    name: NameId,
+    value: Value,
+    holder: ObjectId,
+}
+
+/// Every slot along the chain, the first holder of a name only.
+fn rows(py: Python<'_>, run: &mut Run, chain: &[ObjectId]) -> PyResult<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut known = HashSet::new();
+    for holder in chain {
+        for name in run.own_names(py, *holder)? {
+            if known.insert(name)
+                && let Some(value) = run.value(py, *holder, name)?
+            {
+                let holder = *holder;
+                rows.push(Row { name, value, holder });
             }
         }
-        rows.into_iter()
-            .map(|(name, kind, holder)| {
+    }
+    Ok(rows)
+}
+
+fn all_slots(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
+    let rows = run::with(|run| {
+        let chain = run.chain(object)?;
+        rows(py, run, &chain)?
+            .into_iter()
+            .map(|row| {
                 let row: [Bound<'_, PyAny>; 3] = [
-                    PyString::new(py, &name).into_any(),
-                    PyString::new(py, &kind).into_any(),
-                    run.proxy(py, holder)?.into_any(),
+                    PyString::new(py, run.names.text(row.name)).into_any(),
+                    PyString::new(py, &row.value.detailed_kind()).into_any(),
+                    run.proxy(py, row.holder)?.into_any(),
                 ];
                 PyList::new(py, row)
             })
@@ -145,21 +196,39 @@ fn all_slots(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
     rows.into_py_any(py)
 }
 
-fn clone(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
-    let slots = run::with(|run| {
-        let names = run.own_names(py, object)?;
-        let mut slots = Vec::with_capacity(names.len());
-        for name in names {
-            if let Some(value) = run.value(py, object, &name)? {
-                slots.push((name, value));
+fn mirror(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let references = |ids: &[ObjectId]| Value::List(ids.iter().copied().map(Value::Ref).collect());
+    run::with(|run| {
+        let chain = run.chain(object)?;
+        let mut slots = Vec::new();
+        for Row { name, value, holder } in rows(py, run, &chain)? {
+            let mut facts = vec![
+                (text("kind"), Value::Text(value.detailed_kind())),
+                (text("holder"), Value::Ref(holder)),
+            ];
+            if let Value::Method(source) = value {
+                facts.push((text("source"), Value::Text(source)));
             }
+            slots.push((text(run.names.text(name)), Value::Map(facts)));
         }
-        Ok(slots)
-    })?;
+        let parents = run.parents_now(object).unwrap_or(Value::List(Vec::new()));
+        let mirror = Value::Map(vec![
+            (text("object"), Value::Ref(object)),
+            (text("parents"), parents),
+            (text("chain"), references(&chain)),
+            (text("slots"), Value::Map(slots)),
+        ]);
+        decode(py, &mirror, run).map(Bound::unbind)
+    })
+}
+
+fn clone(py: Python<'_>, object: ObjectId) -> PyResult<Py<PyAny>> {
+    let slots = run::with(|run| run.own_slots(py, object))?;
     made(py, slots)
 }
 
-fn made(py: Python<'_>, slots: Vec<(String, Value)>) -> PyResult<Py<PyAny>> {
+fn made(py: Python<'_>, slots: Vec<(NameId, Value)>) -> PyResult<Py<PyAny>> {
     run::with(|run| {
         let id = run.create(slots);
         run.proxy(py, id)
@@ -173,7 +242,7 @@ struct Given<'a, 'py> {
     arguments: &'a Bound<'py, PyTuple>,
 }
 
-impl Given<'_, '_> {
+impl<'py> Given<'_, 'py> {
     fn object(&self, at: usize) -> PyResult<ObjectId> {
         match self.arguments.get_item(at)?.cast_exact::<Proxy>() {
             Ok(proxy) => Ok(proxy.get().id),
@@ -192,6 +261,13 @@ impl Given<'_, '_> {
             false => Err(PyValueError::new_err(format!(
                 "{text:?} cannot be the name of a slot"
             ))),
+        }
+    }
+
+    fn list(&self, at: usize) -> PyResult<Bound<'py, PyTuple>> {
+        match self.arguments.get_item(at)?.cast_exact::<PyList>() {
+            Ok(list) => Ok(list.to_tuple()),
+            Err(_) => Err(self.wrong(at, "a list of arguments")),
         }
     }
 

@@ -2,17 +2,17 @@
 //!
 //! Both types are immutable: nothing that a run puts on them could reach the next one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use pyo3::IntoPyObjectExt;
 use pyo3::basic::CompareOp;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
+use pyo3::{IntoPyObjectExt, intern};
 use shared::id::ObjectId;
 use shared::object::is_slot_name;
 
-use crate::run::{self, Seen};
+use crate::run::{self, NameId, Seen};
 use crate::send;
 use crate::unanswered::Unanswered;
 
@@ -23,30 +23,47 @@ const MARKER: &str = "_p_changed";
 #[pyclass(frozen, immutable_type, name = "object", module = "image")]
 pub struct Proxy {
     pub id: ObjectId,
+    /// Which run it belongs to, and its place among that run's shortcuts.
+    pub run: u64,
+    pub place: usize,
 }
 
 #[pymethods]
 impl Proxy {
+    /// What the last look has found. Python asks `__getattr__` after an AttributeError, so that says nothing here.
+    #[inline]
+    fn __getattribute__(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
+        run::glance(py, self, name).ok_or_else(|| PyAttributeError::new_err(()))
+    }
+
     /// The slot along the delegation chain: data, a [`Method`] to call, or an [`Unanswered`].
-    fn __getattr__(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyAny>> {
-        if name == MARKER {
+    fn __getattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
+        let (py, text, id) = (slf.py(), name.to_str()?, slf.get().id);
+        if text.starts_with("__") {
+            let plain = py.get_type::<PyAny>().getattr(intern!(py, "__getattribute__"))?;
+            return plain.call1((slf, name)).map(Bound::unbind);
+        }
+        if text == MARKER {
             return run::with(|run| Ok(run.declared))?.into_py_any(py);
         }
-        if !is_slot_name(name) {
-            return Err(PyAttributeError::new_err(format!(
-                "{} has no slot {name:?}",
-                self.id
-            )));
+        if !is_slot_name(text) {
+            return Err(PyAttributeError::new_err(format!("{id} has no slot {text:?}")));
         }
-        seen(py, self.id, name, run::with(|run| run.read(py, self.id, name))?)
+        seen(py, id, text, run::with(|run| run.look(py, slf.get(), name))?)
     }
 
     /// Puts a slot on this object itself, also when the name was inherited until now.
-    fn __setattr__(&self, py: Python<'_>, name: &str, value: Bound<'_, PyAny>) -> PyResult<()> {
-        if name == MARKER {
-            return declare(&value);
+    #[inline]
+    fn __setattr__(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyString>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if name.is(intern!(py, MARKER)) || name.to_str()? == MARKER {
+            return declare(value);
         }
-        let _old = run::with(|run| run.assign(py, self.id, name, value.unbind()))?;
+        let _old = run::with(|run| run.put(self, name, value))?;
         Ok(())
     }
 
@@ -81,12 +98,7 @@ impl Proxy {
 pub fn seen(py: Python<'_>, receiver: ObjectId, name: &str, seen: Seen) -> PyResult<Py<PyAny>> {
     match seen {
         Seen::Data(object) => Ok(object),
-        Seen::Method(source) => Method {
-            receiver,
-            selector: name.to_owned(),
-            source,
-        }
-        .into_py_any(py),
+        Seen::Method(method) => Ok(method.into_any()),
         Seen::Absent => Unanswered {
             receiver,
             selector: name.to_owned(),
@@ -110,14 +122,21 @@ fn declare(value: &Bound<'_, PyAny>) -> PyResult<()> {
 /// A method of a receiver, ready to be called.
 #[pyclass(frozen, immutable_type, name = "method", module = "image")]
 pub struct Method {
-    pub receiver: ObjectId,
-    pub selector: String,
+    pub receiver: Py<Proxy>,
+    /// The object whose slot it is: where a resend goes on from.
+    pub holder: ObjectId,
+    pub name: NameId,
+    pub selector: Arc<str>,
     pub source: Arc<str>,
+    /// The run that `name` belongs to.
+    pub run: u64,
+    /// Its place in the code cache, once it has been called.
+    pub code_place: OnceLock<usize>,
 }
 
 impl Method {
     pub fn label(&self) -> String {
-        format!("{}.{}", self.receiver, self.selector)
+        format!("{}.{}", self.receiver.get().id, self.selector)
     }
 }
 
@@ -129,14 +148,7 @@ impl Method {
         arguments: &Bound<'_, PyTuple>,
         named: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        send::invoke(
-            arguments.py(),
-            self.receiver,
-            &self.selector,
-            &self.source,
-            arguments,
-            named,
-        )
+        send::invoke(arguments.py(), self, arguments, named)
     }
 
     fn __repr__(&self) -> String {

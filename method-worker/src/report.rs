@@ -6,7 +6,7 @@ use shared::activation::Raised;
 
 use crate::code;
 
-const MAX_MESSAGE_BYTES: usize = 2048;
+pub const MAX_MESSAGE_BYTES: usize = 2048;
 const MAX_TRACEBACK_BYTES: usize = 4096;
 const MAX_LINE_BYTES: usize = 160;
 /// Frames kept at each end of a long traceback.
@@ -69,7 +69,7 @@ fn join(frames: &[String]) -> String {
 }
 
 /// At most `bytes` bytes, cut at a character.
-fn shorten(text: &str, bytes: usize) -> String {
+pub fn shorten(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();
     }

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use shared::activation::{Finished, FromWorker, Mode, Outcome, Raised, Run as Task, ToWorker};
+use shared::activation::{DOOMED, Finished, FromWorker, Mode, Outcome, Raised, Run as Task, ToWorker};
 use shared::frame::FrameError;
 use shared::value::Value;
 
@@ -114,6 +114,18 @@ fn conclude(
     run: &mut Run,
     result: Result<Py<PyAny>, Raised>,
 ) -> (Outcome, Vec<shared::activation::Write>) {
+    if let Some(reason) = run.doomed.take() {
+        let raised = result.err();
+        let also = raised
+            .as_ref()
+            .map(|raised| format!("; then it raised {}: {}", raised.kind, raised.message));
+        let doomed = Raised {
+            kind: DOOMED.to_owned(),
+            message: reason + &also.unwrap_or_default(),
+            traceback: raised.map(|raised| raised.traceback).unwrap_or_default(),
+        };
+        return (Outcome::Raised(doomed), Vec::new());
+    }
     if let Some(missed) = run.missed.take() {
         return (
             match run.mode {

@@ -1,8 +1,8 @@
 //! Objects as the kernel sent them, kept between runs.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
 use shared::id::{ObjectId, TransactionId};
 use shared::object::{ObjectImage, SlotImage};
 
@@ -12,7 +12,7 @@ use crate::peer::Peer;
 pub struct Known {
     pub version: TransactionId,
     slots: Vec<SlotImage>,
-    index: HashMap<String, usize>,
+    index: FxHashMap<String, usize>,
 }
 
 impl Known {
@@ -44,7 +44,7 @@ impl Known {
 #[derive(Default)]
 pub struct World {
     /// `None` for what the kernel said does not exist; forgotten at the end of the run.
-    objects: HashMap<ObjectId, Option<Rc<Known>>>,
+    objects: FxHashMap<ObjectId, Option<Rc<Known>>>,
 }
 
 impl World {

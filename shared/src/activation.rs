@@ -113,6 +113,9 @@ pub enum Outcome {
     Raised(Raised),
 }
 
+/// The [`Raised::kind`] of a transaction that one of its methods doomed.
+pub const DOOMED: &str = "Doomed";
+
 /// An exception that no method caught.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Raised {

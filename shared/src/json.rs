@@ -2,14 +2,15 @@
 //!
 //! `null`, booleans, numbers, strings, arrays and objects are themselves. What JSON lacks is an object with one key:
 //! `{"$ref":"#12"}`, `{"$bytes":"<hex>"}`, `{"$method":"def …"}`, `{"$int":"<digits>"}` (beyond 64 bits),
-//! `{"$float":"nan"|"inf"|"-inf"}`, and `{"$map":[[key,value],…]}` for a map whose keys are not all text, or whose only
-//! key begins with `$`.
+//! `{"$float":"nan"|"inf"|"-inf"}`, `{"$time":"2026-11-21T01:22:10.123456Z"}`, and `{"$map":[[key,value],…]}` for a map
+//! whose keys are not all text, or that would read as one of these. `{"$blob":"<64 hex>","bytes":N}` has two keys.
 
 use serde_json::{Map, Number, Value as Json, json};
 
 use crate::id::ObjectId;
+use crate::time;
 use crate::tokens::is_canonical_big;
-use crate::value::{MAX_DEPTH, Value};
+use crate::value::{BlobRef, MAX_DEPTH, Value};
 
 /// Why a JSON document is not a value; says where.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -39,6 +40,8 @@ pub fn to_json(value: &Value) -> Json {
         Value::Bytes(bytes) => json!({ "$bytes": to_hex(bytes) }),
         Value::Ref(id) => json!({ "$ref": id.to_string() }),
         Value::Method(source) => json!({ "$method": source }),
+        Value::Time(us) => json!({ "$time": time::to_text(*us) }),
+        Value::Blob(blob) => json!({ "$blob": to_hex(&blob.digest), "bytes": blob.bytes }),
         Value::List(items) => Json::Array(items.iter().map(to_json).collect()),
         Value::Map(pairs) if is_plain(pairs) => Json::Object(
             pairs
@@ -58,8 +61,16 @@ pub fn to_json(value: &Value) -> Json {
 
 fn is_plain(pairs: &[(Value, Value)]) -> bool {
     let texts = pairs.iter().all(|(key, _)| key.as_text().is_some());
-    let tagged = pairs.len() == 1 && pairs[0].0.as_text().is_some_and(|key| key.starts_with('$'));
+    let tagged = match pairs {
+        [(key, _)] => key.as_text().is_some_and(|key| key.starts_with('$')),
+        [(a, _), (b, _)] => is_blob_form([a, b].map(|key| key.as_text().unwrap_or(""))),
+        _ => false,
+    };
     texts && !tagged
+}
+
+fn is_blob_form(keys: [&str; 2]) -> bool {
+    matches!(keys, ["$blob", "bytes"] | ["bytes", "$blob"])
 }
 
 /// The value that a JSON document means.
@@ -97,6 +108,9 @@ fn read_object(members: &Map<String, Json>, depth: usize) -> Result<Value, JsonE
     {
         return read_tagged(key, inner, depth);
     }
+    if let (2, Some(digest), Some(bytes)) = (members.len(), members.get("$blob"), members.get("bytes")) {
+        return read_blob(digest, bytes);
+    }
     let pairs = members
         .iter()
         .map(|(key, value)| Ok((Value::Text(key.clone()), read(value, depth + 1)?)))
@@ -119,6 +133,7 @@ fn read_tagged(key: &str, inner: &Json, depth: usize) -> Result<Value, JsonError
             "-inf" => f64::NEG_INFINITY,
             _ => return Err(form()),
         }),
+        "$time" => Value::Time(time::from_text(text()?).ok_or_else(form)?),
         "$map" => {
             let mut pairs: Vec<(Value, Value)> = Vec::new();
             for pair in inner.as_array().ok_or_else(form)? {
@@ -137,7 +152,16 @@ fn read_tagged(key: &str, inner: &Json, depth: usize) -> Result<Value, JsonError
     })
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+fn read_blob(digest: &Json, bytes: &Json) -> Result<Value, JsonError> {
+    let digest = digest.as_str().and_then(from_hex);
+    match (digest.map(<[u8; 32]>::try_from), bytes.as_u64()) {
+        (Some(Ok(digest)), Some(bytes)) => Ok(Value::Blob(BlobRef { digest, bytes })),
+        _ => Err(JsonError::Form("$blob".to_owned())),
+    }
+}
+
+/// Two lower-case digits a byte.
+pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -175,6 +199,25 @@ mod tests {
     }
 
     #[test]
+    fn times_and_blobs_have_their_forms() {
+        let blob = Value::Blob(BlobRef {
+            digest: [0xAB; 32],
+            bytes: 5,
+        });
+        let time = Value::Time(1_795_224_130_123_456);
+        assert_eq!(to_json(&time), json!({ "$time": "2026-11-21T01:22:10.123456Z" }));
+        assert_eq!(to_json(&blob), json!({ "$blob": "ab".repeat(32), "bytes": 5 }));
+        for value in [time, blob] {
+            assert_eq!(from_json(&to_json(&value)), Ok(value));
+        }
+        for lookalike in [["$blob", "bytes"], ["bytes", "$blob"], ["$blob", "other"]] {
+            let pairs = lookalike.map(|key| (Value::Text(key.into()), Value::Int(1)));
+            let map = Value::Map(pairs.into());
+            assert_eq!(from_json(&to_json(&map)), Ok(map));
+        }
+    }
+
+    #[test]
     fn wrong_tags_are_named() {
         assert_eq!(
             from_json(&json!({ "$ref": "12" })),
@@ -188,5 +231,14 @@ mod tests {
             from_json(&json!({ "$bytes": "0" })),
             Err(JsonError::Form("$bytes".into()))
         );
+        for (tag, wrong) in [
+            ("$time", json!({ "$time": "2026-11-21" })),
+            ("$time", json!({ "$time": 5 })),
+            ("$blob", json!({ "$blob": "ab" })),
+            ("$blob", json!({ "$blob": "ab", "bytes": 1 })),
+            ("$blob", json!({ "$blob": "ab".repeat(32), "bytes": -1 })),
+        ] {
+            assert_eq!(from_json(&wrong), Err(JsonError::Form(tag.into())), "{wrong}");
+        }
     }
 }

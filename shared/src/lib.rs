@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //! - [`id`]: typed numbers for objects, transactions, thoughts, epochs.
-//! - [`value`], [`tokens`], [`json`]: what a slot can hold, its bytes, its JSON form.
+//! - [`value`], [`tokens`], [`json`], [`time`]: what a slot can hold, its bytes, its JSON form, the text of a time.
 //! - [`object`], [`lookup`]: an object as it travels, and how delegation finds a slot.
 //! - [`frame`]: the envelope of every byte that crosses a process border.
 //! - [`bridge`]: clients ↔ kernel. [`client`]: the blocking client library of it.
@@ -29,5 +29,6 @@ pub mod key;
 pub mod lookup;
 pub mod object;
 pub mod reason;
+pub mod time;
 pub mod tokens;
 pub mod value;

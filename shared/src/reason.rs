@@ -24,6 +24,8 @@ pub const WORKER_DIED: &str = "worker_died";
 pub const UNDECLARED_WRITE: &str = "undeclared_write";
 /// Something that cannot live in an image was left in a slot or returned.
 pub const NOT_PERSISTENT: &str = "not_persistent";
+/// A method doomed its transaction: it may never commit.
+pub const DOOMED: &str = "doomed";
 /// The write set broke a rule of the image.
 pub const WRITE_REFUSED: &str = "write_refused";
 /// Others kept changing what this send read.

@@ -8,7 +8,8 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::ObjectId;
-use crate::value::{MAX_DEPTH, Value};
+use crate::time;
+use crate::value::{BlobRef, MAX_DEPTH, Value};
 
 /// One node; `List` and `Map` are followed by their items (a map by key, value, key, value …).
 #[derive(Deserialize)]
@@ -24,6 +25,8 @@ enum Token {
     Method(String),
     List(u32),
     Map(u32),
+    Time(i64),
+    Blob(BlobRef),
 }
 
 /// The same variants in the same order, borrowed, for writing.
@@ -40,6 +43,8 @@ enum TokenRef<'a> {
     Method(&'a str),
     List(u32),
     Map(u32),
+    Time(i64),
+    Blob(BlobRef),
 }
 
 impl Serialize for Value {
@@ -69,6 +74,8 @@ fn write<S: SerializeSeq>(value: &Value, out: &mut S) -> Result<(), S::Error> {
         Value::Bytes(bytes) => out.serialize_element(&TokenRef::Bytes(bytes)),
         Value::Ref(id) => out.serialize_element(&TokenRef::Ref(*id)),
         Value::Method(source) => out.serialize_element(&TokenRef::Method(source)),
+        Value::Time(us) => out.serialize_element(&TokenRef::Time(*us)),
+        Value::Blob(blob) => out.serialize_element(&TokenRef::Blob(*blob)),
         Value::List(items) => {
             out.serialize_element(&TokenRef::List(items.len() as u32))?;
             items.iter().try_for_each(|item| write(item, out))
@@ -127,6 +134,9 @@ fn read<'de, A: SeqAccess<'de>>(tokens: &mut A, depth: usize) -> Result<Value, A
         Token::Bytes(bytes) => Value::Bytes(bytes),
         Token::Ref(id) => Value::Ref(id),
         Token::Method(source) => Value::Method(source),
+        Token::Time(us) if time::RANGE_US.contains(&us) => Value::Time(us),
+        Token::Time(_) => return Err(A::Error::custom("a time outside of the years 1 to 9999")),
+        Token::Blob(blob) => Value::Blob(blob),
         Token::List(length) => {
             let mut items = Vec::with_capacity(bounded(length, tokens));
             for _ in 0..length {
@@ -184,7 +194,34 @@ mod tests {
             Value::Ref(ObjectId(7)),
             Value::Bytes(vec![0, 255]),
             Value::Method("def f(self):\n    return 1\n".into()),
+            Value::Time(-1),
+            Value::Blob(BlobRef {
+                digest: [7; 32],
+                bytes: u64::MAX,
+            }),
         ]));
+        round(Value::Time(*time::RANGE_US.end()));
+    }
+
+    /// Logs are read by later kernels: a token keeps its number for ever, new ones come last.
+    #[test]
+    fn tokens_keep_their_numbers() {
+        let number = |value: Value| postcard::to_allocvec(&value).unwrap()[1];
+        assert_eq!(number(Value::None), 0);
+        assert_eq!(number(Value::Method(String::new())), 8);
+        assert_eq!(number(Value::Map(Vec::new())), 10);
+        assert_eq!(number(Value::Time(0)), 11);
+        let blob = BlobRef {
+            digest: [0; 32],
+            bytes: 0,
+        };
+        assert_eq!(number(Value::Blob(blob)), 12);
+    }
+
+    #[test]
+    fn a_time_that_no_calendar_has_is_refused() {
+        let bytes = postcard::to_allocvec(&Value::Time(time::RANGE_US.end() + 1)).unwrap();
+        assert!(postcard::from_bytes::<Value>(&bytes).is_err());
     }
 
     /// 16 MiB of nested lists once meant a recursive reader and a dead kernel.

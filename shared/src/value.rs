@@ -1,9 +1,18 @@
 //! What a slot can hold.
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::ObjectId;
 
 /// Deepest nesting of lists and maps that a value may have; a bound so that no peer can overflow a stack.
 pub const MAX_DEPTH: usize = 64;
+
+/// A content that the image keeps as a file of its own: its BLAKE3 hash and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BlobRef {
+    pub digest: [u8; 32],
+    pub bytes: u64,
+}
 
 /// A value of the image. What belongs to one process (a handle, a socket, a lock) has no variant, so it cannot enter.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +31,9 @@ pub enum Value {
     List(Vec<Value>),
     /// Keys are scalars and distinct; order is kept.
     Map(Vec<(Value, Value)>),
+    /// Microseconds since 1970-01-01T00:00:00Z, leap seconds not counted; within [`crate::time::RANGE_US`].
+    Time(i64),
+    Blob(BlobRef),
 }
 
 impl Value {
@@ -38,6 +50,8 @@ impl Value {
             Value::Method(_) => "method",
             Value::List(_) => "list",
             Value::Map(_) => "map",
+            Value::Time(_) => "time",
+            Value::Blob(_) => "blob",
         }
     }
 

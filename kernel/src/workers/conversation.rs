@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use shared::activation::{Finished, FromWorker, Mode, Outcome, Run, ToWorker, Write};
+use shared::activation::{DOOMED, Finished, FromWorker, Mode, Outcome, Run, ToWorker, Write};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
 use shared::id::ObjectId;
@@ -292,6 +292,7 @@ pub fn outcome_fault(activation: &Activation, outcome: &Outcome) -> Option<Fault
     let word = match raised.kind.as_str() {
         "MemoryError" => reason::METHOD_MEMORY,
         "NotPersistent" => reason::NOT_PERSISTENT,
+        DOOMED => reason::DOOMED,
         _ => reason::METHOD_RAISED,
     };
     let place = format!("{}.{}", activation.receiver, activation.selector);

@@ -1,7 +1,9 @@
 //! Plays the kernel for the real program: spawns it as the kernel does, and gives it honest and hostile methods.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod faces;
 mod hostile;
 mod latency;
 mod semantics;
+mod shortcuts;
 mod stage;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::activation::{Mode, Outcome, ReadSlot, Run, Write};
 use shared::id::{ObjectId, TransactionId};
-use shared::value::Value;
+use shared::value::{BlobRef, Value};
 
 use crate::stage::{End, Stage, answered, int, list, put, read, refs, remove, text};
 
@@ -51,6 +51,81 @@ fn values_travel_both_ways() {
         stage.answer(&method("return [math.isqrt(17), math.hypot(3, 4)]")),
         { list([int(4), Value::Float(5.0)]) }
     );
+}
+
+#[test]
+fn times_and_blobs_travel_both_ways() {
+    let mut stage = Stage::new();
+    let at = Value::Time(1_795_224_130_123_456);
+    let blob = Value::Blob(BlobRef {
+        digest: [0xAB; 32],
+        bytes: 7,
+    });
+    let pair = list([at.clone(), blob.clone()]);
+    stage.put(
+        1,
+        &[("at", at.clone()), ("file", blob.clone()), ("pair", pair.clone())],
+    );
+    assert_eq!(stage.answer(&method("return self.pair")), pair);
+    assert_eq!(
+        stage.answer(&method(
+            "return [self.at.isoformat(), f'{self.at}', self.at == self.pair[0], {self.at: 1}[self.at]]"
+        )),
+        list([
+            text("2026-11-21T01:22:10.123456+00:00"),
+            text("2026-11-21 01:22:10.123456+00:00"),
+            Value::Bool(true),
+            int(1)
+        ])
+    );
+    assert_eq!(
+        stage.answer(&method(
+            "return [self.file.bytes, self.file.digest, self.file == self.pair[1], repr(self.file), {self.file: 1}[self.file]]"
+        )),
+        list([
+            int(7),
+            text(&"ab".repeat(32)),
+            Value::Bool(true),
+            text("<blob abababababab…, 7 bytes>"),
+            int(1)
+        ])
+    );
+    let later = "zone = datetime.timezone(datetime.timedelta(hours=2))\n\
+                 self.at = datetime.datetime(1970, 1, 1, 2, 0, 1, 5, tzinfo=zone)";
+    assert_eq!(
+        stage.writes(&method(later)),
+        [put(1, "at", Value::Time(1_000_005))]
+    );
+    assert_eq!(
+        stage.writes(&method(
+            "self.at = self.at + datetime.timedelta(days=-1) - datetime.timedelta(days=-1)"
+        )),
+        []
+    );
+    for edge in [*shared::time::RANGE_US.start(), *shared::time::RANGE_US.end()] {
+        stage.put(1, &[("edge", Value::Time(edge))]);
+        assert_eq!(stage.answer(&method("return self.edge")), Value::Time(edge));
+    }
+    assert_eq!(
+        stage.answer(&method(
+            "return datetime.datetime.now(datetime.timezone.utc) > self.edge"
+        )),
+        Value::Bool(false)
+    );
+    let error = stage.raised(&method("return self.file.read()"));
+    assert!(
+        error.kind == "NotImplementedError" && error.message.contains("cannot be read inside a method yet"),
+        "{error:?}"
+    );
+    for (body, kind) in [
+        ("self.file.bytes = 1", "AttributeError"),
+        ("self.at.year = 1", "AttributeError"),
+        ("datetime.datetime = 1", "AttributeError"),
+        ("datetime.datetime.x = 1", "TypeError"),
+        ("return datetime.sys", "AttributeError"),
+    ] {
+        assert_eq!(stage.raised(&method(body)).kind, kind, "{body}");
+    }
 }
 
 #[test]
@@ -312,7 +387,7 @@ fn what_cannot_persist_is_refused_with_its_place() {
         ("self.g = (i for i in [1])", "#1.g is a generator"),
         ("self.s = {1, 2}", "#1.s is a set"),
         ("self.s = map(len, [])", "#1.s is a map"),
-        ("self.m = math", "#1.m is of the Python type math"),
+        ("self.m = math", "#1.m is of the Python type module"),
         ("self.m = self.m", "#1.m is the method #1.m"),
         ("self.k = {(1, 2): 3}", "#1.k has a key that is not a scalar"),
         ("self.k = {float('nan'): 3}", "#1.k has NaN as a key"),
@@ -327,6 +402,19 @@ fn what_cannot_persist_is_refused_with_its_place() {
             "larger than 15 MiB",
         ),
         ("self.i = 10 ** 4400", "#1.i is an int of more than 4300 digits"),
+        (
+            "self.t = {'at': datetime.datetime(2026, 1, 1)}",
+            "#1.t['at'] is a time without a time zone",
+        ),
+        (
+            "self.t = datetime.datetime(1, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))",
+            "#1.t is a time outside of the years 1 to 9999",
+        ),
+        ("self.d = datetime.timedelta(1)", "#1.d is a time span"),
+        (
+            "self.d = datetime.datetime(1, 1, 1).date()",
+            "#1.d is of the Python type date",
+        ),
         ("self.u = '\\ud800'", "#1.u is text with half of a surrogate pair"),
         ("self.parents = [1]", "#1.parents is not a list of objects"),
         ("self.parents.append(1)", "#1.parents is not a list of objects"),

@@ -84,6 +84,11 @@ impl Stage {
         stage
     }
 
+    /// The next new object gets the first id again.
+    pub fn restart_ids(&mut self) {
+        self.next = 1000;
+    }
+
     /// Puts slots; each counts as changed by transaction 7.
     pub fn put(&mut self, id: u64, slots: &[(&str, Value)]) -> &mut Stage {
         let object = self.objects.entry(id).or_insert_with(|| ObjectImage {

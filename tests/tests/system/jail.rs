@@ -154,4 +154,10 @@ fn what_cannot_live_in_an_image_is_refused() {
         "    self.slot = 2\n    return 1\n",
         &["undeclared_write"],
     );
+    is_contained(
+        &system,
+        "dooms",
+        "    self.slot = 2\n    self._p_changed = True\n    self.doom('no')\n    return 1\n",
+        &["doomed"],
+    );
 }
