@@ -1,0 +1,55 @@
+"""The rival's objects: as large as ours, with methods that do what ours do."""
+
+import persistent
+
+
+class Node(persistent.Persistent):
+    """One attribute of 300 bytes."""
+
+    def __init__(self, number):
+        self.body = body(number)
+
+
+class Counter(persistent.Persistent):
+    """What the sends over a socket go to."""
+
+    def __init__(self):
+        self.count = 0
+        self.body = "x" * 300
+
+    def count_up(self, amount):
+        self.count = self.count + amount
+        return self.count
+
+    def look(self):
+        return self.count
+
+
+class Pair(persistent.Persistent):
+    """Two reads and two writes."""
+
+    def __init__(self):
+        self.a = 1
+        self.b = 2
+
+    def swap(self):
+        a = self.a
+        b = self.b
+        self.a = b
+        self.b = a
+
+
+class Child(persistent.Persistent):
+    """Delegates what it lacks to its parent."""
+
+    def __init__(self, parent):
+        self.parent = parent
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.parent, name)
+
+
+def body(number):
+    return f"{number:0300}"
