@@ -26,17 +26,16 @@ class Counter(persistent.Persistent):
 
 
 class Pair(persistent.Persistent):
-    """Two reads and two writes."""
+    """What the bench of our method-worker calls hot (method-worker/benches/hot.rs)."""
 
     def __init__(self):
-        self.a = 1
-        self.b = 2
+        self.a = 0
+        self.b = 0
+        self.far = 7
 
-    def swap(self):
-        a = self.a
-        b = self.b
-        self.a = b
-        self.b = a
+    def step(self):
+        self.a = self.a + 1
+        self.b = self.b + self.a
 
 
 class Child(persistent.Persistent):
