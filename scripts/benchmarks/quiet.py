@@ -1,14 +1,14 @@
-"""Rounds that count on a machine where others write too.
+"""Figures that count on a machine where others write too.
 
 A disk that somebody else keeps busy takes many times as long for the same sync, and changes its mood within a second. So the
-sides work by turns in short rounds, the floor (one fdatasync for each overwrite of a few bytes) is measured before and after
-each of them, and only rounds count in which it was never slow.
+sides work by turns, shortly, the floor (one fdatasync for each overwrite of a few bytes) is measured before and after each
+turn, and only turns count around which it was not slow.
 """
 
 import time
 from statistics import median, quantiles
 
-# Fewer quiet rounds than this decide nothing.
+# Fewer quiet turns of a side than this decide nothing.
 ENOUGH = 5
 PATIENCE = 3
 SYNCS = 40
@@ -17,26 +17,29 @@ SYNCED_BYTES = 400
 
 
 class Quiet:
-    """Figures of quiet rounds: one list a side, in the order of the sides."""
+    """Figures of quiet turns: one list a side, in the order of the sides."""
 
     def __init__(self, taken):
         floors = [floor for round_floors, _ in taken for floor in round_floors]
-        usual = quantiles(floors, n=10)[-1]
-        quiet = [figures for round_floors, figures in taken if min(round_floors) >= usual / 2]
-        self.is_enough = len(quiet) >= ENOUGH
-        self.count = len(quiet)
-        counted = quiet if self.is_enough else [figures for _, figures in taken]
-        self.sides = list(zip(*counted, strict=True))
-        self.floor = median(floor for floor in floors if floor >= usual / 2 or not self.is_enough)
-        self.note = f"the disk ({self.floor:,.0f} syncs/s) was quiet in {len(quiet)} of {len(taken)} rounds"
+        bound = quantiles(floors, n=10)[-1] / 2
+        every = list(zip(*(figures for _, figures in taken), strict=True))
+        quiet = [
+            [figures[side] for floors, figures in taken if min(floors[side], floors[side + 1]) >= bound]
+            for side in range(len(every))
+        ]
+        self.count = min(len(side) for side in quiet)
+        self.is_enough = self.count >= ENOUGH
+        self.sides = quiet if self.is_enough else every
+        self.floor = median(floor for floor in floors if floor >= bound or not self.is_enough)
+        self.note = f"the disk ({self.floor:,.0f} syncs/s) was quiet around {self.count} of {len(taken)} turns"
         if not self.is_enough:
             self.note += ", so all count"
 
 
 def quiet_rounds(works, sides, wanted, seconds):
-    """Lets `sides` (calls that answer a figure) work by turns until `wanted` rounds were quiet or the time is over.
+    """Lets `sides` (calls that answer a figure) work by turns until `wanted` turns of each were quiet or the time is over.
 
-    It takes up to PATIENCE times as long while the quiet rounds are not enough. `works` is our bench program, which measures
+    It takes up to PATIENCE times as long while the quiet turns are not enough. `works` is our bench program, which measures
     the floor.
     """
     taken = []
