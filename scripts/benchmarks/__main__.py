@@ -1,0 +1,45 @@
+"""The benchmarks behind ./scripts/bench: real programs, stores and homes of their own, medians of several runs.
+
+A row has: name, value, unit, rival (what the figure is compared with, in the same unit and the same run), rival_is, ratio
+(value / rival), target (the bound for the value, computed from the rival where the target is relative), met, note.
+"""
+
+import argparse
+import json
+
+import clients
+import image
+import methods
+import rows
+import system
+
+PARTS = [system, image, clients, methods]
+NAMES = [name for part in PARTS for name in part.NAMES]
+GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    known = [*NAMES, *GROUPS]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(known)}; default all")
+    parser.add_argument("--quick", action="store_true", help="fewer runs")
+    parser.add_argument("--markdown", action="store_true", help="the table of docs/performance.md")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in known]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    wanted = {single for name in arguments.names or NAMES for single in GROUPS.get(name, [name])}
+    found = []
+    for part in PARTS:
+        if wanted.intersection(part.NAMES):
+            found += part.measure(wanted, arguments.quick)
+    if arguments.json:
+        print(json.dumps({"rows": found}, ensure_ascii=False))
+    elif arguments.markdown:
+        print(rows.markdown(found))
+    else:
+        print(rows.text(found))
+
+
+main()

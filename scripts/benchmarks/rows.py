@@ -1,0 +1,67 @@
+"""A figure beside its rival, and how rows are shown."""
+
+SMALLER_IS_BETTER = ("ms", "s", "µs", "bytes", "MiB")
+
+
+def row(name, value, unit, rival, rival_is, target, note=""):
+    """One figure. `rival` is what it is compared with, in the same unit and the same run; `target` is the bound for the value.
+
+    A value of None was not measured, and `note` says why. A target of None bounds nothing: the figure is there to be seen.
+    """
+    ratio = value / rival if value is not None and rival else None
+    met = None
+    if value is not None and target is not None:
+        met = value <= target if unit in SMALLER_IS_BETTER else value >= target
+    return {
+        "name": name,
+        "value": rounded(value),
+        "unit": unit,
+        "rival": rounded(rival),
+        "rival_is": rival_is,
+        "ratio": None if ratio is None else round(ratio, 2),
+        "target": rounded(target),
+        "met": met,
+        "note": note,
+    }
+
+
+def rounded(number):
+    if number is None:
+        return None
+    return round(number, 4) if abs(number) < 100 else round(number, 1)
+
+
+def text(rows):
+    width = max((len(line["name"]) for line in rows), default=0)
+    lines = [f"{'name':{width}} {'value':>10} {'unit':14} {'rival':>10} {'ratio':>7} {'target':>10}  met  rival is"]
+    for line in rows:
+        value, rival, ratio, target = (shown(line[key]) for key in ("value", "rival", "ratio", "target"))
+        met = {True: "yes", False: "NO", None: "-"}[line["met"]]
+        about = "; ".join(words for words in (line["rival_is"], line["note"]) if words)
+        lines.append(
+            f"{line['name']:{width}} {value:>10} {line['unit']:14} {rival:>10} {ratio:>7} {target:>10}  {met:3}  {about}"
+        )
+    return "\n".join(lines)
+
+
+def markdown(rows):
+    lines = [
+        "# Performance",
+        "",
+        "Made by `./scripts/bench --markdown > docs/performance.md`; not edited by hand. Medians on a shared two-core machine: the",
+        "ratios to rivals measured in the same run say more than the single figures.",
+        "",
+        "| figure | value | rival or floor, in the same run | ratio | target | met |",
+        "|---|---|---|---|---|---|",
+    ]
+    for line in rows:
+        value, ratio, target = (shown(line[key]) for key in ("value", "ratio", "target"))
+        rival = "-" if line["rival"] is None else f"{line['rival']} ({line['rival_is']})"
+        met = {True: "yes", False: "**no**", None: "-"}[line["met"]]
+        lines.append(f"| {line['name']} | {value} {line['unit']} | {rival} | {ratio} | {target} | {met} |")
+    notes = [f"- {line['name']}: {line['note']}." for line in rows if line["note"]]
+    return "\n".join(lines + ([""] + notes if notes else []))
+
+
+def shown(number):
+    return "-" if number is None else str(number)
