@@ -26,7 +26,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use kernel::image::Image;
 use kernel::image::draft::Draft;
-use kernel::image::record::Change;
+use kernel::image::draft::Change;
 use serde_json::{Value as Json, json};
 use shared::id::ObjectId;
 use shared::value::Value;

@@ -112,6 +112,10 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), KeyError> {
             None => return Err(KeyError::Number),
         },
         Value::Big(_) => return Err(KeyError::Number),
+        Value::Time(microseconds) => {
+            out.push(TIME);
+            out.extend((*microseconds as u64 ^ SIGN).to_be_bytes());
+        }
         Value::Text(text) => {
             out.push(TEXT);
             escape(text.as_bytes(), out);
@@ -176,6 +180,7 @@ fn read(rest: &mut &[u8]) -> Option<Value> {
                 _ => None,
             }
         }
+        TIME => Some(Value::Time((u64::from_be_bytes(take(rest)?) ^ SIGN) as i64)),
         TEXT => String::from_utf8(unescape(rest)?).ok().map(Value::Text),
         BYTES => unescape(rest).map(Value::Bytes),
         REFERENCE => Some(Value::Ref(ObjectId(u64::from_be_bytes(take(rest)?)))),
@@ -237,6 +242,8 @@ mod tests {
             Value::Int((1 << 53) + 2),
             Value::Int(i64::MAX),
             Value::Float(1e300),
+            Value::Time(-5),
+            Value::Time(7),
             text(""),
             text("\0"),
             text("\0a"),
