@@ -25,8 +25,8 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use kernel::image::Image;
-use kernel::image::draft::Draft;
 use kernel::image::draft::Change;
+use kernel::image::draft::Draft;
 use serde_json::{Value as Json, json};
 use shared::id::ObjectId;
 use shared::value::Value;

@@ -12,6 +12,7 @@ pub mod image;
 mod kernel;
 mod mind;
 mod names;
+mod offline;
 mod overlay;
 pub mod run;
 mod send;

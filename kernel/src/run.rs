@@ -18,6 +18,7 @@ use crate::mind::Mind;
 use crate::mind::audit::Audit;
 use crate::mind::genesis;
 use crate::mind::model::Model;
+use crate::offline::Offline;
 use crate::workers::{Settings, Workers};
 
 /// The kernel of BAT OS. The steward starts it; by hand it is only useful for looking into a fault.
@@ -48,6 +49,9 @@ struct Arguments {
     /// Let `define` install what the guard refused, to try the jail alone. For tests.
     #[arg(long)]
     install_refused: bool,
+    /// Work on an image that no kernel has open, instead of serving one.
+    #[command(subcommand)]
+    work: Option<Offline>,
 }
 
 /// Parses, runs, and turns the end into an exit code.
@@ -59,8 +63,12 @@ pub fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    match start(arguments) {
-        Ok(()) => ExitCode::from(exit::ANSWERED),
+    let done = match arguments.work {
+        Some(ref work) => work.run(),
+        None => start(arguments).map(|()| ExitCode::from(exit::ANSWERED)),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             let code = match error.downcast_ref::<OpenError>() {
                 Some(OpenError::InUse(_)) => exit::IN_USE,

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::draft::{CommitError, Committed, Draft};
 use super::epoch::EpochFile;
+use super::indexer::Signal;
 use super::layer::Layer;
 use super::log::{AppendError, Batch, Log, unix_ms};
 use super::record::{Entry, RequestId, StoredReply};
@@ -45,12 +46,13 @@ enum Job {
 }
 
 impl Committer {
-    pub(super) fn start(log: Log, state: Arc<State>, fence: EpochFile) -> Committer {
+    pub(super) fn start(log: Log, state: Arc<State>, fence: EpochFile, indexer: Sender<Signal>) -> Committer {
         let (jobs, queue) = channel();
         let writer = Writer {
             log,
             state: state.clone(),
             fence,
+            indexer,
         };
         let thread = std::thread::Builder::new()
             .name("committer".into())
@@ -121,6 +123,7 @@ struct Writer {
     log: Log,
     state: Arc<State>,
     fence: EpochFile,
+    indexer: Sender<Signal>,
 }
 
 /// A draft that passed validation and waits for the sync.
@@ -221,6 +224,7 @@ impl Writer {
             }
         };
         self.state.publish(layer, end, self.state.next_object(), epoch);
+        let _ = self.indexer.send(Signal::Waiting(self.state.fresh_weight()));
         for Accepted {
             transaction,
             reply,

@@ -1,70 +1,72 @@
 //! Brings the LMDB index up to date in the background; how far it is behind only decides how much a restart replays.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::state::State;
 
-const PAUSE: Duration = Duration::from_millis(500);
-/// A small backlog waits for company for this many pauses.
-const PATIENCE: u32 = 6;
+/// A small backlog waits so long for company.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// So many changes are not left waiting.
 const LARGE_BACKLOG: usize = 16_000;
 
 /// The indexing thread. Dropped without [`Indexer::stop`] it ends without a last flush, as in a crash.
 pub struct Indexer {
-    end: Sender<Ending>,
+    signals: Sender<Signal>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held by whoever flushes.
+    turn: Arc<Mutex<()>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    Flush,
+/// What the thread is told.
+pub enum Signal {
+    /// So much waits for the index now.
+    Waiting(usize),
+    /// Flush once more and end.
+    Stop,
+    /// End at once.
     Abandon,
 }
 
 impl Indexer {
     pub fn start(state: Arc<State>) -> Indexer {
-        let (end, ended) = channel();
-        let thread = std::thread::Builder::new().name("indexer".into()).spawn(move || {
-            let mut waited = 0;
-            loop {
-                let ending = match ended.recv_timeout(PAUSE) {
-                    Ok(ending) => Some(ending),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => Some(Ending::Abandon),
-                };
-                if ending == Some(Ending::Abandon) {
-                    return;
-                }
-                waited += 1;
-                let backlog = state.fresh_weight();
-                if ending.is_some() || backlog >= LARGE_BACKLOG || (backlog > 0 && waited >= PATIENCE) {
-                    waited = 0;
-                    if let Err(error) = state.flush() {
-                        // Nothing is lost: the log has it all, and the next flush tries again.
-                        tracing::error!(%error, "the index could not be brought up to date");
-                    }
-                }
-                if ending.is_some() {
-                    return;
-                }
-            }
-        });
+        let (signals, inbox) = channel();
+        let turn = Arc::new(Mutex::new(()));
+        let its_turn = turn.clone();
+        let thread = std::thread::Builder::new()
+            .name("indexer".into())
+            .spawn(move || run(&state, &its_turn, &inbox));
         Indexer {
-            end,
+            signals,
             thread: Mutex::new(thread.ok()),
+            turn,
         }
+    }
+
+    /// Where the committer tells how much waits.
+    pub fn signals(&self) -> Sender<Signal> {
+        self.signals.clone()
+    }
+
+    /// Brings the index up to date now.
+    pub fn flush(&self, state: &State) -> Result<(), ::lmdb::Error> {
+        flush(state, &self.turn)
+    }
+
+    /// Nothing is flushed while this is held.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Flushes once more and ends.
     pub fn stop(&self) {
-        self.finish(Ending::Flush);
+        self.finish(Signal::Stop);
     }
 
-    fn finish(&self, ending: Ending) {
-        let _ = self.end.send(ending);
+    fn finish(&self, signal: Signal) {
+        let _ = self.signals.send(signal);
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -74,6 +76,41 @@ impl Indexer {
 
 impl Drop for Indexer {
     fn drop(&mut self) {
-        self.finish(Ending::Abandon);
+        self.finish(Signal::Abandon);
     }
+}
+
+fn run(state: &State, turn: &Mutex<()>, inbox: &Receiver<Signal>) {
+    let mut due: Option<Instant> = None;
+    loop {
+        let signal = match due {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
+        };
+        match signal {
+            Ok(Signal::Waiting(weight)) if weight < LARGE_BACKLOG => {
+                due.get_or_insert_with(|| Instant::now() + PATIENCE);
+                continue;
+            }
+            Ok(Signal::Abandon) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Signal::Waiting(_) | Signal::Stop) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        due = None;
+        // Signals pile up during a flush: only what still waits counts.
+        if (state.fresh_weight() > 0 || matches!(signal, Ok(Signal::Stop)))
+            && let Err(error) = flush(state, turn)
+        {
+            // Nothing is lost: the log has it all, and the next flush tries again.
+            tracing::error!(%error, "the index could not be brought up to date");
+            due = Some(Instant::now() + PATIENCE);
+        }
+        if matches!(signal, Ok(Signal::Stop)) {
+            return;
+        }
+    }
+}
+
+fn flush(state: &State, turn: &Mutex<()>) -> Result<(), ::lmdb::Error> {
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    state.flush()
 }

@@ -23,6 +23,14 @@ const AHEAD: usize = 256 << 10;
 /// Segments kept open for reading.
 const OPEN_SEGMENTS: usize = 64;
 
+/// Before the first transaction.
+pub const BEGINNING: Position = Position {
+    segment: 1,
+    offset: 0,
+    transaction: TransactionId(0),
+    chain: [0; 32],
+};
+
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -373,37 +381,55 @@ impl Archive {
     /// answers false or the durable end `last` is passed.
     pub fn visit(
         &self,
-        mut position: Position,
+        position: Position,
         last: TransactionId,
         mut visitor: impl FnMut(Place, TransactionId, Entry) -> bool,
     ) -> Result<(), LogError> {
+        self.walk(position, last, |next, entry, _| {
+            Ok::<bool, LogError>(visitor(next.place, next.transaction, entry))
+        })
+    }
+
+    /// The same; the visitor is told the position after each record, too, and can fail.
+    pub fn walk<E: From<LogError>>(
+        &self,
+        mut position: Position,
+        last: TransactionId,
+        mut visitor: impl FnMut(Next, Entry, Position) -> Result<bool, E>,
+    ) -> Result<(), E> {
         while position.transaction < last {
             let path = segment_path(&self.folder, position.segment);
-            let file = self.file(position.segment, &path)?;
-            if position.offset < HEADER_BYTES as u64 {
-                position = Header::read(&file, &path, position.segment)?.begin();
-            }
-            // The clone shares its offset with the cached file, which is only ever read at places.
+            // Not the cached file: a reader moves the offset that all who hold it share.
             let file = options().write(false).open(&path).map_err(at(&path))?;
+            let begin = Header::read(&file, &path, position.segment)?.begin();
+            if position.offset < HEADER_BYTES as u64 {
+                if (begin.transaction, begin.chain) != (position.transaction, position.chain) {
+                    return Err(damaged(&path, 32, "it does not continue the segment before it").into());
+                }
+                position = begin;
+            }
             let mut reader = Reader::new(&file, &path, Kind::Log, position)?;
             while reader.position.transaction < last {
+                let before = reader.position;
                 match reader.next_record()? {
                     Ok(record) => {
                         let entry = postcard::from_bytes(&record.body).map_err(|_| {
                             damaged(&path, record.place.offset, "a record's body is not an entry")
                         })?;
-                        if !visitor(record.place, record.header.transaction, entry) {
+                        let next = Next {
+                            transaction: record.header.transaction,
+                            place: record.place,
+                            chain: before.chain,
+                        };
+                        if !visitor(next, entry, reader.position)? {
                             return Ok(());
                         }
                     }
                     Err(End::Clean) => break,
-                    Err(End::Bad(what)) => return Err(damaged(&path, reader.position.offset, what)),
+                    Err(End::Bad(what)) => return Err(damaged(&path, before.offset, what).into()),
                 }
             }
             let reached = reader.position;
-            if reached.transaction >= last {
-                return Ok(());
-            }
             position = Position {
                 segment: reached.transaction.0 + 1,
                 offset: 0,
@@ -488,12 +514,7 @@ mod tests {
     }
 
     fn start() -> Position {
-        Position {
-            segment: 1,
-            offset: 0,
-            transaction: TransactionId(0),
-            chain: [0; 32],
-        }
+        BEGINNING
     }
 
     fn read(folder: &Path) -> Result<Vec<String>, LogError> {

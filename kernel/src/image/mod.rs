@@ -3,21 +3,27 @@
 //! - [`record`]: what is written. [`segment`], [`log`]: where it is written first. [`lmdb`]: where it is found again.
 //! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index.
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
-//! - [`indexer`]: brings the index up to date in the background.
+//! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
+//! - [`verify`]: finds every fault, by [`digest`]s and rules. [`exercise`]: a load to try all this under.
 
 pub mod committer;
+pub mod digest;
 pub mod draft;
 pub mod epoch;
+pub mod exercise;
 pub mod indexer;
 pub mod layer;
 pub mod lmdb;
 pub mod log;
+pub mod rebuild;
 pub mod record;
+pub mod reindex;
 pub mod resolution;
 pub mod segment;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -62,6 +68,8 @@ pub enum OpenError {
 pub struct Image {
     pub state: Arc<State>,
     pub committer: Committer,
+    /// Where the log ended when it was opened.
+    pub found: Position,
     indexer: Indexer,
     /// Held as long as the image is open.
     _lock: Option<Flock<File>>,
@@ -89,12 +97,7 @@ impl Image {
             }
             Log::create(&log_folder)?
         } else {
-            let from = state.position().unwrap_or(Position {
-                segment: 1,
-                offset: 0,
-                transaction: shared::id::TransactionId(0),
-                chain: [0; 32],
-            });
+            let from = state.position().unwrap_or(log::BEGINNING);
             Log::open(&log_folder, from, |next, entry, position| {
                 state.replay(next, entry, position);
                 if state.fresh_weight() > REPLAYED_AT_ONCE {
@@ -113,12 +116,14 @@ impl Image {
         let mut fence = EpochFile::open(folder).map_err(failed)?;
         let epoch = fence.raise(state.epoch()).map_err(failed)?;
         state.begin_epoch(epoch, log.bytes());
+        let found = log.end();
         let state = Arc::new(state);
         let indexer = Indexer::start(state.clone());
-        let committer = Committer::start(log, state.clone(), fence);
+        let committer = Committer::start(log, state.clone(), fence, indexer.signals());
         let image = Image {
             state,
             committer,
+            found,
             indexer,
             _lock: lock,
         };
@@ -132,6 +137,11 @@ impl Image {
     /// True before the awakening.
     pub fn is_empty(&self) -> bool {
         self.state.object_count() == 0
+    }
+
+    /// Brings the index up to the newest durable commit.
+    pub fn flush(&self) -> Result<(), ::lmdb::Error> {
+        self.indexer.flush(&self.state)
     }
 
     /// Commits what waits, brings the index up to date, and takes no more commits.
@@ -150,7 +160,7 @@ pub struct Standing {
     pub log_bytes: u64,
 }
 
-fn take_lock(folder: &Path) -> Result<Flock<File>, OpenError> {
+pub fn take_lock(folder: &Path) -> Result<Flock<File>, OpenError> {
     make_folder(folder)?;
     let path = folder.join("lock");
     let failed = |source| OpenError::Folder {

@@ -16,7 +16,7 @@ use shared::object::ObjectImage;
 use shared::value::Value;
 
 use super::layer::{Held, Layer};
-use super::lmdb::{Direction, IndexWrite, Lmdb, Table};
+use super::lmdb::{Direction, IndexWrite, Lmdb, Reading, Table};
 use super::log::{Archive, Next};
 use super::record::{Entry, Mark, Mission, Place, RequestId, StoredEntry, StoredObject, StoredReply};
 use super::segment::{FORMAT, Position};
@@ -27,7 +27,7 @@ const CACHED_OBJECTS: usize = 100_000;
 /// Commits whose changed objects are remembered, so that workers can be told what to forget.
 const REMEMBERED_CHANGES: usize = 65_536;
 /// Stored replies of older commits are dropped.
-const KEPT_REPLIES: u64 = 10_000;
+pub const KEPT_REPLIES: u64 = 10_000;
 /// A conflict names at most so many places.
 const NAMED_CONFLICTS: usize = 16;
 
@@ -571,6 +571,14 @@ impl Core {
         let flushing = self.flushing.as_ref().map(|flush| &flush.layer);
         std::iter::once(&self.fresh).chain(flushing).collect()
     }
+}
+
+/// How far an index is; `None` for an empty one.
+pub fn position_of(reading: &Reading<'_>) -> Result<Option<IndexPosition>, OpenError> {
+    let bytes = reading
+        .get(Table::Meta, b"position")
+        .map_err(|error| OpenError::Damaged(error.to_string()))?;
+    bytes.map(|bytes| decode(&bytes)).transpose()
 }
 
 /// What brings an index from before a layer to after it.

@@ -250,3 +250,90 @@ fn parents_must_be_references_and_names_must_be_names() {
     refused("a b", Value::Int(1));
     refused("", Value::Int(1));
 }
+
+/// A kernel that was retired, but still runs and holds its files, never writes again.
+#[test]
+fn a_retired_kernel_is_refused_a_thousand_times() {
+    let (folder, old, id) = with_object();
+    // Only a test can get past the lock.
+    let new = Image::open_locked(folder.path(), None).unwrap();
+    for n in 0..1_000 {
+        let late = commit(&old, vec![put(id, "a", 1_000 + n)]);
+        assert!(matches!(late, Err(CommitError::Failed(_))), "{late:?}");
+        commit(&new, vec![put(id, "a", n)]).unwrap();
+    }
+    drop(old);
+    new.close();
+    drop(new);
+    let image = Image::open(folder.path()).unwrap();
+    let slot = image
+        .state
+        .object(ObjectId(id))
+        .unwrap()
+        .slot("a")
+        .unwrap()
+        .value
+        .clone();
+    assert_eq!(slot, Value::Int(999));
+}
+
+#[test]
+fn nothing_may_refer_to_what_does_not_exist() {
+    let (_folder, image, id) = with_object();
+    let dangling = Change::Put {
+        object: ObjectId(id),
+        slot: "a".into(),
+        value: Value::List(vec![Value::Ref(ObjectId(999))]),
+    };
+    assert!(matches!(
+        commit(&image, vec![dangling]),
+        Err(CommitError::Refused(_))
+    ));
+}
+
+/// An index that was lost, or whose bytes were flipped, is named by a verification and made anew to the same digest.
+#[test]
+fn a_damaged_index_is_named_and_rebuilt_to_the_same_digest() {
+    use super::exercise::exercise;
+    use super::lmdb::{IndexWrite, Table};
+    use super::verify::{Chains, verify};
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = folder.path().join("scratch");
+    let image = Image::open(folder.path()).unwrap();
+    exercise(&image, 500, 9, &std::sync::Mutex::new(Vec::new())).unwrap();
+    let whole = verify(&image, folder.path(), &scratch, Chains::Untold).unwrap();
+    assert!(whole.ok, "{:?}", whole.faults);
+    assert!(whole.objects > 10 && whole.entries > 10);
+    let (key, mut value) = image.state.index().all(Table::Objects).unwrap().pop().unwrap();
+    let at = value.len() - 1;
+    value[at] ^= 1;
+    let table = Table::Objects;
+    image
+        .state
+        .index()
+        .write(&[IndexWrite::Put { table, key, value }])
+        .unwrap();
+    let damaged = verify(&image, folder.path(), &scratch, Chains::Untold).unwrap();
+    assert!(!damaged.ok);
+    assert!(
+        damaged.faults[0].r#where.starts_with("index Objects #"),
+        "{:?}",
+        damaged.faults
+    );
+    image.close();
+    drop(image);
+    let digest = super::reindex::reindex(folder.path()).unwrap();
+    assert_eq!(super::digest::hex(&digest), whole.digest);
+    let image = Image::open(folder.path()).unwrap();
+    assert!(
+        verify(&image, folder.path(), &scratch, Chains::Untold)
+            .unwrap()
+            .ok
+    );
+    drop(image);
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let image = Image::open(folder.path()).unwrap();
+    let again = verify(&image, folder.path(), &scratch, Chains::Untold).unwrap();
+    assert!(again.ok, "{:?}", again.faults);
+    assert_eq!(again.objects, whole.objects);
+}

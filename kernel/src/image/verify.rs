@@ -1,0 +1,319 @@
+//! Finds every fault of an image: chain, records, back pointers, references, counts, index.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use shared::id::{ObjectId, TransactionId};
+use shared::key::Key;
+
+use super::digest::{digest, each, hex};
+use super::lmdb::{Lmdb, Table};
+use super::log::{Archive, BEGINNING, segment_path};
+use super::rebuild::rebuild;
+use super::record::{Entry, Place, StoredEntry, StoredObject};
+use super::segment::at;
+use super::state::State;
+use super::{Image, OpenError, make_folder};
+
+/// More faults than these are only counted.
+const NAMED: usize = 100;
+
+/// What a verification found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub ok: bool,
+    /// The newest transaction that was verified.
+    pub last: u64,
+    /// The chain hash after it, which stands for the whole history.
+    pub chain: String,
+    /// The digest of the state.
+    pub digest: String,
+    pub objects: u64,
+    pub entries: u64,
+    pub faults: Vec<Fault>,
+    /// Faults that are not named.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_faults: usize,
+    /// Chain hash after each transaction, when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chains: Option<BTreeMap<u64, String>>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    pub r#where: String,
+    pub what: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// Whether every transaction's chain hash is wanted in the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chains {
+    Told,
+    Untold,
+}
+
+/// Verifies an open image as of now, while others go on using it. A second index is made in `scratch`, an empty folder, and
+/// compared with the image's own; memory is bounded.
+pub fn verify(image: &Image, folder: &Path, scratch: &Path, chains: Chains) -> Result<Report, OpenError> {
+    let mut faults = Faults::default();
+    clear(scratch)?;
+    let index_failed = |source| OpenError::Index {
+        path: scratch.to_path_buf(),
+        source,
+    };
+    image.flush().map_err(index_failed)?;
+    // The own index is compared at one moment: its newest flush.
+    let index = image.state.index();
+    let own = index.reading().map_err(index_failed)?;
+    let known =
+        super::state::position_of(&own)?.ok_or_else(|| OpenError::Damaged("it has no position".into()))?;
+    let last = known.position.transaction;
+    let own_digest = super::digest::digest_of(&own, last).map_err(index_failed)?;
+    drop(own);
+    let log_folder = folder.join("log");
+    let mut told = (chains == Chains::Told).then(BTreeMap::new);
+    if let Some(told) = &mut told {
+        Archive::new(&log_folder).walk(BEGINNING, last, |next, _, position| {
+            told.insert(next.transaction.0, hex(&position.chain));
+            Ok::<bool, OpenError>(true)
+        })?;
+    }
+    let fresh = Lmdb::open(scratch).map_err(index_failed)?;
+    let rebuilt = rebuild(&log_folder, fresh, last, |state, transaction, entry| {
+        check_entry(state, transaction, entry, &mut faults);
+    });
+    let rebuilt = match rebuilt {
+        Ok(state) => state,
+        Err(error) => {
+            faults.add("log", error.to_string());
+            return Ok(faults.report(last, &known.position.chain, &own_digest, (0, 0), told));
+        }
+    };
+    let reached = rebuilt.position().unwrap_or(BEGINNING);
+    if (reached.transaction, reached.chain) != (last, known.position.chain) {
+        faults.add(
+            &segment_path(&log_folder, reached.segment).display().to_string(),
+            format!(
+                "the log leads to transaction {} where the index stands at {last}",
+                reached.transaction
+            ),
+        );
+    }
+    let rebuilt_index = rebuilt.index();
+    let counts = check_state(&rebuilt_index, &mut faults).map_err(index_failed)?;
+    let true_digest = digest(&rebuilt_index, last).map_err(index_failed)?;
+    if true_digest != own_digest {
+        let before = faults.count;
+        compare(&index, &rebuilt_index, &mut faults).map_err(index_failed)?;
+        if faults.count == before {
+            faults.add(
+                "index",
+                "it differs from what the log comes to; batos reindex mends it".into(),
+            );
+        }
+    }
+    if known.objects != counts.0 {
+        faults.add(
+            "index",
+            format!("it counts {} objects and there are {}", known.objects, counts.0),
+        );
+    }
+    drop((rebuilt_index, rebuilt));
+    let _ = std::fs::remove_dir_all(scratch);
+    Ok(faults.report(last, &known.position.chain, &true_digest, counts, told))
+}
+
+/// Leaves an empty folder.
+fn clear(scratch: &Path) -> Result<(), OpenError> {
+    match std::fs::remove_dir_all(scratch) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(at(scratch)(error).into());
+        }
+        _ => {}
+    }
+    make_folder(scratch)
+}
+
+#[derive(Default)]
+struct Faults {
+    named: Vec<Fault>,
+    count: usize,
+}
+
+impl Faults {
+    fn add(&mut self, place: &str, what: String) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push(Fault {
+                r#where: place.to_owned(),
+                what,
+            });
+        }
+    }
+
+    fn report(
+        self,
+        last: TransactionId,
+        chain: &[u8; 32],
+        digest: &[u8; 32],
+        (objects, entries): (u64, u64),
+        chains: Option<BTreeMap<u64, String>>,
+    ) -> Report {
+        Report {
+            ok: self.count == 0,
+            last: last.0,
+            chain: hex(chain),
+            digest: hex(digest),
+            objects,
+            entries,
+            more_faults: self.count - self.named.len(),
+            faults: self.named,
+            chains,
+        }
+    }
+}
+
+/// A record against the state before it: its back pointers and its epoch.
+fn check_entry(state: &State, transaction: TransactionId, entry: &Entry, faults: &mut Faults) {
+    let place = format!("transaction {transaction}");
+    if entry.epoch < state.epoch() {
+        faults.add(
+            &place,
+            format!(
+                "it was written in epoch {} after epoch {}",
+                entry.epoch,
+                state.epoch()
+            ),
+        );
+    }
+    let mut compare = |what: String, told: Option<Place>, found: Option<Place>| {
+        if told != found {
+            faults.add(
+                &place,
+                format!("{what} says it was last changed at {told:?}; it was at {found:?}"),
+            );
+        }
+    };
+    for change in &entry.objects {
+        let found = state.held(change.object).map(|held| held.place);
+        compare(change.object.to_string(), change.before, found);
+    }
+    for change in &entry.entries {
+        let found = state.entry(change.object, &change.key).map(|entry| entry.place);
+        compare(
+            format!("{}[{:?}]", change.object, change.key),
+            change.before,
+            found,
+        );
+    }
+}
+
+/// References, counts and forms of a whole index; answers how many objects and entries there are.
+fn check_state(index: &Lmdb, faults: &mut Faults) -> Result<(u64, u64), ::lmdb::Error> {
+    let reading = index.reading()?;
+    let exists = |id: ObjectId| {
+        reading
+            .get(Table::Objects, &id.0.to_be_bytes())
+            .is_ok_and(|found| found.is_some())
+    };
+    let (mut objects, mut entries) = (0, 0);
+    let mut promised: u64 = 0;
+    each(&reading, Table::Objects, |(key, value)| {
+        objects += 1;
+        let Ok(stored) = postcard::from_bytes::<StoredObject>(value) else {
+            faults.add(&object_name(key), "its index record cannot be read".into());
+            return;
+        };
+        promised += stored.entries;
+        for slot in &stored.image.slots {
+            slot.value.each_reference(&mut |id| {
+                if !exists(id) {
+                    faults.add(
+                        &format!("{}.{}", stored.image.id, slot.name),
+                        format!("it refers to {id}, which does not exist"),
+                    );
+                }
+            });
+        }
+    })?;
+    each(&reading, Table::Entries, |(key, value)| {
+        entries += 1;
+        let name = object_name(key);
+        let Ok(stored) = postcard::from_bytes::<StoredEntry>(value) else {
+            faults.add(&name, "the index record of an entry cannot be read".into());
+            return;
+        };
+        let holder = key.first_chunk::<8>().map(|id| ObjectId(u64::from_be_bytes(*id)));
+        if !holder.is_some_and(exists) {
+            faults.add(&name, "it has an entry and does not exist".into());
+        }
+        stored.value.each_reference(&mut |id| {
+            if !exists(id) {
+                faults.add(&name, format!("an entry refers to {id}, which does not exist"));
+            }
+        });
+    })?;
+    if promised != entries {
+        faults.add(
+            "index",
+            format!("objects count {promised} entries and there are {entries}"),
+        );
+    }
+    Ok((objects, entries))
+}
+
+/// Names what an index has otherwise than the log says.
+fn compare(own: &Lmdb, rebuilt: &Lmdb, faults: &mut Faults) -> Result<(), ::lmdb::Error> {
+    let (own, rebuilt) = (own.reading()?, rebuilt.reading()?);
+    for table in [Table::Objects, Table::Entries, Table::Missions] {
+        each(&rebuilt, table, |(key, value)| {
+            let stored = own.get(table, key).ok().flatten();
+            if stored.as_ref() != Some(value) {
+                let what = if stored.is_some() {
+                    "differs from"
+                } else {
+                    "lacks what is in"
+                };
+                faults.add(
+                    &format!("index {table:?} {}", name(table, key)),
+                    format!("it {what} the log; batos reindex mends it"),
+                );
+            }
+        })?;
+        each(&own, table, |(key, _)| {
+            if rebuilt.get(table, key).is_ok_and(|found| found.is_none()) {
+                faults.add(
+                    &format!("index {table:?} {}", name(table, key)),
+                    "the log knows nothing of it; batos reindex mends it".into(),
+                );
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn name(table: Table, key: &[u8]) -> String {
+    match table {
+        Table::Missions => format!("{:?}", key),
+        _ => object_name(key),
+    }
+}
+
+/// The object, or the entry, that a key of the index names.
+fn object_name(key: &[u8]) -> String {
+    let Some((id, rest)) = key.split_first_chunk::<8>() else {
+        return format!("{key:?}");
+    };
+    let id = ObjectId(u64::from_be_bytes(*id));
+    match Key::from_bytes(rest) {
+        Ok(key) if !rest.is_empty() => format!("{id}[{key:?}]"),
+        _ => id.to_string(),
+    }
+}

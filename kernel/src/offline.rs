@@ -1,0 +1,120 @@
+//! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel exercise`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::Context;
+use clap::Subcommand;
+use shared::exit;
+
+use crate::image::digest::hex;
+use crate::image::exercise::exercise;
+use crate::image::reindex::reindex;
+use crate::image::verify::{Chains, Report, verify};
+use crate::image::{Image, take_lock};
+
+/// What can be done without serving.
+#[derive(Subcommand)]
+pub enum Offline {
+    /// Open the image as a start would and name every fault; exit code 1 when there is one
+    Verify {
+        /// The folder image/ of a home
+        #[arg(long)]
+        image: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Tell the chain hash after every transaction, too
+        #[arg(long)]
+        chains: bool,
+    },
+    /// Make the index anew from the log
+    Reindex {
+        /// The folder image/ of a home
+        #[arg(long)]
+        image: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Commit random transactions and tell each when it is durable; for tests, on an image of its own
+    Exercise {
+        /// The folder image/ of a home that is only for this
+        #[arg(long)]
+        image: PathBuf,
+        #[arg(long)]
+        transactions: u64,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+impl Offline {
+    /// Does it; the error says what is wrong with the folder.
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        match self {
+            Offline::Verify {
+                image: folder,
+                json,
+                chains,
+            } => {
+                let image = Image::open(folder)?;
+                let found = image.found;
+                let scratch = folder.join("verify");
+                let chains = if *chains { Chains::Told } else { Chains::Untold };
+                let mut report = verify(&image, folder, &scratch, chains)?;
+                image.close();
+                // The opening has added a transaction of its own, which nobody asked about.
+                report.last = found.transaction.0;
+                report.chain = hex(&found.chain);
+                tell(&report, *json)?;
+                Ok(ExitCode::from(if report.ok {
+                    exit::ANSWERED
+                } else {
+                    exit::ERROR
+                }))
+            }
+            Offline::Reindex { image, json } => {
+                let _lock = take_lock(image)?;
+                let digest = hex(&reindex(image)?);
+                match json {
+                    true => println!("{}", serde_json::json!({"ok": true, "digest": digest})),
+                    false => println!("the index is new; digest {digest}"),
+                }
+                Ok(ExitCode::from(exit::ANSWERED))
+            }
+            Offline::Exercise {
+                image,
+                transactions,
+                seed,
+            } => {
+                let image = Image::open(image)?;
+                let out = Mutex::new(std::io::stdout());
+                exercise(&image, *transactions, *seed, &out).map_err(anyhow::Error::msg)?;
+                image.close();
+                Ok(ExitCode::from(exit::ANSWERED))
+            }
+        }
+    }
+}
+
+fn tell(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        let text = serde_json::to_string(report).context("the report cannot be written as JSON")?;
+        println!("{text}");
+        return Ok(());
+    }
+    for fault in &report.faults {
+        println!("{}: {}", fault.r#where, fault.what);
+    }
+    println!(
+        "{} faults; transaction {}, {} objects, {} entries, digest {}",
+        report.faults.len() + report.more_faults,
+        report.last,
+        report.objects,
+        report.entries,
+        report.digest
+    );
+    Ok(())
+}
