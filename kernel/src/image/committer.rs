@@ -35,13 +35,16 @@ pub struct Committer {
 /// Where a draft's fate is told.
 type Answering = oneshot::Sender<Result<Committed, CommitError>>;
 
+/// What is done with log and state while nothing commits.
+type Work = Box<dyn FnOnce(&mut Log, &State) + Send>;
+
 enum Job {
     Commit {
         draft: Box<Draft>,
         answer: Answering,
     },
-    /// Closes the newest segment; answers where the next begins.
-    Rotate(oneshot::Sender<Result<Position, String>>),
+    /// Work that nobody commits beside.
+    Exclusive(Work),
     Stop,
 }
 
@@ -87,8 +90,30 @@ impl Committer {
 
     /// Closes the newest segment after what waits now; answers the durable end, which begins the next segment.
     pub fn rotate(&self) -> Result<Position, String> {
+        self.exclusively(|log, _| {
+            rotate(log);
+            Ok(log.end())
+        })
+    }
+
+    /// The same, and the index then contains just what is before the new segment. Nobody else may be bringing it up to date.
+    pub(super) fn cut(&self) -> Result<(), String> {
+        self.exclusively(|log, state| {
+            rotate(log);
+            state.moved_to(log.end());
+            state.flush().map_err(|error| error.to_string())
+        })
+    }
+
+    /// Runs work that nothing commits beside, after what waits now.
+    pub(super) fn exclusively<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Log, &State) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
         let (answer, wait) = oneshot::channel();
-        let _ = self.jobs.send(Job::Rotate(answer));
+        let _ = self.jobs.send(Job::Exclusive(Box::new(move |log, state| {
+            let _ = answer.send(work(log, state));
+        })));
         wait.blocking_recv()
             .unwrap_or_else(|_| Err("the kernel is stopping".into()))
     }
@@ -145,20 +170,19 @@ struct Group {
 impl Writer {
     fn run(mut self, queue: &Receiver<Job>) {
         let mut stopping = false;
-        let mut held_back = None;
         while !stopping {
-            let Some(first) = held_back.take().or_else(|| queue.recv().ok()) else {
+            let Some(first) = queue.recv().ok() else {
                 return;
             };
             let mut group = Group::default();
-            let mut rotation = None;
+            let mut work = None;
             for job in std::iter::once(first).chain(queue.try_iter()).take(GROUP) {
                 match job {
                     Job::Commit { draft, answer } => self.accept_into(&mut group, *draft, answer),
-                    Job::Rotate(answer) => rotation = Some(answer),
+                    Job::Exclusive(exclusive) => work = Some(exclusive),
                     Job::Stop => stopping = true,
                 }
-                if rotation.is_some() || stopping || group.batch.bytes() > BATCH_BYTES {
+                if work.is_some() || stopping || group.batch.bytes() > BATCH_BYTES {
                     break;
                 }
             }
@@ -169,13 +193,8 @@ impl Writer {
                 }
                 Err(AppendError::Uncertain(error)) => end_this_kernel(&error),
             }
-            if let Some(answer) = rotation {
-                match self.log.rotate() {
-                    Ok(()) => {
-                        let _ = answer.send(Ok(self.log.end()));
-                    }
-                    Err(error) => end_this_kernel(&error),
-                }
+            if let Some(work) = work {
+                work(&mut self.log, &self.state);
             }
         }
     }
@@ -270,6 +289,10 @@ impl Writer {
         if !broken.is_empty() {
             return Err(CommitError::Conflict(broken));
         }
+        let referred = self.state.referred(&draft.collected, &group.layer);
+        if !referred.is_empty() {
+            return Err(CommitError::Conflict(referred));
+        }
         let (objects, entries) = resolve(&self.state, &group.layer, draft.changes)?;
         let next = self.log.next(&group.batch);
         let mut reply = draft
@@ -300,6 +323,12 @@ impl Writer {
         }
         group.layer.advance(next, entry, &|id| self.state.held(id));
         Ok((next.transaction, answer))
+    }
+}
+
+fn rotate(log: &mut Log) {
+    if let Err(error) = log.rotate() {
+        end_this_kernel(&error);
     }
 }
 

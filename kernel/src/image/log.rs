@@ -168,6 +168,16 @@ impl Log {
         Ok(log)
     }
 
+    /// The segments before a base are gone.
+    pub fn forget_before(&mut self, base: TransactionId) {
+        let sizes = segments(&self.folder).unwrap_or_default().into_iter();
+        self.closed_bytes = sizes
+            .filter(|first| *first > base.0 && *first != self.end.segment)
+            .filter_map(|first| fs::metadata(segment_path(&self.folder, first)).ok())
+            .map(|data| data.len())
+            .sum();
+    }
+
     /// For tests: segments close after so many bytes.
     pub fn close_segments_after(&mut self, bytes: u64) {
         self.segment_bytes = bytes;

@@ -4,8 +4,10 @@
 //! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index.
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
+//! - [`pack`]: drops the unreachable and old history, leaving a [`base`].
 //! - [`verify`]: finds every fault, by [`digest`]s and rules. [`exercise`]: a load to try all this under.
 
+pub mod base;
 pub mod committer;
 pub mod digest;
 pub mod draft;
@@ -15,6 +17,7 @@ pub mod indexer;
 pub mod layer;
 pub mod lmdb;
 pub mod log;
+pub mod pack;
 pub mod rebuild;
 pub mod record;
 pub mod reindex;
@@ -68,6 +71,8 @@ pub enum OpenError {
 pub struct Image {
     pub state: Arc<State>,
     pub committer: Committer,
+    /// Made at the awakening; every file of the image carries it.
+    pub id: [u8; 16],
     /// Where the log ended when it was opened.
     pub found: Position,
     indexer: Indexer,
@@ -90,6 +95,10 @@ impl Image {
             path: index_folder.clone(),
             source,
         })?;
+        let is_new = rebuild::is_empty(&index)?;
+        if is_new && let Some(base) = base::newest(&log_folder)? {
+            rebuild::load(&base, &index)?;
+        }
         let state = State::load(index, Archive::new(&log_folder))?;
         let log = if log::segments(&log_folder)?.is_empty() {
             if state.position().is_some() {
@@ -116,13 +125,14 @@ impl Image {
         let mut fence = EpochFile::open(folder).map_err(failed)?;
         let epoch = fence.raise(state.epoch()).map_err(failed)?;
         state.begin_epoch(epoch, log.bytes());
-        let found = log.end();
+        let (id, found) = (log.image(), log.end());
         let state = Arc::new(state);
         let indexer = Indexer::start(state.clone());
         let committer = Committer::start(log, state.clone(), fence, indexer.signals());
         let image = Image {
             state,
             committer,
+            id,
             found,
             indexer,
             _lock: lock,
@@ -142,6 +152,11 @@ impl Image {
     /// Brings the index up to the newest durable commit.
     pub fn flush(&self) -> Result<(), ::lmdb::Error> {
         self.indexer.flush(&self.state)
+    }
+
+    /// Nobody else brings the index up to date while this is held.
+    fn hold_index(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.indexer.hold()
     }
 
     /// Commits what waits, brings the index up to date, and takes no more commits.

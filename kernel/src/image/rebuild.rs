@@ -1,42 +1,175 @@
-//! Makes an index anew from the log alone.
+//! Makes an index anew from the base and the log alone.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use shared::id::TransactionId;
 
 use super::OpenError;
-use super::lmdb::Lmdb;
+use super::base::{Base, BaseRecord, newest};
+use super::layer::{Held, Layer};
+use super::lmdb::{IndexWrite, Lmdb, Table};
 use super::log::{Archive, BEGINNING};
-use super::record::Entry;
-use super::state::State;
+use super::record::{Entry, Mark, Place, StoredEntry};
+use super::segment::HEADER_BYTES;
+use super::state::{IndexPosition, State, index_writes, position_of, put};
 
 /// The state is written into the index in steps of so many changes.
 const STEP: usize = 20_000;
 
-/// Fills an empty index with the state as of `last`. Every record is shown to `watch` before it is carried out, with the state
-/// before it.
+/// Fills an index that is empty, or behind, with the state as of `last`. Every record is shown to `watch` before it is carried
+/// out, with the state before it.
 pub fn rebuild(
     log_folder: &Path,
     index: Lmdb,
     last: TransactionId,
-    mut watch: impl FnMut(&State, TransactionId, &Entry),
+    watch: impl FnMut(&State, TransactionId, &Entry),
 ) -> Result<State, OpenError> {
-    let folder = index.folder().to_path_buf();
-    let failed = |source| OpenError::Index {
-        path: folder.clone(),
-        source,
-    };
+    if is_empty(&index)?
+        && let Some(base) = newest(log_folder)?
+    {
+        load(&base, &index)?;
+    }
     let state = State::load(index, Archive::new(log_folder))?;
+    replay(&state, last, watch)?;
+    Ok(state)
+}
+
+/// True for an index that was never filled, or not to the end.
+pub fn is_empty(index: &Lmdb) -> Result<bool, OpenError> {
+    let reading = index.reading().map_err(|source| unusable(index, source))?;
+    Ok(position_of(&reading)?.is_none())
+}
+
+/// Brings a rebuilt state up to `last`.
+pub fn catch_up(state: &State, last: TransactionId) -> Result<(), OpenError> {
+    replay(state, last, |_, _, _| {})
+}
+
+fn replay(
+    state: &State,
+    last: TransactionId,
+    mut watch: impl FnMut(&State, TransactionId, &Entry),
+) -> Result<(), OpenError> {
+    let index = state.index();
+    let failed = |source| unusable(&index, source);
     let from = state.position().unwrap_or(BEGINNING);
-    let archive = Archive::new(log_folder);
-    archive.walk(from, last, |next, entry, position| {
-        watch(&state, next.transaction, &entry);
+    Archive::new(state.archive.folder()).walk(from, last, |next, entry, position| {
+        watch(state, next.transaction, &entry);
         state.replay(next, entry, position);
         if state.fresh_weight() > STEP {
             state.flush().map_err(failed)?;
         }
         Ok::<bool, OpenError>(true)
     })?;
-    state.flush().map_err(failed)?;
-    Ok(state)
+    state.flush().map_err(failed)
+}
+
+/// Fills an empty index with what a base holds.
+pub fn load(base: &Base, index: &Lmdb) -> Result<(), OpenError> {
+    let mut layer = Layer::default();
+    let mut places: Vec<IndexWrite> = Vec::new();
+    let transaction = base.transaction();
+    let mut known = IndexPosition {
+        position: base.end(),
+        next_object: 1,
+        epoch: Default::default(),
+        objects: 0,
+    };
+    layer.marks.insert(
+        TransactionId(transaction.0 + 1),
+        Mark {
+            place: Place {
+                segment: transaction.0 + 1,
+                offset: HEADER_BYTES as u64,
+            },
+            chain: base.end().chain,
+            unix_ms: base.unix_ms(),
+        },
+    );
+    base.walk(|place, record| {
+        match record {
+            BaseRecord::Objects(objects) => {
+                for (entries, image) in objects {
+                    let id = image.id;
+                    places.push(put(Table::Base, id.0.to_be_bytes().to_vec(), &place.offset));
+                    let held = Held {
+                        place,
+                        entries,
+                        image: Arc::new(image),
+                    };
+                    layer.objects.insert(id, Some(held));
+                }
+            }
+            BaseRecord::Entries { object, entries } => {
+                if let Some((first, _, _)) = entries.first() {
+                    let key = super::state::entry_key(object, first);
+                    places.push(put(Table::Base, key, &place.offset));
+                }
+                for (key, changed, value) in entries {
+                    let stored = StoredEntry {
+                        place,
+                        changed,
+                        value,
+                    };
+                    layer.entries.insert((object, key), Some(Arc::new(stored)));
+                }
+            }
+            BaseRecord::Replies(replies) => {
+                for (at, reply) in replies {
+                    layer.replies.insert(reply.request, (at, reply));
+                }
+            }
+            BaseRecord::Missions(missions) => {
+                layer
+                    .missions
+                    .extend(missions.into_iter().map(|mission| (mission.id, mission)));
+            }
+            BaseRecord::End {
+                objects,
+                next_object,
+                epoch,
+                ..
+            } => {
+                known.objects = objects;
+                known.next_object = next_object;
+                known.epoch = epoch;
+            }
+        }
+        if layer.weight() > STEP {
+            write_step(index, &mut layer, &mut places, &known)?;
+        }
+        Ok::<(), OpenError>(())
+    })?;
+    write_step(index, &mut layer, &mut places, &known)?;
+    // Only now is it a whole index.
+    let whole = vec![
+        put(Table::Meta, b"base".to_vec(), &transaction),
+        put(Table::Meta, b"position".to_vec(), &known),
+    ];
+    index.write(&whole).map_err(|source| unusable(index, source))
+}
+
+fn write_step(
+    index: &Lmdb,
+    layer: &mut Layer,
+    places: &mut Vec<IndexWrite>,
+    known: &IndexPosition,
+) -> Result<(), OpenError> {
+    let failed = |source| unusable(index, source);
+    let mut writes = index_writes(index, layer, known).map_err(failed)?;
+    writes.retain(
+        |write| !matches!(write, IndexWrite::Put { table: Table::Meta, key, .. } if key == b"position"),
+    );
+    writes.append(places);
+    index.write(&writes).map_err(failed)?;
+    *layer = Layer::default();
+    Ok(())
+}
+
+fn unusable(index: &Lmdb, source: ::lmdb::Error) -> OpenError {
+    OpenError::Index {
+        path: index.folder().to_path_buf(),
+        source,
+    }
 }

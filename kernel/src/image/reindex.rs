@@ -39,7 +39,8 @@ pub fn reindex(folder: &Path) -> Result<[u8; 32], OpenError> {
 
 /// The newest transaction whose record is whole.
 fn durable_end(log_folder: &Path) -> Result<shared::id::TransactionId, OpenError> {
-    let mut last = BEGINNING.transaction;
+    let from = super::base::newest(log_folder)?.map_or(BEGINNING, |base| base.end());
+    let mut last = from.transaction;
     let newest = segments(log_folder)?.pop().unwrap_or(1);
     let walked =
         Archive::new(log_folder).walk(BEGINNING, shared::id::TransactionId(u64::MAX), |next, _, _| {

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ pub struct State {
     core: RwLock<Core>,
     cache: Cache<ObjectId, Held>,
     next_object: AtomicU64,
+    /// References stored since a pack began to look; `None` when none is.
+    watched: Mutex<Option<HashSet<ObjectId>>>,
     pub archive: Archive,
 }
 
@@ -107,6 +109,7 @@ impl State {
             core: RwLock::new(core),
             cache: Cache::new(CACHED_OBJECTS),
             next_object: AtomicU64::new(known.map_or(1, |known| known.next_object)),
+            watched: Mutex::new(None),
             archive,
         })
     }
@@ -472,6 +475,9 @@ impl State {
         for id in layer.objects.keys() {
             self.cache.remove(id);
         }
+        if let Some(watched) = self.watching().as_mut() {
+            refer(&layer, watched);
+        }
         core.changes.extend(&layer.changed);
         core.objects = core.objects.saturating_add_signed(layer.growth);
         core.fresh.absorb(layer);
@@ -546,14 +552,59 @@ impl State {
         Ok(())
     }
 
-    /// Puts another index, that holds just the same state, in the place of this one. Nothing must be flushing.
-    pub(super) fn replace_index(&self, index: Lmdb, base: TransactionId, log_bytes: u64) {
+    /// Puts another index, that holds all that is durable, in the place of this one and of what stands in front of it.
+    pub(super) fn replace_index(&self, index: Arc<Lmdb>, base: TransactionId, log_bytes: u64) {
         let mut core = self.write();
-        core.index = Arc::new(index);
+        core.index = index;
+        core.fresh = Layer::default();
+        core.flushing = None;
         core.base = base;
         core.log_bytes = log_bytes;
         self.cache.clear();
         self.archive.forget();
+    }
+
+    /// Begins to note the references that commits store, and the objects that they change.
+    pub(super) fn watch_references(&self) {
+        *self.watching() = Some(HashSet::new());
+    }
+
+    pub(super) fn watched(&self) -> Vec<ObjectId> {
+        self.watching().iter().flatten().copied().collect()
+    }
+
+    pub(super) fn stop_watching(&self) {
+        *self.watching() = None;
+    }
+
+    /// What of the ranges has been referred to since a pack began to look, or is by what is pending; a few of them.
+    pub(super) fn referred(&self, ranges: &[(ObjectId, ObjectId)], pending: &Layer) -> Vec<Read> {
+        if ranges.is_empty() {
+            return Vec::new();
+        }
+        let mut referred: HashSet<ObjectId> = self.watched().into_iter().collect();
+        refer(pending, &mut referred);
+        let is_inside = |id: &ObjectId| {
+            let at = ranges.partition_point(|(_, last)| last < id);
+            ranges.get(at).is_some_and(|(first, _)| first <= id)
+        };
+        let inside = referred.into_iter().filter(is_inside);
+        inside
+            .take(NAMED_CONFLICTS)
+            .map(|object| Read {
+                object,
+                slot: ReadSlot::Whole(TransactionId(0)),
+            })
+            .collect()
+    }
+
+    fn watching(&self) -> MutexGuard<'_, Option<HashSet<ObjectId>>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log goes on in a new segment; nothing was committed.
+    pub(super) fn moved_to(&self, position: Position) {
+        self.write().position = Some(position);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Core> {
@@ -570,6 +621,33 @@ impl Core {
     fn layers(&self) -> Vec<&Layer> {
         let flushing = self.flushing.as_ref().map(|flush| &flush.layer);
         std::iter::once(&self.fresh).chain(flushing).collect()
+    }
+}
+
+/// Adds what a layer's objects and entries refer to, and those objects themselves.
+fn refer(layer: &Layer, into: &mut HashSet<ObjectId>) {
+    for (id, held) in &layer.objects {
+        if let Some(held) = held {
+            into.insert(*id);
+            for slot in &held.image.slots {
+                slot.value.each_reference(&mut |id| {
+                    into.insert(id);
+                });
+            }
+        }
+    }
+    for ((object, key), entry) in &layer.entries {
+        into.insert(*object);
+        if let Some(key) = key.value() {
+            key.each_reference(&mut |id| {
+                into.insert(id);
+            });
+        }
+        if let Some(entry) = entry {
+            entry.value.each_reference(&mut |id| {
+                into.insert(id);
+            });
+        }
     }
 }
 

@@ -337,3 +337,148 @@ fn a_damaged_index_is_named_and_rebuilt_to_the_same_digest() {
     assert!(again.ok, "{:?}", again.faults);
     assert_eq!(again.objects, whole.objects);
 }
+
+fn check_whole(image: &Image, folder: &Path) -> super::verify::Report {
+    let scratch = folder.join("scratch");
+    let report = super::verify::verify(image, folder, &scratch, super::verify::Chains::Untold).unwrap();
+    assert!(report.ok, "{:#?}", report.faults);
+    report
+}
+
+/// What the lobby reaches stays, through slots, parents, keys and entries; the rest goes, cycles included.
+#[test]
+fn a_pack_keeps_what_the_lobby_reaches_and_drops_the_rest() {
+    use shared::key::Key;
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::open(folder.path()).unwrap();
+    let ids: Vec<ObjectId> = (0..8).map(|_| image.state.allocate()).collect();
+    assert_eq!(ids[0], ObjectId::LOBBY);
+    let create = |at: usize, refers: &[usize]| Change::Create {
+        object: ids[at],
+        slots: vec![(
+            "to".into(),
+            Value::List(refers.iter().map(|at| Value::Ref(ids[*at])).collect()),
+        )],
+    };
+    // 0 → 1 → 2 → 1; 2 has entries that lead to 3 (value) and 4 (key); 5 ⇄ 6 lead to 1 and are reached by nobody; 7 by a later put.
+    let changes = vec![
+        create(1, &[]),
+        create(2, &[1]),
+        create(3, &[]),
+        create(4, &[]),
+        create(5, &[1]),
+        create(6, &[5]),
+        create(7, &[]),
+        create(0, &[1]),
+    ];
+    commit(&image, changes).unwrap();
+    let key = |value: Value| Key::of(&value).unwrap();
+    let link = |from: usize, to: usize| Change::Put {
+        object: ids[from],
+        slot: "link".into(),
+        value: Value::Ref(ids[to]),
+    };
+    let entry = |k: Key, value: Value| Change::PutEntry {
+        object: ids[2],
+        key: k,
+        value,
+    };
+    let more = vec![
+        link(1, 2),
+        link(5, 6),
+        entry(key(Value::Int(1)), Value::Ref(ids[3])),
+        entry(key(Value::Ref(ids[4])), Value::None),
+    ];
+    commit(&image, more).unwrap();
+    for n in 0..300 {
+        commit(&image, vec![put(ids[1].0, "n", n)]).unwrap();
+    }
+    check_whole(&image, folder.path());
+    let packed = super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+    assert_eq!((packed.objects, packed.collected), (5, 3), "{packed:?}");
+    let there =
+        |image: &Image| -> Vec<bool> { ids.iter().map(|id| image.state.object(*id).is_some()).collect() };
+    let expected = [true, true, true, true, true, false, false, false];
+    assert_eq!(there(&image), expected);
+    check_whole(&image, folder.path());
+    commit(&image, vec![put(ids[1].0, "n", 7)]).unwrap();
+    let report = check_whole(&image, folder.path());
+    assert_eq!((report.objects, report.entries), (5, 2));
+    drop(image);
+    let image = Image::open(folder.path()).unwrap();
+    assert_eq!(there(&image), expected);
+    let before = check_whole(&image, folder.path());
+    let again = super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+    assert_eq!((again.objects, again.collected), (5, 0));
+    assert!(again.base > packed.base);
+    assert_eq!(check_whole(&image, folder.path()).objects, before.objects);
+    drop(image);
+    // The index is derived from base and log: without it nothing is lost.
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let image = Image::open(folder.path()).unwrap();
+    assert_eq!(there(&image), expected);
+    check_whole(&image, folder.path());
+}
+
+/// Packs while four threads commit: nothing acknowledged is lost, no reference breaks, and space comes back.
+#[test]
+fn packs_under_load_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::open(folder.path()).unwrap();
+    let lobby = image.state.allocate();
+    commit(
+        &image,
+        vec![Change::Create {
+            object: lobby,
+            slots: Vec::new(),
+        }],
+    )
+    .unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let counts: Vec<u64> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4_u64)
+            .map(|worker| {
+                let (image, stop) = (&image, &stop);
+                scope.spawn(move || {
+                    let mut count = 0;
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        // An object that stays, one that is dropped at once, and one that hangs by an entry.
+                        let kept = image.state.allocate();
+                        let lost = image.state.allocate();
+                        let make = |object| Change::Create {
+                            object,
+                            slots: vec![("n".into(), Value::Int(count as i64))],
+                        };
+                        let hang = Change::PutEntry {
+                            object: lobby,
+                            key: shared::key::Key::of(&Value::List(vec![
+                                Value::Int(worker as i64),
+                                Value::Int(count as i64),
+                            ]))
+                            .unwrap(),
+                            value: Value::Ref(kept),
+                        };
+                        commit(image, vec![make(kept), make(lost), hang]).unwrap();
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        for _ in 0..6 {
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    let total: u64 = counts.iter().sum();
+    assert!(total > 100, "{counts:?}");
+    let report = check_whole(&image, folder.path());
+    assert_eq!(report.entries, total);
+    super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+    drop(image);
+    let image = Image::open(folder.path()).unwrap();
+    let report = check_whole(&image, folder.path());
+    assert_eq!((report.objects, report.entries), (total + 1, total));
+}

@@ -1,0 +1,428 @@
+//! Pack: drops what no root reaches and all history before now, while others go on (M4).
+//!
+//! 1. The log is cut: a new segment begins after transaction P, and the index holds just the state at P.
+//! 2. What the roots reach at P is marked. What is not marked is collected by one transaction of the log; references that
+//!    were stored since P are watched and keep what they reach.
+//! 3. The marked state at P is written as a base, durably.
+//! 4. A new index is made from the base and the log after it, and takes the place of the old one.
+//! 5. The log before P, older bases and the old index are removed.
+//!
+//! A kill between any two steps leaves a whole image; the next pack begins anew and removes what was left over.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+use shared::id::{ObjectId, TransactionId};
+use shared::key::Key;
+
+use super::base::{BaseRecord, BaseWriter, base_path};
+use super::digest::each;
+use super::draft::{CommitError, Draft};
+use super::lmdb::{Lmdb, Reading, Table};
+use super::log::{numbered, segment_path, segments, sync_folder};
+use super::rebuild::{catch_up, rebuild};
+use super::record::{Mission, Stage, StoredEntry, StoredObject, StoredReply};
+use super::segment::at;
+use super::state::{IndexPosition, entry_key, position_of};
+use super::{Image, OpenError, make_folder};
+
+/// Objects that wait to be looked into; more are found again by another pass.
+const WAITING: usize = 1 << 20;
+/// References that are stored while a pack looks can make it look again, so many times.
+const ROUNDS: u32 = 20;
+
+/// What a pack did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Packed {
+    /// History begins after this transaction now.
+    pub base: u64,
+    pub objects: u64,
+    pub collected: u64,
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+}
+
+/// Why a pack did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    #[error(transparent)]
+    Image(#[from] OpenError),
+    #[error("the log could not be cut: {0}")]
+    Cut(String),
+    #[error("what is unreachable could not be collected: {0}")]
+    Collect(#[from] CommitError),
+    #[error("references were stored to unreachable objects again and again; try when less is going on")]
+    Restless,
+}
+
+impl From<super::segment::LogError> for PackError {
+    fn from(error: super::segment::LogError) -> PackError {
+        PackError::Image(error.into())
+    }
+}
+
+/// Packs an open image, whose folder is `folder`. `progress` is told what is being done.
+pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<Packed, PackError> {
+    let log_folder = folder.join("log");
+    let bytes_before = disk_bytes(folder);
+    progress("cutting the log");
+    let index = image.state.index();
+    let reading = {
+        // Nothing else brings the index up to date until it is read.
+        let _turn = image.hold_index();
+        image.state.watch_references();
+        image.committer.cut().map_err(PackError::Cut)?;
+        index.reading().map_err(|source| failed(&index, source))?
+    };
+    let known = position_of(&reading)?.ok_or_else(|| PackError::Cut("the index has no position".into()))?;
+    progress("marking what the roots reach");
+    let result = mark_and_collect(image, &reading, &known).and_then(|(reached, collected)| {
+        progress("writing the base");
+        let objects = write_base(&log_folder, image.id, &reading, &known, &reached)?;
+        Ok((objects, collected))
+    });
+    drop(reading);
+    image.state.stop_watching();
+    let (objects, collected) = result?;
+    progress("making the index");
+    let base = known.position.transaction;
+    let new = folder.join("index.new");
+    remove(&new)?;
+    make_folder(&new)?;
+    let fresh = Lmdb::open(&new).map_err(|source| OpenError::Index {
+        path: new.clone(),
+        source,
+    })?;
+    // Most of what was committed meanwhile is caught up before anybody has to wait.
+    let rebuilt = rebuild(&log_folder, fresh, image.state.standing().last, |_, _, _| {})?;
+    {
+        let _turn = image.hold_index();
+        let (from, to) = (folder.join("index"), folder.join("index.old"));
+        image
+            .committer
+            .exclusively(move |log, state| {
+                let last = state.standing().last;
+                catch_up(&rebuilt, last).map_err(|error| error.to_string())?;
+                // The folder's names change while it is open; what is open stays open.
+                remove(&to).map_err(|error| error.to_string())?;
+                fs::rename(&from, &to).map_err(|error| error.to_string())?;
+                fs::rename(&new, &from).map_err(|error| error.to_string())?;
+                drop_before(&log_folder, base).map_err(|error| error.to_string())?;
+                log.forget_before(base);
+                state.replace_index(rebuilt.index(), base, log.bytes());
+                Ok(())
+            })
+            .map_err(PackError::Cut)?;
+    }
+    drop(index);
+    sync_folder(folder)?;
+    remove(&folder.join("index.old"))?;
+    Ok(Packed {
+        base: base.0,
+        objects,
+        collected,
+        bytes_before,
+        bytes_after: disk_bytes(folder),
+    })
+}
+
+/// Marks, and collects what is not marked; answers the marks and how many objects were collected.
+fn mark_and_collect(
+    image: &Image,
+    reading: &Reading<'_>,
+    known: &IndexPosition,
+) -> Result<(Bits, u64), PackError> {
+    let mut reached = Bits::new(known.next_object);
+    let mut roots = vec![ObjectId::LOBBY];
+    each(reading, Table::Missions, |(_, value)| {
+        if let Ok(mission) = postcard::from_bytes::<Mission>(value)
+            && mission.stage == Stage::Open
+        {
+            roots.push(mission.receiver);
+            mission
+                .arguments
+                .iter()
+                .for_each(|argument| argument.each_reference(&mut |id| roots.push(id)));
+        }
+    })
+    .map_err(|source| in_index(image, source))?;
+    for _ in 0..ROUNDS {
+        roots.extend(image.state.watched());
+        mark(reading, &mut reached, std::mem::take(&mut roots)).map_err(|source| in_index(image, source))?;
+        let (ranges, count) = unreached(reading, &reached).map_err(|source| in_index(image, source))?;
+        if count == 0 {
+            return Ok((reached, 0));
+        }
+        let mut draft = Draft::new("pack");
+        draft.collected = ranges;
+        match image.committer.commit_blocking(draft) {
+            Ok(_) => return Ok((reached, count)),
+            Err(CommitError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(PackError::Restless)
+}
+
+/// Marks what `roots` reach through slots and entries; memory is that of the marks and a bounded list.
+fn mark(reading: &Reading<'_>, reached: &mut Bits, roots: Vec<ObjectId>) -> Result<(), ::lmdb::Error> {
+    let mut looked = Bits::new(reached.bound());
+    // What was marked before was looked into before.
+    looked.clone_from(reached);
+    let mut waiting = roots;
+    waiting.retain(|id| reached.add(*id) || !looked.has(*id));
+    loop {
+        while let Some(id) = waiting.pop() {
+            if !looked.add(id) {
+                continue;
+            }
+            let mut found = |id: ObjectId| {
+                if reached.add(id) && waiting.len() < WAITING {
+                    waiting.push(id);
+                }
+            };
+            if let Some(bytes) = reading.get(Table::Objects, &id.0.to_be_bytes())?
+                && let Ok(stored) = postcard::from_bytes::<StoredObject>(&bytes)
+            {
+                for slot in &stored.image.slots {
+                    slot.value.each_reference(&mut found);
+                }
+                if stored.entries > 0 {
+                    each_entry(reading, id, |key, entry| {
+                        entry.value.each_reference(&mut found);
+                        if let Some(key) = key.value() {
+                            key.each_reference(&mut found);
+                        }
+                    })?;
+                }
+            }
+        }
+        // Those that found no room on the list.
+        match reached.first_not_in(&looked) {
+            Some(id) => waiting.push(id),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn each_entry(
+    reading: &Reading<'_>,
+    object: ObjectId,
+    mut visit: impl FnMut(&Key, StoredEntry),
+) -> Result<(), ::lmdb::Error> {
+    const STEP: usize = 1_000;
+    let mut from = entry_key(object, &Key::first());
+    let to = entry_key(object, &Key::last());
+    loop {
+        let pairs = reading.range(
+            Table::Entries,
+            &from,
+            &to,
+            STEP,
+            super::lmdb::Direction::Ascending,
+        )?;
+        for (key, value) in &pairs {
+            if let (Ok(key), Ok(entry)) = (Key::from_bytes(&key[8..]), postcard::from_bytes(value)) {
+                visit(&key, entry);
+            }
+        }
+        match pairs.last() {
+            Some((key, _)) if pairs.len() == STEP => {
+                from.clone_from(key);
+                from.push(0);
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Ranges of the objects that exist and are not marked, and how many those are.
+#[expect(clippy::type_complexity, reason = "ranges and their count")]
+fn unreached(
+    reading: &Reading<'_>,
+    reached: &Bits,
+) -> Result<(Vec<(ObjectId, ObjectId)>, u64), ::lmdb::Error> {
+    let mut ranges: Vec<(ObjectId, ObjectId)> = Vec::new();
+    let mut count = 0;
+    each(reading, Table::Objects, |(key, _)| {
+        let Some(id) = key.first_chunk::<8>().map(|id| ObjectId(u64::from_be_bytes(*id))) else {
+            return;
+        };
+        if reached.has(id) {
+            return;
+        }
+        count += 1;
+        match ranges.last_mut() {
+            Some((_, last)) if last.0 + 1 == id.0 => *last = id,
+            _ => ranges.push((id, id)),
+        }
+    })?;
+    Ok((ranges, count))
+}
+
+/// Writes the marked state as a base; answers how many objects it holds.
+fn write_base(
+    log_folder: &Path,
+    id: [u8; 16],
+    reading: &Reading<'_>,
+    known: &IndexPosition,
+    reached: &Bits,
+) -> Result<u64, PackError> {
+    let mut base = BaseWriter::begin(log_folder, id, known.position)?;
+    let index_failed = |source| {
+        PackError::Image(OpenError::Index {
+            path: log_folder.to_path_buf(),
+            source,
+        })
+    };
+    let mut failed = None;
+    let mut objects = 0;
+    each(reading, Table::Objects, |(_, value)| {
+        if let Ok(stored) = postcard::from_bytes::<StoredObject>(value)
+            && reached.has(stored.image.id)
+            && failed.is_none()
+        {
+            objects += 1;
+            failed = base.object(stored.entries, stored.image, value.len()).err();
+        }
+    })
+    .map_err(index_failed)?;
+    each(reading, Table::Entries, |(key, value)| {
+        let Some((id, rest)) = key.split_first_chunk::<8>() else {
+            return;
+        };
+        let object = ObjectId(u64::from_be_bytes(*id));
+        if let (Ok(key), Ok(stored)) = (Key::from_bytes(rest), postcard::from_bytes::<StoredEntry>(value))
+            && reached.has(object)
+            && failed.is_none()
+        {
+            let bytes = key.bytes().len() + value.len();
+            failed = base
+                .entry(object, (key, stored.changed, stored.value), bytes)
+                .err();
+        }
+    })
+    .map_err(index_failed)?;
+    each(reading, Table::ReplyAge, |(age, key)| {
+        if let Some(at) = age.first_chunk::<8>()
+            && let Ok(Some(bytes)) = reading.get(Table::Replies, key)
+            && let Ok(stored) = postcard::from_bytes::<StoredReply>(&bytes)
+            && failed.is_none()
+        {
+            let at = TransactionId(u64::from_be_bytes(*at));
+            failed = base.rest(&BaseRecord::Replies(vec![(at, stored)])).err();
+        }
+    })
+    .map_err(index_failed)?;
+    each(reading, Table::Missions, |(_, value)| {
+        if let Ok(mission) = postcard::from_bytes::<Mission>(value)
+            && failed.is_none()
+        {
+            failed = base.rest(&BaseRecord::Missions(vec![mission])).err();
+        }
+    })
+    .map_err(index_failed)?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => {
+            base.finish(known.next_object, known.epoch)?;
+            Ok(objects)
+        }
+    }
+}
+
+/// Removes the segments and bases that the base of `base` stands for.
+fn drop_before(log_folder: &Path, base: TransactionId) -> Result<(), super::segment::LogError> {
+    for segment in segments(log_folder)?.into_iter().filter(|first| *first <= base.0) {
+        let path = segment_path(log_folder, segment);
+        fs::remove_file(&path).map_err(at(&path))?;
+    }
+    for older in numbered(log_folder, ".base")?
+        .into_iter()
+        .filter(|older| *older < base.0)
+    {
+        let path = base_path(log_folder, TransactionId(older));
+        fs::remove_file(&path).map_err(at(&path))?;
+    }
+    sync_folder(log_folder)
+}
+
+fn remove(folder: &Path) -> Result<(), OpenError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(folder)(error).into()),
+        _ => Ok(()),
+    }
+}
+
+fn failed(index: &Lmdb, source: ::lmdb::Error) -> OpenError {
+    OpenError::Index {
+        path: index.folder().to_path_buf(),
+        source,
+    }
+}
+
+fn in_index(image: &Image, source: ::lmdb::Error) -> PackError {
+    PackError::Image(failed(&image.state.index(), source))
+}
+
+/// Bytes that the files of a folder take on disk.
+fn disk_bytes(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => disk_bytes(&entry.path()),
+            Ok(data) => data.blocks() * 512,
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// A set of object ids below a bound.
+#[derive(Clone)]
+struct Bits {
+    words: Vec<u64>,
+}
+
+impl Bits {
+    fn new(bound: u64) -> Bits {
+        Bits {
+            words: vec![0; (bound / 64 + 1) as usize],
+        }
+    }
+
+    fn bound(&self) -> u64 {
+        self.words.len() as u64 * 64 - 64
+    }
+
+    fn has(&self, id: ObjectId) -> bool {
+        let word = self.words.get((id.0 / 64) as usize);
+        word.is_some_and(|word| word & (1 << (id.0 % 64)) != 0)
+    }
+
+    /// True when it was not there. Ids at or over the bound are newer than the pack, and none of its business.
+    fn add(&mut self, id: ObjectId) -> bool {
+        let Some(word) = self.words.get_mut((id.0 / 64) as usize) else {
+            return false;
+        };
+        let bit = 1 << (id.0 % 64);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    fn first_not_in(&self, other: &Bits) -> Option<ObjectId> {
+        self.words
+            .iter()
+            .zip(&other.words)
+            .position(|(own, other)| own & !other != 0)
+            .map(|at| {
+                let missing = self.words[at] & !other.words[at];
+                ObjectId(at as u64 * 64 + u64::from(missing.trailing_zeros()))
+            })
+    }
+}
