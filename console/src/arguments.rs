@@ -94,6 +94,15 @@ pub enum Command {
         /// The thought's number
         id: Option<u64>,
     },
+    /// Find every fault of the image: chain, records, references, index; exit code 1 when there is one
+    #[command(
+        after_help = "While a kernel runs it looks at its own image; else the image is opened as a start would."
+    )]
+    Verify,
+    /// Drop what nothing reaches from the lobby, and all history before now; others go on meanwhile
+    Pack,
+    /// Make the index anew from the log, while no kernel runs
+    Reindex,
     /// Open the interactive console
     Console,
 }

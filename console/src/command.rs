@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{down, literal, render, repl, status, up};
+use crate::{down, literal, offline, render, repl, status, up};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -56,6 +56,8 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Up => up::run(&home, json),
         Command::Down => down::run(&home),
         Command::Status => status::run(&home),
+        Command::Reindex => offline::reindex(&home),
+        Command::Verify if !offline::has_kernel(&home) => offline::verify(&home),
         Command::Console if json => Err(Failure::usage(
             "the console is for people; use the commands with --json",
         )),
@@ -165,7 +167,9 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             None,
             true,
         ),
-        Command::Up | Command::Down | Command::Status | Command::Console => {
+        Command::Verify => (Call::Verify, None, true),
+        Command::Pack => (Call::Pack, None, true),
+        Command::Up | Command::Down | Command::Status | Command::Reindex | Command::Console => {
             return Err(Failure::internal("a command without a call"));
         }
     })
@@ -199,6 +203,14 @@ pub fn report(answered: &Answered, is_one: bool) -> Report {
             views => (render::thoughts(views), exit::ANSWERED),
         },
         Answer::Status(status) => (render::kernel(status), exit::ANSWERED),
+        Answer::Verified(found) => {
+            let exit = match found.faults.is_empty() {
+                true => exit::ANSWERED,
+                false => exit::ERROR,
+            };
+            (render::verification(found), exit)
+        }
+        Answer::Packed(packing) => (render::packing(packing), exit::ANSWERED),
     };
     let text = if io::stdout().is_terminal() {
         render::harmless(&text)

@@ -16,6 +16,7 @@ mod failure;
 mod kernel;
 mod line;
 mod literal;
+mod offline;
 mod output;
 mod progress;
 mod render;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use shared::bridge::{Finding, KernelStatus, ObjectView, ThoughtView};
+use shared::bridge::{Finding, KernelStatus, ObjectView, Packing, ThoughtView, Verification};
 use shared::control::StewardStatus;
 use shared::json::{to_hex, to_json};
 use shared::value::Value;
@@ -248,6 +248,32 @@ fn duration(ms: u64) -> String {
 
 fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
+}
+
+/// What a verification found.
+pub fn verification(found: &Verification) -> String {
+    let mut lines: Vec<String> = found
+        .faults
+        .iter()
+        .map(|fault| format!("{}: {}", fault.place, fault.what))
+        .collect();
+    lines.push(format!(
+        "{} faults; transaction {}, {} objects, {} entries, digest {}",
+        found.faults.len() as u64 + found.more_faults,
+        found.last,
+        found.objects,
+        found.entries,
+        found.digest
+    ));
+    lines.join("\n")
+}
+
+/// What a pack did.
+pub fn packing(packing: &Packing) -> String {
+    format!(
+        "{} objects stay, {} were reached from nowhere and are gone; history begins after transaction {}; {} bytes on disk, {} before",
+        packing.objects, packing.collected, packing.base, packing.bytes_after, packing.bytes_before
+    )
 }
 
 #[cfg(test)]

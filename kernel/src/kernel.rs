@@ -15,6 +15,7 @@ use crate::image::draft::CommitError;
 use crate::image::record::{Mission, RequestId, Stage};
 use crate::mind::Mind;
 use crate::names;
+use crate::upkeep;
 use crate::workers::Workers;
 
 /// Everything that serves requests. Shared by every connection.
@@ -28,6 +29,8 @@ pub struct Kernel {
     pub clients: AtomicU32,
     pub sends: AtomicU64,
     pub conflicts: AtomicU64,
+    /// Held while a pack or a verification runs.
+    upkeep_turn: tokio::sync::Mutex<()>,
     /// Requests that are being carried out; a repeat waits for the first.
     running: Mutex<HashMap<RequestId, watch::Receiver<()>>>,
 }
@@ -53,6 +56,7 @@ impl Kernel {
             clients: AtomicU32::new(0),
             sends: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
+            upkeep_turn: tokio::sync::Mutex::new(()),
             running: Mutex::new(HashMap::new()),
         })
     }
@@ -88,7 +92,20 @@ impl Kernel {
             }),
             Call::Thoughts { id } => self.thoughts(id),
             Call::Status => Ok(Answer::Status(Box::new(self.status().await))),
+            Call::Verify => self.upkeep(upkeep::verified).await,
+            Call::Pack => self.upkeep(upkeep::packed).await,
         }
+    }
+
+    /// Long work on the image's files, off the threads that serve; one at a time.
+    async fn upkeep(
+        self: &Arc<Self>,
+        work: fn(&crate::image::Image) -> Result<Answer, Fault>,
+    ) -> Result<Answer, Fault> {
+        let _turn = self.upkeep_turn.lock().await;
+        let kernel = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&kernel.image)).await;
+        done.unwrap_or_else(|error| Err(Fault::new(reason::IMAGE_FAILED, error.to_string())))
     }
 
     /// Returns when no other task carries this request out; until the guard is dropped, none can.

@@ -16,4 +16,5 @@ mod offline;
 mod overlay;
 pub mod run;
 mod send;
+mod upkeep;
 mod workers;

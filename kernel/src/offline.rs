@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use anyhow::Context;
 use clap::Subcommand;
-use shared::exit;
+use shared::{document, exit};
 
 use crate::image::digest::hex;
 use crate::image::exercise::exercise;
@@ -66,10 +65,10 @@ impl Offline {
                 let mut report = verify(&image, folder, &scratch, chains)?;
                 image.close();
                 // The opening has added a transaction of its own, which nobody asked about.
-                report.last = found.transaction.0;
-                report.chain = hex(&found.chain);
-                tell(&report, *json)?;
-                Ok(ExitCode::from(if report.ok {
+                report.found.last = found.transaction;
+                report.found.chain = hex(&found.chain);
+                tell(&report, *json);
+                Ok(ExitCode::from(if report.found.faults.is_empty() {
                     exit::ANSWERED
                 } else {
                     exit::ERROR
@@ -99,22 +98,25 @@ impl Offline {
     }
 }
 
-fn tell(report: &Report, json: bool) -> anyhow::Result<()> {
+fn tell(report: &Report, json: bool) {
+    let found = &report.found;
     if json {
-        let text = serde_json::to_string(report).context("the report cannot be written as JSON")?;
-        println!("{text}");
-        return Ok(());
+        let mut told = document::verification(found);
+        if let Some(chains) = &report.chains {
+            told["chains"] = serde_json::json!(chains);
+        }
+        println!("{told}");
+        return;
     }
-    for fault in &report.faults {
-        println!("{}: {}", fault.r#where, fault.what);
+    for fault in &found.faults {
+        println!("{}: {}", fault.place, fault.what);
     }
     println!(
         "{} faults; transaction {}, {} objects, {} entries, digest {}",
-        report.faults.len() + report.more_faults,
-        report.last,
-        report.objects,
-        report.entries,
-        report.digest
+        found.faults.len() as u64 + found.more_faults,
+        found.last,
+        found.objects,
+        found.entries,
+        found.digest
     );
-    Ok(())
 }

@@ -68,6 +68,10 @@ pub enum Call {
         id: Option<ThoughtId>,
     },
     Status,
+    /// Find every fault of the image, while others go on using it.
+    Verify,
+    /// Drop what no root reaches and all history before now, while others go on.
+    Pack,
 }
 
 impl Call {
@@ -116,6 +120,8 @@ pub enum Answer {
     },
     Thoughts(Vec<ThoughtView>),
     Status(Box<KernelStatus>),
+    Verified(Verification),
+    Packed(Packing),
 }
 
 /// A call's failure: a stable word for programs, a sentence for people. The words are in [`crate::reason`].
@@ -190,6 +196,42 @@ pub struct ThoughtEvent {
     /// The state the cycle is in after the event.
     pub state: String,
     pub detail: String,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The newest transaction that was verified.
+    pub last: TransactionId,
+    /// The chain hash after it, in hexadecimal: it stands for the whole history.
+    pub chain: String,
+    /// The digest of the state, in hexadecimal.
+    pub digest: String,
+    pub objects: u64,
+    pub entries: u64,
+    /// Empty for a whole image.
+    pub faults: Vec<ImageFault>,
+    /// Faults that are only counted.
+    pub more_faults: u64,
+}
+
+/// One thing that is wrong with an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFault {
+    pub place: String,
+    pub what: String,
+}
+
+/// What a pack did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packing {
+    /// History begins after this transaction now.
+    pub base: TransactionId,
+    pub objects: u64,
+    /// Objects that no root reached.
+    pub collected: u64,
+    pub bytes_before: u64,
+    pub bytes_after: u64,
 }
 
 /// The kernel about itself.

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::bridge::{Answer, Fault, Finding, KernelStatus, ObjectView, ThoughtEvent, ThoughtView};
+use crate::bridge::{
+    Answer, Fault, Finding, KernelStatus, ObjectView, ThoughtEvent, ThoughtView, Verification,
+};
 use crate::json::to_json;
 
 /// A success. `elapsed_ms` is what the asker waited.
@@ -35,7 +37,35 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             json!({ "ok": true, "thoughts": views.iter().map(thought).collect::<Vec<_>>() })
         }
         Answer::Status(status) => kernel_status(status),
+        Answer::Verified(found) => verification(found),
+        Answer::Packed(packing) => json!({
+            "ok": true,
+            "base": packing.base.0,
+            "objects": packing.objects,
+            "collected": packing.collected,
+            "bytes_before": packing.bytes_before,
+            "bytes_after": packing.bytes_after,
+        }),
     }
+}
+
+/// What a verification found; `ok` is false when there is a fault.
+pub fn verification(found: &Verification) -> Json {
+    let faults: Vec<Json> = found
+        .faults
+        .iter()
+        .map(|fault| json!({ "where": fault.place, "what": fault.what }))
+        .collect();
+    json!({
+        "ok": found.faults.is_empty(),
+        "last": found.last.0,
+        "chain": found.chain,
+        "digest": found.digest,
+        "objects": found.objects,
+        "entries": found.entries,
+        "faults": faults,
+        "more_faults": found.more_faults,
+    })
 }
 
 /// A failure: a stable word and a sentence.

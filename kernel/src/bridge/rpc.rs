@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0, a document a line, so that any language attaches with its standard library.
 //!
-//! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`) with
-//! named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
+//! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`, `verify`,
+//! `pack`) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
 //! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again.
 
 use std::sync::Arc;
@@ -208,8 +208,10 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             id: params.number("id")?.map(ThoughtId),
         },
         "status" => Call::Status,
+        "verify" => Call::Verify,
+        "pack" => Call::Pack,
         other => {
-            let known = "send, inspect, new, set, define, guard, thoughts, status";
+            let known = "send, inspect, new, set, define, guard, thoughts, status, verify, pack";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),

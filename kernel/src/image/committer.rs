@@ -345,6 +345,6 @@ pub fn stamp(answer: &mut Answer, id: TransactionId) {
         | Answer::Changed { transaction, .. } => {
             *transaction = id;
         }
-        Answer::Object(_) | Answer::Verdict { .. } | Answer::Thoughts(_) | Answer::Status(_) => {}
+        _ => {}
     }
 }

@@ -71,6 +71,7 @@ pub enum OpenError {
 pub struct Image {
     pub state: Arc<State>,
     pub committer: Committer,
+    pub folder: PathBuf,
     /// Made at the awakening; every file of the image carries it.
     pub id: [u8; 16],
     /// Where the log ended when it was opened.
@@ -132,6 +133,7 @@ impl Image {
         let image = Image {
             state,
             committer,
+            folder: folder.to_path_buf(),
             id,
             found,
             indexer,

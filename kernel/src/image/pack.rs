@@ -12,7 +12,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Serialize;
+use shared::bridge::Packing;
 use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
 
@@ -31,17 +31,6 @@ use super::{Image, OpenError, make_folder};
 const WAITING: usize = 1 << 20;
 /// References that are stored while a pack looks can make it look again, so many times.
 const ROUNDS: u32 = 20;
-
-/// What a pack did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Packed {
-    /// History begins after this transaction now.
-    pub base: u64,
-    pub objects: u64,
-    pub collected: u64,
-    pub bytes_before: u64,
-    pub bytes_after: u64,
-}
 
 /// Why a pack did not end.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +52,7 @@ impl From<super::segment::LogError> for PackError {
 }
 
 /// Packs an open image, whose folder is `folder`. `progress` is told what is being done.
-pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<Packed, PackError> {
+pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<Packing, PackError> {
     let log_folder = folder.join("log");
     let bytes_before = disk_bytes(folder);
     progress("cutting the log");
@@ -118,8 +107,8 @@ pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Res
     drop(index);
     sync_folder(folder)?;
     remove(&folder.join("index.old"))?;
-    Ok(Packed {
-        base: base.0,
+    Ok(Packing {
+        base,
         objects,
         collected,
         bytes_before,
@@ -238,7 +227,6 @@ fn each_entry(
 }
 
 /// Ranges of the objects that exist and are not marked, and how many those are.
-#[expect(clippy::type_complexity, reason = "ranges and their count")]
 fn unreached(
     reading: &Reading<'_>,
     reached: &Bits,

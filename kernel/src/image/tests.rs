@@ -301,8 +301,10 @@ fn a_damaged_index_is_named_and_rebuilt_to_the_same_digest() {
     let scratch = folder.path().join("scratch");
     let image = Image::open(folder.path()).unwrap();
     exercise(&image, 500, 9, &std::sync::Mutex::new(Vec::new())).unwrap();
-    let whole = verify(&image, folder.path(), &scratch, Chains::Untold).unwrap();
-    assert!(whole.ok, "{:?}", whole.faults);
+    let whole = verify(&image, folder.path(), &scratch, Chains::Untold)
+        .unwrap()
+        .found;
+    assert!(whole.faults.is_empty(), "{:?}", whole.faults);
     assert!(whole.objects > 10 && whole.entries > 10);
     let (key, mut value) = image.state.index().all(Table::Objects).unwrap().pop().unwrap();
     let at = value.len() - 1;
@@ -313,10 +315,12 @@ fn a_damaged_index_is_named_and_rebuilt_to_the_same_digest() {
         .index()
         .write(&[IndexWrite::Put { table, key, value }])
         .unwrap();
-    let damaged = verify(&image, folder.path(), &scratch, Chains::Untold).unwrap();
-    assert!(!damaged.ok);
+    let damaged = verify(&image, folder.path(), &scratch, Chains::Untold)
+        .unwrap()
+        .found;
+    assert!(!damaged.faults.is_empty());
     assert!(
-        damaged.faults[0].r#where.starts_with("index Objects #"),
+        damaged.faults[0].place.starts_with("index Objects #"),
         "{:?}",
         damaged.faults
     );
@@ -328,20 +332,26 @@ fn a_damaged_index_is_named_and_rebuilt_to_the_same_digest() {
     assert!(
         verify(&image, folder.path(), &scratch, Chains::Untold)
             .unwrap()
-            .ok
+            .found
+            .faults
+            .is_empty()
     );
     drop(image);
     std::fs::remove_dir_all(folder.path().join("index")).unwrap();
     let image = Image::open(folder.path()).unwrap();
-    let again = verify(&image, folder.path(), &scratch, Chains::Untold).unwrap();
-    assert!(again.ok, "{:?}", again.faults);
+    let again = verify(&image, folder.path(), &scratch, Chains::Untold)
+        .unwrap()
+        .found;
+    assert!(again.faults.is_empty(), "{:?}", again.faults);
     assert_eq!(again.objects, whole.objects);
 }
 
-fn check_whole(image: &Image, folder: &Path) -> super::verify::Report {
+fn check_whole(image: &Image, folder: &Path) -> shared::bridge::Verification {
     let scratch = folder.join("scratch");
-    let report = super::verify::verify(image, folder, &scratch, super::verify::Chains::Untold).unwrap();
-    assert!(report.ok, "{:#?}", report.faults);
+    let report = super::verify::verify(image, folder, &scratch, super::verify::Chains::Untold)
+        .unwrap()
+        .found;
+    assert!(report.faults.is_empty(), "{:#?}", report.faults);
     report
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
+use shared::bridge::{ImageFault, Verification};
 use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
 
@@ -19,37 +19,10 @@ use super::{Image, OpenError, make_folder};
 /// More faults than these are only counted.
 const NAMED: usize = 100;
 
-/// What a verification found.
-#[derive(Debug, Serialize)]
+/// What a verification found, and the chain hash after each transaction when it was asked for.
 pub struct Report {
-    pub ok: bool,
-    /// The newest transaction that was verified.
-    pub last: u64,
-    /// The chain hash after it, which stands for the whole history.
-    pub chain: String,
-    /// The digest of the state.
-    pub digest: String,
-    pub objects: u64,
-    pub entries: u64,
-    pub faults: Vec<Fault>,
-    /// Faults that are not named.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub more_faults: usize,
-    /// Chain hash after each transaction, when it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Verification,
     pub chains: Option<BTreeMap<u64, String>>,
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    pub r#where: String,
-    pub what: String,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 /// Whether every transaction's chain hash is wanted in the report.
@@ -144,7 +117,7 @@ fn clear(scratch: &Path) -> Result<(), OpenError> {
 
 #[derive(Default)]
 struct Faults {
-    named: Vec<Fault>,
+    named: Vec<ImageFault>,
     count: usize,
 }
 
@@ -152,8 +125,8 @@ impl Faults {
     fn add(&mut self, place: &str, what: String) {
         self.count += 1;
         if self.named.len() < NAMED {
-            self.named.push(Fault {
-                r#where: place.to_owned(),
+            self.named.push(ImageFault {
+                place: place.to_owned(),
                 what,
             });
         }
@@ -168,14 +141,15 @@ impl Faults {
         chains: Option<BTreeMap<u64, String>>,
     ) -> Report {
         Report {
-            ok: self.count == 0,
-            last: last.0,
-            chain: hex(chain),
-            digest: hex(digest),
-            objects,
-            entries,
-            more_faults: self.count - self.named.len(),
-            faults: self.named,
+            found: Verification {
+                last,
+                chain: hex(chain),
+                digest: hex(digest),
+                objects,
+                entries,
+                more_faults: (self.count - self.named.len()) as u64,
+                faults: self.named,
+            },
             chains,
         }
     }

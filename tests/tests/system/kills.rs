@@ -1,4 +1,5 @@
-//! kill -9 at random moments under load: no acknowledged write lost, none doubled.
+//! kill -9 at random moments under load, while methods are thought of and the image is packed: no acknowledged write lost,
+//! none doubled, no half of a thought left.
 //!
 //! `BATOS_KILLS=200` for the long form, `BATOS_KILL_SEED` to repeat one.
 
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shared::bridge::Call;
-use shared::client::CallError;
+use shared::client::{CallError, Client};
 use shared::value::Value;
 
 use crate::harness::System;
@@ -68,7 +69,26 @@ fn no_acknowledged_write_is_lost_or_doubled() {
     let next = AtomicU64::new(0);
     let is_over = AtomicBool::new(false);
     let tally = Mutex::new(Tally::default());
+    let lamps = Mutex::new(Vec::new());
+    let packs = AtomicU64::new(0);
     let killed = thread::scope(|scope| {
+        let mut thinker = system.client(Duration::from_secs(30));
+        let mut packer = system.client(Duration::from_secs(30));
+        let (is_ended, lit, packed) = (&is_over, &lamps, &packs);
+        scope.spawn(move || {
+            while !is_ended.load(Ordering::SeqCst) {
+                think_once(&mut thinker, lit);
+            }
+        });
+        scope.spawn(move || {
+            while !is_ended.load(Ordering::SeqCst) {
+                if packer.call(Call::Pack, None).is_ok() {
+                    packed.fetch_add(1, Ordering::SeqCst);
+                }
+                // Not to wait for anything: packs now and then, as a person does.
+                thread::sleep(Duration::from_millis(700));
+            }
+        });
         for _ in 0..CLIENTS {
             let mut client = system.client(Duration::from_secs(30));
             let (next, is_over, tally) = (&next, &is_over, &tally);
@@ -96,6 +116,60 @@ fn no_acknowledged_write_is_lost_or_doubled() {
         kill_at_random(&system, kills, seed, &tally)
     });
     judge(&system, &tally.into_inner().unwrap(), next.into_inner(), &killed);
+    judge_thoughts(&system, &lamps.into_inner().unwrap(), packs.into_inner());
+}
+
+/// Makes a lamp and sends it what it does not understand; notes what the answer was.
+fn think_once(client: &mut Client, lamps: &Mutex<Vec<(String, bool)>>) {
+    let name = format!("lamp{}", lamps.lock().unwrap().len());
+    let made = client.call(
+        Call::New {
+            parent: "traits".into(),
+            slots: vec![("glowing".into(), Value::Bool(false))],
+            name: Some(name.clone()),
+        },
+        None,
+    );
+    assert!(made.is_ok(), "{name}: {made:?}");
+    let sent = client.call(
+        Call::Send {
+            receiver: name.clone(),
+            selector: "toggle_glowing".into(),
+            arguments: Vec::new(),
+            deadline_ms: None,
+        },
+        None,
+    );
+    let is_answered = match sent {
+        Ok(_) => true,
+        Err(CallError::Fault(_)) => false,
+        Err(error) => panic!("{name} has no answer: {error}"),
+    };
+    lamps.lock().unwrap().push((name, is_answered));
+}
+
+/// A toggle that was acknowledged was done once; one that failed left neither method nor change.
+fn judge_thoughts(system: &System, lamps: &[(String, bool)], packs: u64) {
+    let answered = lamps.iter().filter(|(_, is_answered)| *is_answered).count();
+    eprintln!(
+        "{} thoughts, {answered} answered; {packs} packs ended",
+        lamps.len()
+    );
+    for (name, is_answered) in lamps {
+        let slots = system.inspect(name)["slots"].clone();
+        let glowing = slots["glowing"]["value"].as_bool().unwrap();
+        if *is_answered {
+            assert!(glowing, "{name}: {slots}");
+        } else {
+            assert!(
+                !glowing || slots.get("toggle_glowing").is_some(),
+                "{name}: half a thought: {slots}"
+            );
+        }
+    }
+    assert!(answered > 0, "no thought was answered: {lamps:?}");
+    let verified = system.ok(&["verify"]);
+    assert_eq!(verified["faults"], serde_json::json!([]));
 }
 
 /// The kills by program. The next one waits until something was acknowledged since, so that all fall under load.

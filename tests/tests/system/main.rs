@@ -12,3 +12,4 @@ mod kills;
 mod methods;
 mod rpc;
 mod stopping;
+mod upkeep;
