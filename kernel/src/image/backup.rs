@@ -501,3 +501,128 @@ pub fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     let path = path.to_path_buf();
     move |source| BackupError::Io { path, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::id::ObjectId;
+    use shared::value::Value;
+
+    use super::*;
+    use crate::image::digest::{digest, hex};
+    use crate::image::draft::{Change, Draft};
+    use crate::image::restore::{Present, restore};
+
+    fn set(image: &Image, value: i64) {
+        let mut draft = Draft::new("test");
+        draft.changes.push(match image.state.object(ObjectId(1)) {
+            Some(_) => Change::Put {
+                object: ObjectId(1),
+                slot: "n".into(),
+                value: Value::Int(value),
+            },
+            None => Change::Create {
+                object: image.state.allocate(),
+                slots: vec![("n".into(), Value::Int(value))],
+            },
+        });
+        image.committer.commit_blocking(draft).unwrap();
+    }
+
+    fn digest_of(image: &Image) -> String {
+        image.flush().unwrap();
+        hex(&digest(&image.state.index(), image.state.standing().last).unwrap())
+    }
+
+    /// What a restored image comes to, without an index at first.
+    fn restored(backup: &Path) -> String {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("image");
+        restore(backup, &folder, Present::Refuse).unwrap();
+        let image = Image::open(&folder).unwrap();
+        let digest = digest_of(&image);
+        image.close();
+        digest
+    }
+
+    /// Commits, closed segments and backups in turn: each backup copies what is new alone, and comes to the same state.
+    #[test]
+    fn a_log_of_several_segments_is_continued_and_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = Image::open(&folder.path().join("image")).unwrap();
+        let to = folder.path().join("backup");
+        let mut former = 0;
+        for round in 0..6 {
+            for n in 0..20 {
+                set(&image, round * 100 + n);
+                if n % 7 == 3 && round != 4 {
+                    image.committer.rotate().unwrap();
+                }
+            }
+            let made = backup(&image, &to).unwrap();
+            assert_eq!(made.copied_bytes, made.bytes - former, "round {round}");
+            former = made.bytes;
+            assert_eq!(backup(&image, &to).unwrap().copied_bytes, 0);
+            assert_eq!(restored(&to), digest_of(&image), "round {round}");
+        }
+        assert!(segments(&to.join("log")).unwrap().len() > 10);
+    }
+
+    /// A backup that ended in the middle has added to files of the former one, and its manifest is not there.
+    #[test]
+    fn what_an_interrupted_backup_added_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = Image::open(&folder.path().join("image")).unwrap();
+        let to = folder.path().join("backup");
+        set(&image, 1);
+        backup(&image, &to).unwrap();
+        let state = digest_of(&image);
+        let manifest = fs::read(to.join("manifest.json")).unwrap();
+        set(&image, 2);
+        backup(&image, &to).unwrap();
+        fs::write(to.join("manifest.json"), &manifest).unwrap();
+        fs::write(to.join("log/00000000000000009999.log"), "half").unwrap();
+        assert_eq!(restored(&to), state);
+        backup(&image, &to).unwrap();
+        assert_eq!(restored(&to), digest_of(&image));
+        assert!(!to.join("log/00000000000000009999.log").exists());
+    }
+
+    /// A copied record that does not continue the chain is found, and named, before the manifest says that all is well.
+    #[test]
+    fn a_damaged_log_is_not_backed_up() {
+        use std::os::unix::fs::FileExt;
+        let folder = tempfile::tempdir().unwrap();
+        let image = Image::open(&folder.path().join("image")).unwrap();
+        set(&image, 1);
+        let segment = segment_path(&image.folder.join("log"), 1);
+        let file = options().open(&segment).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 200).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], 200).unwrap();
+        let error = backup(&image, &folder.path().join("backup")).unwrap_err();
+        assert!(error.to_string().contains("damaged"), "{error}");
+        assert!(!folder.path().join("backup/manifest.json").exists());
+    }
+
+    #[test]
+    fn a_branch_is_kept_beside_the_former() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = Image::open(&folder.path().join("image")).unwrap();
+        let to = folder.path().join("backup");
+        set(&image, 1);
+        let branches = image.folder.join("branches");
+        fs::create_dir(&branches).unwrap();
+        fs::write(branches.join("draft"), "one").unwrap();
+        backup(&image, &to).unwrap();
+        let former = fs::read(to.join("manifest.json")).unwrap();
+        fs::write(branches.join("draft"), "two").unwrap();
+        backup(&image, &to).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        restore(&to, &home.path().join("image"), Present::Refuse).unwrap();
+        assert_eq!(
+            fs::read(home.path().join("image/branches/draft")).unwrap(),
+            b"two"
+        );
+        assert_ne!(former, fs::read(to.join("manifest.json")).unwrap());
+    }
+}
