@@ -18,6 +18,7 @@ mod line;
 mod literal;
 mod offline;
 mod output;
+mod past;
 mod progress;
 mod render;
 mod repl;

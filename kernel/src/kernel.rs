@@ -92,6 +92,11 @@ impl Kernel {
             }),
             Call::Thoughts { id } => self.thoughts(id),
             Call::Status => Ok(Answer::Status(Box::new(self.status().await))),
+            Call::History { object, slot, limit } => self.history(&object, slot.as_deref(), limit),
+            Call::Log { from, limit } => self.log(from.as_deref(), limit),
+            Call::InspectAt { object, at } => self.inspect_at(&object, &at),
+            Call::Diff { from, to } => self.difference(&from, &to),
+            Call::Undo { transaction } => self.undo(asker, transaction).await,
             Call::Verify => self.upkeep(upkeep::verified).await,
             Call::Pack => self.upkeep(upkeep::packed).await,
         }

@@ -14,6 +14,7 @@ mod mind;
 mod names;
 mod offline;
 mod overlay;
+mod past;
 pub mod run;
 mod send;
 mod upkeep;

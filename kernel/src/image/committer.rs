@@ -342,7 +342,8 @@ pub fn stamp(answer: &mut Answer, id: TransactionId) {
     match answer {
         Answer::Sent { transaction, .. }
         | Answer::Created { transaction, .. }
-        | Answer::Changed { transaction, .. } => {
+        | Answer::Changed { transaction, .. }
+        | Answer::Undone { transaction, .. } => {
             *transaction = id;
         }
         _ => {}
