@@ -18,8 +18,17 @@ impl Kernel {
     pub fn history(&self, object: &str, slot: Option<&str>, limit: u32) -> Result<Answer, Fault> {
         let object = self.resolve(object)?;
         let past = History::of(&self.image.state);
-        let versions = past.versions(object, slot, limit.clamp(1, MOST) as usize);
-        Ok(Answer::Log(versions.map_err(fault)?))
+        let versions = past
+            .versions(object, slot, limit.clamp(1, MOST) as usize)
+            .map_err(fault)?;
+        let base = self.image.state.base();
+        match versions.is_empty() && base.0 > 0 {
+            true => Err(Fault::new(
+                reason::PACKED,
+                format!("nothing has changed there since transaction {base}, where the image was packed"),
+            )),
+            false => Ok(Answer::Log(versions)),
+        }
     }
 
     pub fn log(&self, from: Option<&str>, limit: u32) -> Result<Answer, Fault> {

@@ -72,6 +72,7 @@ impl<'a> History<'a> {
 
     /// The newest transactions up to `from`, newest first, at most `limit`.
     pub fn log(&self, from: TransactionId, limit: usize) -> Result<Vec<TransactionView>, HistoryError> {
+        self.check(from)?;
         let first = TransactionId(
             from.0
                 .saturating_sub(limit as u64 - 1)
