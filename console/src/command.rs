@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{down, literal, offline, past, render, repl, status, up};
+use crate::{blob, down, literal, offline, past, render, repl, status, up};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -57,6 +57,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Down => down::run(&home),
         Command::Status => status::run(&home),
         Command::Reindex => offline::reindex(&home),
+        Command::Blob { command } => blob::run(&home, command, json),
         Command::Verify if !offline::has_kernel(&home) => offline::verify(&home),
         Command::Console if json => Err(Failure::usage(
             "the console is for people; use the commands with --json",
@@ -180,7 +181,12 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         ),
         Command::Verify => (Call::Verify, None, true),
         Command::Pack => (Call::Pack, None, true),
-        Command::Up | Command::Down | Command::Status | Command::Reindex | Command::Console => {
+        Command::Up
+        | Command::Down
+        | Command::Status
+        | Command::Reindex
+        | Command::Blob { .. }
+        | Command::Console => {
             return Err(Failure::internal("a command without a call"));
         }
     })
@@ -228,6 +234,10 @@ pub fn report(answered: &Answered, is_one: bool) -> Report {
             (render::verification(found), exit)
         }
         Answer::Packed(packing) => (render::packing(packing), exit::ANSWERED),
+        // Parts of a transfer, which `blob` looks at itself.
+        Answer::Transfer { .. } | Answer::Arrived { .. } | Answer::Content { .. } | Answer::Blob(_) => {
+            (document.to_string(), exit::ANSWERED)
+        }
     };
     let text = if io::stdout().is_terminal() {
         render::harmless(&text)

@@ -220,7 +220,7 @@ pub fn kernel(status: &KernelStatus) -> String {
     };
     let workers: Vec<String> = status.method_workers.iter().map(ToString::to_string).collect();
     format!(
-        "kernel   ready, pid {}, version {}, epoch {}, up {}\n  image    {} objects, transaction {}, log {} bytes\n  \
+        "kernel   ready, pid {}, version {}, epoch {}, up {}\n  image    {} objects, transaction {}, log {} bytes\n  blobs    {}, {} bytes\n  \
          traffic  {} sends, {} conflicts, {} clients, {} open missions\n  workers  {}\n  model    {model}",
         status.pid,
         status.version,
@@ -229,6 +229,8 @@ pub fn kernel(status: &KernelStatus) -> String {
         status.objects,
         status.last_transaction,
         status.log_bytes,
+        status.blobs,
+        status.blob_bytes,
         status.sends,
         status.conflicts,
         status.clients,

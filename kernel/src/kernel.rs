@@ -15,6 +15,7 @@ use crate::image::draft::CommitError;
 use crate::image::record::{Mission, RequestId, Stage};
 use crate::mind::Mind;
 use crate::names;
+use crate::transfers::Transfers;
 use crate::upkeep;
 use crate::workers::Workers;
 
@@ -41,6 +42,8 @@ pub struct Asker {
     pub author: String,
     /// Present when a repeat of this request must not run twice.
     pub request: Option<RequestId>,
+    /// What this conversation has under way.
+    pub transfers: Arc<Transfers>,
     /// Where thought events go.
     pub events: Option<broadcast::Sender<ThoughtEvent>>,
 }
@@ -99,6 +102,11 @@ impl Kernel {
             Call::Undo { transaction } => self.undo(asker, transaction).await,
             Call::Verify => self.upkeep(upkeep::verified).await,
             Call::Pack => self.upkeep(upkeep::packed).await,
+            Call::BlobBegin
+            | Call::BlobWrite { .. }
+            | Call::BlobEnd { .. }
+            | Call::BlobOpen { .. }
+            | Call::BlobRead { .. } => self.transfer(asker.transfers, call).await,
         }
     }
 
@@ -166,6 +174,7 @@ impl Kernel {
 
     async fn status(&self) -> KernelStatus {
         let standing = self.image.state.standing();
+        let (blobs, blob_bytes) = tokio::task::block_in_place(|| self.image.state.blobs.totals());
         KernelStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -174,6 +183,8 @@ impl Kernel {
             last_transaction: standing.last,
             objects: standing.objects,
             log_bytes: standing.log_bytes,
+            blobs,
+            blob_bytes,
             clients: self.clients.load(Ordering::Relaxed),
             method_workers: self.workers.pids(),
             sends: self.sends.load(Ordering::Relaxed),

@@ -1,6 +1,6 @@
 //! The kernel of BAT OS: holds the image open, carries sends out, thinks about what nobody understands.
 //!
-//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `edit` (what they ask), `overlay` (what an activation sees),
+//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `edit`, `transfers` (what they ask), `overlay` (what an activation sees),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
 //!
 //! A library only for this crate's own program, benchmarks and whole-image tests: other programs talk to a kernel, they never
@@ -17,5 +17,6 @@ mod overlay;
 mod past;
 pub mod run;
 mod send;
+mod transfers;
 mod upkeep;
 mod workers;

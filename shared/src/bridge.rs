@@ -4,11 +4,17 @@
 //! sends [`ToClient`]s, replies in any order. A request is identified by client and sequence: repeated after a lost reply,
 //! it gets the stored reply and is not run again.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use crate::id::{ClientId, Epoch, ObjectId, ThoughtId, TransactionId};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::id::{ClientId, Epoch, ObjectId, ThoughtId, TransactionId, TransferId};
 use crate::object::ObjectImage;
-use crate::value::Value;
+use crate::value::{BlobRef, Value};
+
+/// How many bytes of a content travel in one request or answer, at most.
+pub const CHUNK_BYTES: usize = 1 << 20;
 
 /// A client's first frame.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,7 +103,43 @@ pub enum Call {
     Verify,
     /// Drop what no root reaches and all history before now, while others go on.
     Pack,
+    /// Begin to give a content. A transfer belongs to its connection and ends with it, leaving nothing.
+    BlobBegin,
+    /// The content's next bytes; `offset` is how many were given before.
+    BlobWrite {
+        transfer: TransferId,
+        offset: u64,
+        bytes: Chunk,
+    },
+    /// The content is whole: keep it.
+    BlobEnd {
+        transfer: TransferId,
+    },
+    /// Begin to read a content.
+    BlobOpen {
+        blob: BlobName,
+    },
+    /// The content's next bytes; `offset` is how many were read before.
+    BlobRead {
+        transfer: TransferId,
+        offset: u64,
+    },
 }
+
+/// Which content is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BlobName {
+    Digest([u8; 32]),
+    /// The blob that the slot holds, delegation followed.
+    Slot {
+        object: String,
+        slot: String,
+    },
+}
+
+/// A piece of a content, at most [`CHUNK_BYTES`]. On the wire the same as a list of bytes, but written at once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Chunk(pub Vec<u8>);
 
 impl Call {
     /// True when a repeat could change the image a second time, so that its reply must be stored.
@@ -157,6 +199,25 @@ pub enum Answer {
     },
     Verified(Verification),
     Packed(Packing),
+    /// A transfer has begun; of a download, what it will bring.
+    Transfer {
+        transfer: TransferId,
+        blob: Option<BlobRef>,
+    },
+    /// How many bytes of an upload have arrived.
+    Arrived {
+        transfer: TransferId,
+        bytes: u64,
+    },
+    /// The next bytes of a download. The last come only when the whole content has the right hash.
+    Content {
+        transfer: TransferId,
+        offset: u64,
+        bytes: Chunk,
+        is_last: bool,
+    },
+    /// A content that is kept.
+    Blob(BlobRef),
 }
 
 /// A call's failure: a stable word for programs, a sentence for people. The words are in [`crate::reason`].
@@ -323,6 +384,9 @@ pub struct KernelStatus {
     pub last_transaction: TransactionId,
     pub objects: u64,
     pub log_bytes: u64,
+    /// How many blobs there are, and their bytes.
+    pub blobs: u64,
+    pub blob_bytes: u64,
     pub clients: u32,
     /// Process ids of the warm method-workers.
     pub method_workers: Vec<u32>,
@@ -331,4 +395,54 @@ pub struct KernelStatus {
     pub missions_open: u32,
     /// Description of the loaded model, or why there is none.
     pub model: Result<String, String>,
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for Chunk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Chunk {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(ChunkVisitor)
+    }
+}
+
+struct ChunkVisitor;
+
+impl Visitor<'_> for ChunkVisitor {
+    type Value = Chunk;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Chunk, E> {
+        match bytes.len() {
+            length if length > CHUNK_BYTES => Err(E::invalid_length(length, &"at most one chunk")),
+            _ => Ok(Chunk(bytes.to_vec())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_bounded_and_looks_like_a_list_of_bytes() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let encoded = postcard::to_allocvec(&Chunk(bytes.clone())).unwrap();
+        assert_eq!(encoded, postcard::to_allocvec(&bytes).unwrap());
+        assert_eq!(postcard::from_bytes::<Chunk>(&encoded).unwrap(), Chunk(bytes));
+        let large = postcard::to_allocvec(&vec![0u8; CHUNK_BYTES + 1]).unwrap();
+        assert!(postcard::from_bytes::<Chunk>(&large).is_err());
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::base64;
 use crate::bridge::{
     Answer, Difference, Fault, Finding, KernelStatus, ObjectView, ThoughtEvent, ThoughtView, TransactionView,
     Verification,
@@ -65,6 +66,24 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "bytes_before": packing.bytes_before,
             "bytes_after": packing.bytes_after,
         }),
+        Answer::Transfer { transfer, blob } => {
+            let blob = blob.map(|blob| to_json(&Value::Blob(blob)));
+            json!({ "ok": true, "transfer": transfer.0, "blob": blob })
+        }
+        Answer::Arrived { transfer, bytes } => json!({ "ok": true, "transfer": transfer.0, "bytes": bytes }),
+        Answer::Content {
+            transfer,
+            offset,
+            bytes,
+            is_last,
+        } => json!({
+            "ok": true,
+            "transfer": transfer.0,
+            "offset": offset,
+            "base64": base64::encode(&bytes.0),
+            "is_last": is_last,
+        }),
+        Answer::Blob(blob) => json!({ "ok": true, "blob": to_json(&Value::Blob(*blob)) }),
     }
 }
 
@@ -222,6 +241,8 @@ pub fn kernel_status(status: &KernelStatus) -> Json {
         "last_transaction": status.last_transaction.0,
         "objects": status.objects,
         "log_bytes": status.log_bytes,
+        "blobs": status.blobs,
+        "blob_bytes": status.blob_bytes,
         "clients": status.clients,
         "method_workers": status.method_workers,
         "sends": status.sends,

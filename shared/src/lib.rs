@@ -3,6 +3,7 @@
 //! In reading order:
 //! - [`id`]: typed numbers for objects, transactions, thoughts, epochs.
 //! - [`value`], [`tokens`], [`json`], [`time`]: what a slot can hold, its bytes, its JSON form, the text of a time.
+//! - [`base64`]: bytes inside JSON.
 //! - [`object`], [`lookup`]: an object as it travels, and how delegation finds a slot.
 //! - [`frame`]: the envelope of every byte that crosses a process border.
 //! - [`bridge`]: clients ↔ kernel. [`client`]: the blocking client library of it.
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod base64;
 pub mod bridge;
 pub mod client;
 pub mod control;

@@ -38,6 +38,12 @@ pub const NO_MODEL: &str = "no_model";
 pub const DEADLINE: &str = "deadline";
 /// No such thought.
 pub const NO_THOUGHT: &str = "no_thought";
+/// The image has no such blob.
+pub const NO_BLOB: &str = "no_blob";
+/// A blob's content is not what its name says.
+pub const BLOB_DAMAGED: &str = "blob_damaged";
+/// This conversation has no such transfer: it ended, or another connection began it.
+pub const NO_TRANSFER: &str = "no_transfer";
 /// The image cannot be written: disk full, or an input/output error.
 pub const IMAGE_FAILED: &str = "image_failed";
 /// The kernel is going down; ask again.

@@ -89,6 +89,19 @@ impl Value {
         }
     }
 
+    /// Visits every blob this value names, in order.
+    pub fn each_blob(&self, visit: &mut impl FnMut(&BlobRef)) {
+        match self {
+            Value::Blob(blob) => visit(blob),
+            Value::List(items) => items.iter().for_each(|item| item.each_blob(visit)),
+            Value::Map(pairs) => pairs.iter().for_each(|(key, value)| {
+                key.each_blob(visit);
+                value.each_blob(visit);
+            }),
+            _ => {}
+        }
+    }
+
     /// Text, if it is text.
     pub fn as_text(&self) -> Option<&str> {
         match self {

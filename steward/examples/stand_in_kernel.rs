@@ -50,6 +50,8 @@ fn serve(mut stream: UnixStream) -> Result<(), FrameError> {
             last_transaction: TransactionId(0),
             objects: 0,
             log_bytes: 0,
+            blobs: 0,
+            blob_bytes: 0,
             clients: 1,
             method_workers: Vec::new(),
             sends: 0,

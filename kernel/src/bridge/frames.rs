@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::image::record::RequestId;
 use crate::kernel::{Asker, Kernel};
+use crate::transfers::Transfers;
 
 /// Requests of one conversation at the same time.
 const MAX_REQUESTS: usize = 256;
@@ -47,6 +48,7 @@ pub async fn converse(
         }
     });
     let mut requests = JoinSet::new();
+    let transfers = Arc::new(Transfers::default());
     // Reading is not cancel-safe, so a task of its own owns the stream.
     let (incoming, mut read) = mpsc::channel::<Result<Request, FrameError>>(1);
     let reading = tokio::spawn(async move {
@@ -64,7 +66,16 @@ pub async fn converse(
         tokio::select! {
             request = read.recv(), if requests.len() < MAX_REQUESTS => match request {
                 Some(Ok(request)) => {
-                    requests.spawn(answer(kernel.clone(), hello.clone(), request, outgoing.clone()));
+                    let asker = Asker {
+                        author: hello.program.clone(),
+                        request: Some(RequestId {
+                            client: hello.client,
+                            sequence: request.sequence,
+                        }),
+                        transfers: transfers.clone(),
+                        events: None,
+                    };
+                    requests.spawn(answer(kernel.clone(), asker, request, outgoing.clone()));
                 }
                 Some(Err(error)) => {
                     if !error.is_disconnect() {
@@ -86,16 +97,8 @@ pub async fn converse(
     result
 }
 
-async fn answer(kernel: Arc<Kernel>, hello: Hello, request: Request, outgoing: mpsc::Sender<Vec<u8>>) {
+async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, outgoing: mpsc::Sender<Vec<u8>>) {
     let sequence = request.sequence;
-    let mut asker = Asker {
-        author: hello.program,
-        request: Some(RequestId {
-            client: hello.client,
-            sequence,
-        }),
-        events: None,
-    };
     let telling = request.watch.then(|| {
         let (events, mut heard) = broadcast::channel(1024);
         asker.events = Some(events);

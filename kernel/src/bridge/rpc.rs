@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0, a document a line, so that any language attaches with its standard library.
 //!
 //! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`, `verify`,
-//! `pack`) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
+//! `pack`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
 //! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again.
 
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use std::time::Instant;
 use interprocess::local_socket::tokio::Stream;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use shared::bridge::{Call, Fault};
+use shared::base64;
+use shared::bridge::{BlobName, CHUNK_BYTES, Call, Chunk, Fault};
 use shared::document;
 use shared::frame::{FrameError, MAX_PAYLOAD_BYTES};
-use shared::id::{ClientId, ThoughtId, TransactionId};
+use shared::id::{ClientId, ThoughtId, TransactionId, TransferId};
 use shared::json::from_json;
 use shared::reason;
 use shared::value::Value;
@@ -21,8 +22,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::image::blob::digest_of;
 use crate::image::record::RequestId;
 use crate::kernel::{Asker, Kernel};
+use crate::transfers::Transfers;
 
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
@@ -70,6 +73,7 @@ pub async fn converse(
         }
     });
     let mut requests = JoinSet::new();
+    let transfers = Arc::new(Transfers::default());
     let (incoming, mut lines) = mpsc::channel::<Vec<u8>>(1);
     let reading = tokio::spawn(async move {
         let mut line = vec![first];
@@ -99,7 +103,7 @@ pub async fn converse(
                     break;
                 }
                 if !line.trim_ascii().is_empty() {
-                    requests.spawn(answer(kernel.clone(), line, outgoing.clone()));
+                    requests.spawn(answer(kernel.clone(), transfers.clone(), line, outgoing.clone()));
                 }
             }
             _ = requests.join_next(), if requests.len() >= MAX_REQUESTS => {}
@@ -113,7 +117,7 @@ pub async fn converse(
     Ok(())
 }
 
-async fn answer(kernel: Arc<Kernel>, line: Vec<u8>, outgoing: mpsc::Sender<Json>) {
+async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, outgoing: mpsc::Sender<Json>) {
     let begun = Instant::now();
     let (id, result) = match parse(&line) {
         Err(refused) => {
@@ -126,6 +130,7 @@ async fn answer(kernel: Arc<Kernel>, line: Vec<u8>, outgoing: mpsc::Sender<Json>
                 let asker = Asker {
                     author: "json-rpc".into(),
                     request: request_id,
+                    transfers,
                     events: None,
                 };
                 let result = kernel.call(asker, call).await;
@@ -230,8 +235,25 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         },
         "verify" => Call::Verify,
         "pack" => Call::Pack,
+        "blob_begin" => Call::BlobBegin,
+        "blob_write" => Call::BlobWrite {
+            transfer: params.transfer()?,
+            offset: params.needed_number("offset")?,
+            bytes: params.chunk("base64")?,
+        },
+        "blob_end" => Call::BlobEnd {
+            transfer: params.transfer()?,
+        },
+        "blob_open" => Call::BlobOpen {
+            blob: params.blob_name()?,
+        },
+        "blob_read" => Call::BlobRead {
+            transfer: params.transfer()?,
+            offset: params.needed_number("offset")?,
+        },
         other => {
-            let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, pack";
+            let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
+                         pack, blob_begin, blob_write, blob_end, blob_open, blob_read";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),
@@ -276,6 +298,47 @@ impl Params {
                 INVALID_PARAMS,
                 format!("the parameter {name} must be a whole number from 0"),
             )),
+        }
+    }
+
+    fn needed_number(&mut self, name: &str) -> Result<u64, RpcError> {
+        self.number(name)?
+            .ok_or_else(|| fail(INVALID_PARAMS, format!("the parameter {name} is missing")))
+    }
+
+    fn transfer(&mut self) -> Result<TransferId, RpcError> {
+        self.needed_number("transfer").map(TransferId)
+    }
+
+    fn chunk(&mut self, name: &str) -> Result<Chunk, RpcError> {
+        let bytes = base64::decode(&self.text(name)?).ok_or_else(|| {
+            fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} is not base64 with padding"),
+            )
+        })?;
+        match bytes.len() {
+            length if length > CHUNK_BYTES => Err(fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} holds {length} bytes; at most {CHUNK_BYTES} travel at once"),
+            )),
+            _ => Ok(Chunk(bytes)),
+        }
+    }
+
+    /// `digest`, or `object` and `slot`.
+    fn blob_name(&mut self) -> Result<BlobName, RpcError> {
+        match self.optional_text("digest")? {
+            None => Ok(BlobName::Slot {
+                object: self.text("object")?,
+                slot: self.text("slot")?,
+            }),
+            Some(digest) => digest_of(&digest).map(BlobName::Digest).ok_or_else(|| {
+                fail(
+                    INVALID_PARAMS,
+                    "the parameter digest must be 64 lower-case hex digits".into(),
+                )
+            }),
         }
     }
 

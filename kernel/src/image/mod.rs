@@ -5,9 +5,11 @@
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
 //! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
+//! - [`blob`]: contents that are files of their own.
 //! - [`verify`]: finds every fault, by [`digest`]s and rules. [`exercise`]: a load to try all this under.
 
 pub mod base;
+pub mod blob;
 pub mod committer;
 pub mod digest;
 pub mod draft;
@@ -102,6 +104,10 @@ impl Image {
             rebuild::load(&base, &index)?;
         }
         let state = State::load(index, Archive::new(&log_folder))?;
+        state.blobs.prepare().map_err(|source| OpenError::Folder {
+            path: folder.join("blobs"),
+            source,
+        })?;
         let log = if log::segments(&log_folder)?.is_empty() {
             if state.position().is_some() {
                 return Err(OpenError::Damaged("there is an index but no log".into()));

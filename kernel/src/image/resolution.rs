@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use shared::id::ObjectId;
+use shared::json::to_hex;
 use shared::key::Key;
 use shared::object::{PARENTS, is_slot_name};
-use shared::value::Value;
+use shared::value::{BlobRef, Value};
 
 use super::draft::{Change, CommitError};
 use super::layer::{Held, Layer};
@@ -13,7 +14,7 @@ use super::record::{EntryChange, ObjectChange, Place};
 use super::state::State;
 
 /// The states to record, in the order of the first change of each object and entry. Refused where a change makes no sense,
-/// or would leave a reference to nothing.
+/// or would leave a reference to nothing, or name a blob whose content is not here.
 pub fn resolve(
     state: &State,
     pending: &Layer,
@@ -31,6 +32,7 @@ pub fn resolve(
         resolution.add(change)?;
     }
     resolution.check_references()?;
+    resolution.check_blobs()?;
     // An entry that was absent and stays so is no change.
     resolution
         .entries
@@ -224,6 +226,40 @@ impl Resolution<'_> {
                 "{holder} would refer to {id}, which does not exist"
             ))),
             None => Ok(()),
+        }
+    }
+
+    /// Nothing may name a content that is not kept: what is not durable before its transaction may never be.
+    fn check_blobs(&self) -> Result<(), CommitError> {
+        let slots = self
+            .objects
+            .iter()
+            .flat_map(|change| change.slots.iter().map(|(_, value)| (change.object, value)));
+        let entries = self.entries.iter().map(|change| (change.object, &change.value));
+        let mut result = Ok(());
+        for (holder, value) in slots.chain(entries) {
+            let Some(value) = value else { continue };
+            value.each_blob(&mut |blob| {
+                if result.is_ok() {
+                    result = self.check_blob(holder, blob);
+                }
+            });
+        }
+        result
+    }
+
+    fn check_blob(&self, holder: ObjectId, blob: &BlobRef) -> Result<(), CommitError> {
+        let name = to_hex(&blob.digest);
+        match self.state.blobs.length(&blob.digest) {
+            Ok(Some(bytes)) if bytes == blob.bytes => Ok(()),
+            Ok(Some(bytes)) => Err(refused(format!(
+                "{holder} would name the blob {name} with {} bytes, but it has {bytes}",
+                blob.bytes
+            ))),
+            Ok(None) => Err(refused(format!(
+                "{holder} would name the blob {name}, whose content is not in this image; give it first by `batos blob put`"
+            ))),
+            Err(error) => Err(refused(format!("{holder} would name the blob {name}: {error}"))),
         }
     }
 }

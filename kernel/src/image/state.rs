@@ -15,6 +15,7 @@ use shared::lookup::Slots;
 use shared::object::ObjectImage;
 use shared::value::Value;
 
+use super::blob::Blobs;
 use super::layer::{Held, Layer};
 use super::lmdb::{Direction, IndexWrite, Lmdb, Reading, Table};
 use super::log::{Archive, Next};
@@ -39,6 +40,7 @@ pub struct State {
     /// References stored since a pack began to look; `None` when none is.
     watched: Mutex<Option<HashSet<ObjectId>>>,
     pub archive: Archive,
+    pub blobs: Blobs,
 }
 
 struct Core {
@@ -110,6 +112,7 @@ impl State {
             cache: Cache::new(CACHED_OBJECTS),
             next_object: AtomicU64::new(known.map_or(1, |known| known.next_object)),
             watched: Mutex::new(None),
+            blobs: Blobs::at(archive.folder().with_file_name("blobs")),
             archive,
         })
     }
