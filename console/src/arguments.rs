@@ -144,6 +144,26 @@ pub enum Command {
         #[command(subcommand)]
         command: BlobCommand,
     },
+    /// Copy what is new of the image into a folder, while the system runs
+    #[command(
+        after_help = "The first backup into a folder copies everything, the next only what was added since. It ends at one\n\
+            transaction; one that is interrupted leaves the former as it was."
+    )]
+    Backup {
+        /// A new or empty folder, or one that holds an earlier backup of this image
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Put the image of a backup into a home that has none, while nothing runs there
+    #[command(after_help = "Example:\n  batos --home NEW restore /backups/batos && batos --home NEW up")]
+    Restore {
+        /// The backup's folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Move an image that is there aside
+        #[arg(long)]
+        replace: bool,
+    },
     /// Open the interactive console
     Console,
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -57,6 +58,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Down => down::run(&home),
         Command::Status => status::run(&home),
         Command::Reindex => offline::reindex(&home),
+        Command::Restore { folder, replace } => offline::restore(&home, &folder, replace),
         Command::Blob { command } => blob::run(&home, command, json),
         Command::Verify if !offline::has_kernel(&home) => offline::verify(&home),
         Command::Console if json => Err(Failure::usage(
@@ -181,15 +183,30 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         ),
         Command::Verify => (Call::Verify, None, true),
         Command::Pack => (Call::Pack, None, true),
+        Command::Backup { folder } => (
+            Call::Backup {
+                folder: absolute(&folder)?,
+            },
+            None,
+            true,
+        ),
         Command::Up
         | Command::Down
         | Command::Status
         | Command::Reindex
+        | Command::Restore { .. }
         | Command::Blob { .. }
         | Command::Console => {
             return Err(Failure::internal("a command without a call"));
         }
     })
+}
+
+/// A path as the kernel can use it, which stands in another folder.
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).ok();
+    let text = absolute.and_then(|path| path.into_os_string().into_string().ok());
+    text.ok_or_else(|| Failure::usage(format!("{} cannot be named in UTF-8", path.display())))
 }
 
 /// Both forms of an answer. `is_one` shows a single thought in full.
@@ -234,6 +251,13 @@ pub fn report(answered: &Answered, is_one: bool) -> Report {
             (render::verification(found), exit)
         }
         Answer::Packed(packing) => (render::packing(packing), exit::ANSWERED),
+        Answer::Backed(backup) => {
+            let exit = match backup.damaged.is_empty() {
+                true => exit::ANSWERED,
+                false => exit::ERROR,
+            };
+            (render::backup(backup), exit)
+        }
         // Parts of a transfer, which `blob` looks at itself.
         Answer::Transfer { .. } | Answer::Arrived { .. } | Answer::Content { .. } | Answer::Blob(_) => {
             (document.to_string(), exit::ANSWERED)

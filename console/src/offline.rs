@@ -1,7 +1,7 @@
-//! `batos verify` and `batos reindex` while no kernel runs: the kernel's program does the work, once, and ends.
+//! `batos verify`, `batos reindex` and `batos restore` while no kernel runs: the kernel's program does the work, once, and ends.
 
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value as Json;
@@ -9,6 +9,7 @@ use shared::exit;
 use shared::home::Home;
 
 use crate::failure::Failure;
+use crate::meter::size;
 use crate::output::Report;
 
 /// True when somebody answers at the kernel's socket.
@@ -55,6 +56,40 @@ pub fn reindex(home: &Home) -> Result<Report, Failure> {
     Ok(Report { document, text, exit })
 }
 
+/// Puts the image of a backup into a home that has none, or whose own is then moved aside.
+pub fn restore(home: &Home, folder: &Path, replace: bool) -> Result<Report, Failure> {
+    if has_kernel(home) {
+        return Err(Failure::start(
+            "a system runs in this home; stop it by `batos down`, then restore",
+            exit::IN_USE,
+        ));
+    }
+    let mut command = Command::new(program()?);
+    command.arg("restore").arg("--from").arg(folder);
+    if replace {
+        command.arg("--replace");
+    }
+    let (document, exit) = finish(command, &home.image())?;
+    let number = |key: &str| document[key].as_u64().unwrap_or_default();
+    let mut text = format!(
+        "restored at {}: transaction {}, {}, {} blobs",
+        home.path().display(),
+        number("last"),
+        size(number("bytes")),
+        number("blobs")
+    );
+    for digest in document["damaged"].as_array().into_iter().flatten() {
+        text.push_str(&format!(
+            "\nthe blob {} was damaged when the backup was made, and is not here",
+            digest.as_str().unwrap_or_default()
+        ));
+    }
+    if let Some(aside) = document["moved_aside"].as_str() {
+        text.push_str(&format!("\nthe image that was there is now {aside}"));
+    }
+    Ok(Report { document, text, exit })
+}
+
 /// Runs the kernel's program on the image; answers its document and exit code.
 fn run(home: &Home, work: &str) -> Result<(Json, u8), Failure> {
     let image = home.image();
@@ -64,15 +99,20 @@ fn run(home: &Home, work: &str) -> Result<(Json, u8), Failure> {
             exit::UNUSABLE,
         ));
     }
-    let program = program()?;
-    let done = Command::new(&program)
-        .args([work, "--json", "--image"])
-        .arg(&image)
+    let mut command = Command::new(program()?);
+    command.arg(work);
+    finish(command, &image)
+}
+
+fn finish(mut command: Command, image: &Path) -> Result<(Json, u8), Failure> {
+    let done = command
+        .args(["--json", "--image"])
+        .arg(image)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| {
             Failure::start(
-                format!("{} cannot be run: {error}", program.display()),
+                format!("{:?} cannot be run: {error}", command.get_program()),
                 exit::ERROR,
             )
         })?;

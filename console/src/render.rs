@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use shared::bridge::{Finding, KernelStatus, ObjectView, Packing, ThoughtView, Verification};
+use shared::bridge::{Backup, Finding, KernelStatus, ObjectView, Packing, ThoughtView, Verification};
 use shared::control::StewardStatus;
 use shared::json::{to_hex, to_json};
 use shared::value::Value;
+
+use crate::meter::size;
 
 /// A list or map whose one-line form is longer than this is spread over lines.
 const LINE_CHARS: usize = 76;
@@ -267,6 +269,24 @@ pub fn verification(found: &Verification) -> String {
         found.entries,
         found.digest
     ));
+    lines.join("\n")
+}
+
+/// What a backup holds.
+pub fn backup(backup: &Backup) -> String {
+    let mut lines = vec![format!(
+        "{} holds transaction {}: {} in {} files and {} blobs, {} of it copied now",
+        backup.folder,
+        backup.last,
+        size(backup.bytes),
+        backup.files,
+        backup.blobs,
+        size(backup.copied_bytes)
+    )];
+    let damaged = backup.damaged.iter();
+    lines.extend(damaged.map(|digest| {
+        format!("the blob {digest} is damaged and was left out; put its content again (batos blob put), then back up")
+    }));
     lines.join("\n")
 }
 

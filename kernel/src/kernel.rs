@@ -30,7 +30,7 @@ pub struct Kernel {
     pub clients: AtomicU32,
     pub sends: AtomicU64,
     pub conflicts: AtomicU64,
-    /// Held while a pack or a verification runs.
+    /// Held while a pack, a verification or a backup runs.
     upkeep_turn: tokio::sync::Mutex<()>,
     /// Requests that are being carried out; a repeat waits for the first.
     running: Mutex<HashMap<RequestId, watch::Receiver<()>>>,
@@ -102,6 +102,7 @@ impl Kernel {
             Call::Undo { transaction } => self.undo(asker, transaction).await,
             Call::Verify => self.upkeep(upkeep::verified).await,
             Call::Pack => self.upkeep(upkeep::packed).await,
+            Call::Backup { folder } => self.upkeep(move |image| upkeep::backed(image, &folder)).await,
             Call::BlobBegin
             | Call::BlobWrite { .. }
             | Call::BlobEnd { .. }
@@ -113,7 +114,7 @@ impl Kernel {
     /// Long work on the image's files, off the threads that serve; one at a time.
     async fn upkeep(
         self: &Arc<Self>,
-        work: fn(&crate::image::Image) -> Result<Answer, Fault>,
+        work: impl FnOnce(&Image) -> Result<Answer, Fault> + Send + 'static,
     ) -> Result<Answer, Fault> {
         let _turn = self.upkeep_turn.lock().await;
         let kernel = self.clone();

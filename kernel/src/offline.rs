@@ -1,4 +1,4 @@
-//! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel exercise`.
+//! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use shared::{document, exit};
 use crate::image::digest::hex;
 use crate::image::exercise::exercise;
 use crate::image::reindex::reindex;
+use crate::image::restore::{Present, restore};
 use crate::image::verify::{Chains, Report, verify};
 use crate::image::{Image, take_lock};
 
@@ -33,6 +34,21 @@ pub enum Offline {
         /// The folder image/ of a home
         #[arg(long)]
         image: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the image of a backup where none is, checked first
+    Restore {
+        /// The folder image/ of a home
+        #[arg(long)]
+        image: PathBuf,
+        /// The backup's folder
+        #[arg(long)]
+        from: PathBuf,
+        /// Move an image that is there aside
+        #[arg(long)]
+        replace: bool,
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -80,6 +96,38 @@ impl Offline {
                 match json {
                     true => println!("{}", serde_json::json!({"ok": true, "digest": digest})),
                     false => println!("the index is new; digest {digest}"),
+                }
+                Ok(ExitCode::from(exit::ANSWERED))
+            }
+            Offline::Restore {
+                image,
+                from,
+                replace,
+                json,
+            } => {
+                let present = if *replace {
+                    Present::MoveAside
+                } else {
+                    Present::Refuse
+                };
+                let restored = restore(from, image, present)?;
+                let manifest = &restored.manifest;
+                let aside = restored.aside.as_ref().map(|aside| aside.display().to_string());
+                match json {
+                    true => println!(
+                        "{}",
+                        serde_json::json!({
+                            "ok": true,
+                            "image": manifest.image,
+                            "last": manifest.last,
+                            "unix_ms": manifest.unix_ms,
+                            "bytes": manifest.bytes(),
+                            "blobs": manifest.blobs.len(),
+                            "damaged": manifest.damaged,
+                            "moved_aside": aside,
+                        })
+                    ),
+                    false => println!("restored as of transaction {}", manifest.last),
                 }
                 Ok(ExitCode::from(exit::ANSWERED))
             }

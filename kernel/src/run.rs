@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::bridge;
 use crate::image::draft::Draft;
+use crate::image::restore::RestoreError;
 use crate::image::{Image, OpenError};
 use crate::kernel::Kernel;
 use crate::mind::Mind;
@@ -70,7 +71,11 @@ pub fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            let code = match error.downcast_ref::<OpenError>() {
+            let opening = match error.downcast_ref::<RestoreError>() {
+                Some(RestoreError::Open(error)) => Some(error),
+                _ => error.downcast_ref::<OpenError>(),
+            };
+            let code = match opening {
                 Some(OpenError::InUse(_)) => exit::IN_USE,
                 _ => exit::UNUSABLE,
             };
@@ -87,7 +92,10 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         awaken(&image)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(live(arguments, home, image))
+    let lived = runtime.block_on(live(arguments, home, image));
+    // Long work on files, such as a backup, is cut off by the end of the process; a crash may do the same.
+    runtime.shutdown_background();
+    lived
 }
 
 /// The Prototypal Awakening: every primordial object in one transaction.

@@ -1,9 +1,12 @@
-//! Calls that look after the image's files: verification and pack.
+//! Calls that look after the image's files: verification, pack and backup.
+
+use std::path::Path;
 
 use shared::bridge::{Answer, Fault};
 use shared::reason;
 
 use crate::image::Image;
+use crate::image::backup::{BackupError, backup};
 use crate::image::pack::pack;
 use crate::image::verify::{Chains, verify};
 
@@ -28,5 +31,26 @@ pub fn packed(image: &Image) -> Result<Answer, Fault> {
             reason::IMAGE_FAILED,
             format!("the image was not packed: {error}; nothing is lost, try again"),
         )),
+    }
+}
+
+/// A copy of the image in a folder.
+pub fn backed(image: &Image, folder: &str) -> Result<Answer, Fault> {
+    let path = Path::new(folder);
+    if !path.is_absolute() {
+        return Err(Fault::new(
+            reason::BAD_ARGUMENT,
+            format!("{folder:?} is no absolute path, and the kernel stands in another folder than you"),
+        ));
+    }
+    match backup(image, path) {
+        Ok(backup) => Ok(Answer::Backed(backup)),
+        Err(error) => {
+            let word = match error {
+                BackupError::Io { .. } | BackupError::Log(_) | BackupError::Image(_) => reason::IMAGE_FAILED,
+                _ => reason::BAD_ARGUMENT,
+            };
+            Err(Fault::new(word, format!("there is no new backup: {error}")))
+        }
     }
 }

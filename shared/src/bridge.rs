@@ -124,6 +124,10 @@ pub enum Call {
         transfer: TransferId,
         offset: u64,
     },
+    /// Copy what is new of the image into a folder, an absolute path; others go on meanwhile.
+    Backup {
+        folder: String,
+    },
 }
 
 /// Which content is meant.
@@ -218,6 +222,7 @@ pub enum Answer {
     },
     /// A content that is kept.
     Blob(BlobRef),
+    Backed(Backup),
 }
 
 /// A call's failure: a stable word for programs, a sentence for people. The words are in [`crate::reason`].
@@ -372,6 +377,24 @@ pub struct Packing {
     pub collected: u64,
     pub bytes_before: u64,
     pub bytes_after: u64,
+}
+
+/// A backup that is whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    pub folder: String,
+    /// The image's id, in hexadecimal.
+    pub image: String,
+    /// The transaction that it ends at.
+    pub last: TransactionId,
+    /// Of the log and of branches.
+    pub files: u64,
+    pub blobs: u64,
+    /// Of all of it, and what of them was copied now.
+    pub bytes: u64,
+    pub copied_bytes: u64,
+    /// Blobs that are damaged in the image, so that they could not be copied.
+    pub damaged: Vec<String>,
 }
 
 /// The kernel about itself.

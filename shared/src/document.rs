@@ -83,6 +83,17 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "base64": base64::encode(&bytes.0),
             "is_last": is_last,
         }),
+        Answer::Backed(backup) => json!({
+            "ok": backup.damaged.is_empty(),
+            "folder": backup.folder,
+            "image": backup.image,
+            "last": backup.last.0,
+            "files": backup.files,
+            "blobs": backup.blobs,
+            "bytes": backup.bytes,
+            "copied_bytes": backup.copied_bytes,
+            "damaged": backup.damaged,
+        }),
         Answer::Blob(blob) => json!({ "ok": true, "blob": to_json(&Value::Blob(*blob)) }),
     }
 }

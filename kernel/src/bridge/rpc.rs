@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0, a document a line, so that any language attaches with its standard library.
 //!
 //! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`, `verify`,
-//! `pack`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
+//! `pack`, `backup`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
 //! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again.
 
 use std::sync::Arc;
@@ -235,6 +235,9 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         },
         "verify" => Call::Verify,
         "pack" => Call::Pack,
+        "backup" => Call::Backup {
+            folder: params.text("folder")?,
+        },
         "blob_begin" => Call::BlobBegin,
         "blob_write" => Call::BlobWrite {
             transfer: params.transfer()?,
@@ -253,7 +256,7 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         },
         other => {
             let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
-                         pack, blob_begin, blob_write, blob_end, blob_open, blob_read";
+                         pack, backup, blob_begin, blob_write, blob_end, blob_open, blob_read";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),

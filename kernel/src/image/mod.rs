@@ -5,9 +5,10 @@
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
 //! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
-//! - [`blob`]: contents that are files of their own.
+//! - [`blob`]: contents that are files of their own. [`backup`], [`restore`]: a copy that a [`manifest`] describes.
 //! - [`verify`]: finds every fault, by [`digest`]s and rules. [`exercise`]: a load to try all this under.
 
+pub mod backup;
 pub mod base;
 pub mod blob;
 pub mod committer;
@@ -20,11 +21,13 @@ pub mod indexer;
 pub mod layer;
 pub mod lmdb;
 pub mod log;
+pub mod manifest;
 pub mod pack;
 pub mod rebuild;
 pub mod record;
 pub mod reindex;
 pub mod resolution;
+pub mod restore;
 pub mod segment;
 pub mod state;
 #[cfg(test)]
