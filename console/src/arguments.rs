@@ -54,6 +54,9 @@ pub enum Command {
     Inspect {
         /// '#12', a path such as personas.brick, or a name
         object: String,
+        /// As it was just after a transaction (17) or a time (2026-11-21, 2026-11-21T03:00:00Z, -10m)
+        #[arg(long, value_name = "MOMENT", allow_hyphen_values = true)]
+        at: Option<String>,
     },
     /// Make an object whose parent is PARENT
     #[command(
@@ -93,6 +96,39 @@ pub enum Command {
     Thoughts {
         /// The thought's number
         id: Option<u64>,
+    },
+    /// Tell who changed an object, or one slot of it, when and in which thought, newest first
+    History {
+        object: String,
+        slot: Option<String>,
+        /// At most so many transactions
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Tell the newest transactions, newest first
+    Log {
+        /// Begin at a transaction or a time
+        #[arg(long, value_name = "MOMENT", allow_hyphen_values = true)]
+        from: Option<String>,
+        /// At most so many transactions
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Tell what differs between two moments
+    #[command(after_help = "Examples:\n  batos diff 17 42\n  batos diff -- -1h -5m")]
+    Diff {
+        /// A transaction or a time
+        #[arg(allow_hyphen_values = true)]
+        from: String,
+        /// A transaction or a time
+        #[arg(allow_hyphen_values = true)]
+        to: String,
+    },
+    /// Take a transaction back by a new one; refused where later ones build on it
+    Undo {
+        transaction: u64,
+        #[command(flatten)]
+        request: RequestId,
     },
     /// Find every fault of the image: chain, records, references, index; exit code 1 when there is one
     #[command(

@@ -8,7 +8,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use shared::bridge::{Answer, Call};
 use shared::home::Home;
-use shared::id::ThoughtId;
+use shared::id::{ThoughtId, TransactionId};
 use shared::{document, exit};
 
 use crate::arguments::{Arguments, ClientSequence, Command};
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{blob, down, literal, offline, render, repl, status, up};
+use crate::{blob, down, literal, offline, past, render, repl, status, up};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -108,7 +108,18 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             };
             (call, send.request.id, send.quiet)
         }
-        Command::Inspect { object } => (Call::Inspect { object }, None, true),
+        Command::Inspect { object, at: None } => (Call::Inspect { object }, None, true),
+        Command::Inspect { object, at: Some(at) } => (Call::InspectAt { object, at }, None, true),
+        Command::History { object, slot, limit } => (Call::History { object, slot, limit }, None, true),
+        Command::Log { from, limit } => (Call::Log { from, limit }, None, true),
+        Command::Diff { from, to } => (Call::Diff { from, to }, None, true),
+        Command::Undo { transaction, request } => (
+            Call::Undo {
+                transaction: TransactionId(transaction),
+            },
+            request.id,
+            true,
+        ),
         Command::New(new) => {
             let slots: Vec<_> = new
                 .slots
@@ -251,6 +262,12 @@ pub fn report(answered: &Answered, is_one: bool) -> Report {
             views => (render::thoughts(views), exit::ANSWERED),
         },
         Answer::Status(status) => (render::kernel(status), exit::ANSWERED),
+        Answer::Log(views) => (past::log(views), exit::ANSWERED),
+        Answer::Difference { differences, .. } => (past::differences(differences), exit::ANSWERED),
+        Answer::Undone { undone, transaction } => (
+            format!("transaction {undone} is taken back by transaction {transaction}"),
+            exit::ANSWERED,
+        ),
         Answer::Verified(found) => {
             let exit = match found.faults.is_empty() {
                 true => exit::ANSWERED,
@@ -304,7 +321,7 @@ pub fn report(answered: &Answered, is_one: bool) -> Report {
 mod tests {
     use super::*;
     use shared::bridge::Finding;
-    use shared::id::{ObjectId, TransactionId};
+    use shared::id::ObjectId;
     use shared::value::Value;
 
     fn check(answer: Answer, document: &str, text: &str, exit: u8) {

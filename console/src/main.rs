@@ -20,6 +20,7 @@ mod literal;
 mod meter;
 mod offline;
 mod output;
+mod past;
 mod progress;
 mod render;
 mod repl;

@@ -18,6 +18,7 @@ mod mind;
 mod names;
 mod offline;
 mod overlay;
+mod past;
 pub mod run;
 mod send;
 mod transfers;

@@ -74,6 +74,31 @@ pub enum Call {
         id: Option<ThoughtId>,
     },
     Status,
+    /// The transactions that changed an object, or one slot of it, newest first.
+    History {
+        object: String,
+        slot: Option<String>,
+        limit: u32,
+    },
+    /// The newest transactions, newest first. Moments are transactions or times; see the README.
+    Log {
+        from: Option<String>,
+        limit: u32,
+    },
+    /// An object as it was just after a moment.
+    InspectAt {
+        object: String,
+        at: String,
+    },
+    /// What differs between two moments.
+    Diff {
+        from: String,
+        to: String,
+    },
+    /// Take a transaction back by another one.
+    Undo {
+        transaction: TransactionId,
+    },
     /// Find every fault of the image, while others go on using it.
     Verify,
     /// Drop what no root reaches and all history before now, while others go on.
@@ -142,6 +167,7 @@ impl Call {
                 | Call::New { .. }
                 | Call::Set { .. }
                 | Call::Define { .. }
+                | Call::Undo { .. }
                 | Call::Import { .. }
         )
     }
@@ -183,6 +209,16 @@ pub enum Answer {
     },
     Thoughts(Vec<ThoughtView>),
     Status(Box<KernelStatus>),
+    Log(Vec<TransactionView>),
+    Difference {
+        from: TransactionId,
+        to: TransactionId,
+        differences: Vec<Difference>,
+    },
+    Undone {
+        undone: TransactionId,
+        transaction: TransactionId,
+    },
     Verified(Verification),
     Packed(Packing),
     /// A transfer has begun; of a download, what it will bring.
@@ -292,6 +328,50 @@ pub struct ThoughtEvent {
     /// The state the cycle is in after the event.
     pub state: String,
     pub detail: String,
+}
+
+/// A transaction as `log` and `history` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TransactionView {
+    pub transaction: TransactionId,
+    pub unix_ms: u64,
+    /// Who asked: `client …`, `thought 3`, `kernel`.
+    pub author: String,
+    pub thought: Option<ThoughtId>,
+    /// The transaction that it takes back.
+    pub undoes: Option<TransactionId>,
+    /// Objects that a pack dropped by it, at most.
+    pub collected: u64,
+    pub changes: Vec<ChangeView>,
+    /// Changes that are only counted.
+    pub more_changes: u64,
+}
+
+/// A change of a slot or of an entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangeView {
+    pub object: ObjectId,
+    /// The object was made by this transaction.
+    pub is_new: bool,
+    pub slot: Option<String>,
+    /// Of an entry.
+    pub key: Option<Value>,
+    /// `None` removed it.
+    pub value: Option<Value>,
+}
+
+/// A slot or an entry that differs between two moments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    pub object: ObjectId,
+    /// The object did not exist at the earlier moment.
+    pub is_new: bool,
+    pub slot: Option<String>,
+    /// Of an entry.
+    pub key: Option<Value>,
+    /// `None`: it was absent.
+    pub old: Option<Value>,
+    pub new: Option<Value>,
 }
 
 /// What a verification found.

@@ -4,8 +4,10 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::base64;
 use crate::bridge::{
-    Answer, Fault, Finding, KernelStatus, ObjectView, ThoughtEvent, ThoughtView, Verification,
+    Answer, Difference, Fault, Finding, KernelStatus, ObjectView, ThoughtEvent, ThoughtView, TransactionView,
+    Verification,
 };
+use crate::id::ObjectId;
 use crate::json::to_json;
 use crate::value::Value;
 
@@ -39,6 +41,22 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             json!({ "ok": true, "thoughts": views.iter().map(thought).collect::<Vec<_>>() })
         }
         Answer::Status(status) => kernel_status(status),
+        Answer::Log(views) => {
+            json!({ "ok": true, "transactions": views.iter().map(transaction).collect::<Vec<_>>() })
+        }
+        Answer::Difference {
+            from,
+            to,
+            differences,
+        } => json!({
+            "ok": true,
+            "from": from.0,
+            "to": to.0,
+            "differences": differences.iter().map(difference).collect::<Vec<_>>(),
+        }),
+        Answer::Undone { undone, transaction } => {
+            json!({ "ok": true, "undone": undone.0, "transaction": transaction.0 })
+        }
         Answer::Verified(found) => verification(found),
         Answer::Packed(packing) => json!({
             "ok": true,
@@ -94,6 +112,54 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             json!({ "ok": true, "roots": roots, "objects": objects, "transaction": transaction.0 })
         }
         Answer::Blob(blob) => json!({ "ok": true, "blob": to_json(&Value::Blob(*blob)) }),
+    }
+}
+
+fn transaction(view: &TransactionView) -> Json {
+    let changes: Vec<Json> = view
+        .changes
+        .iter()
+        .map(|change| {
+            let mut shown = place(change.object, change.slot.as_ref(), change.key.as_ref());
+            shown["is_new"] = json!(change.is_new);
+            shown["removed"] = json!(change.value.is_none());
+            shown["value"] = change.value.as_ref().map_or(Json::Null, to_json);
+            shown
+        })
+        .collect();
+    json!({
+        "transaction": view.transaction.0,
+        "unix_ms": view.unix_ms,
+        "author": view.author,
+        "thought": view.thought.map(|thought| thought.0),
+        "undoes": view.undoes.map(|undone| undone.0),
+        "collected": view.collected,
+        "changes": changes,
+        "more_changes": view.more_changes,
+    })
+}
+
+fn difference(difference: &Difference) -> Json {
+    let mut shown = place(
+        difference.object,
+        difference.slot.as_ref(),
+        difference.key.as_ref(),
+    );
+    shown["is_new"] = json!(difference.is_new);
+    for (name, value) in [("old", &difference.old), ("new", &difference.new)] {
+        // An absent value is left out; a slot that holds none is null.
+        if let Some(value) = value {
+            shown[name] = to_json(value);
+        }
+    }
+    shown
+}
+
+fn place(object: ObjectId, slot: Option<&String>, key: Option<&Value>) -> Json {
+    match (slot, key) {
+        (Some(slot), _) => json!({ "object": object.to_string(), "slot": slot }),
+        (None, Some(key)) => json!({ "object": object.to_string(), "key": to_json(key) }),
+        (None, None) => json!({ "object": object.to_string() }),
     }
 }
 

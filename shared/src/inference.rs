@@ -74,7 +74,7 @@ pub enum Finish {
     Cancelled,
 }
 
-/// A stable word (`model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`) and a sentence.
+/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`) and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct InferenceFault {

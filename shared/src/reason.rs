@@ -48,6 +48,12 @@ pub const NO_TRANSFER: &str = "no_transfer";
 pub const IMAGE_FAILED: &str = "image_failed";
 /// The kernel is going down; ask again.
 pub const STOPPING: &str = "stopping";
+/// The image was packed since: that part of its history is gone.
+pub const PACKED: &str = "packed";
+/// No such transaction.
+pub const NO_TRANSACTION: &str = "no_transaction";
+/// The transaction cannot be undone, since later ones build on it.
+pub const BOUND: &str = "bound";
 /// No kernel could be reached.
 pub const NO_KERNEL: &str = "no_kernel";
 /// A defect of the system itself.

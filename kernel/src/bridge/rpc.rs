@@ -14,7 +14,7 @@ use shared::base64;
 use shared::bridge::{BlobName, CHUNK_BYTES, Call, Chunk, Fault};
 use shared::document;
 use shared::frame::{FrameError, MAX_PAYLOAD_BYTES};
-use shared::id::{ClientId, ThoughtId, TransferId};
+use shared::id::{ClientId, ThoughtId, TransactionId, TransferId};
 use shared::json::from_json;
 use shared::reason;
 use shared::value::Value;
@@ -213,6 +213,26 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             id: params.number("id")?.map(ThoughtId),
         },
         "status" => Call::Status,
+        "history" => Call::History {
+            object: params.text("object")?,
+            slot: params.optional_text("slot")?,
+            limit: params.limit()?,
+        },
+        "log" => Call::Log {
+            from: params.optional_text("from")?,
+            limit: params.limit()?,
+        },
+        "inspect_at" => Call::InspectAt {
+            object: params.text("object")?,
+            at: params.text("at")?,
+        },
+        "diff" => Call::Diff {
+            from: params.text("from")?,
+            to: params.text("to")?,
+        },
+        "undo" => Call::Undo {
+            transaction: TransactionId(params.number("transaction")?.unwrap_or(0)),
+        },
         "verify" => Call::Verify,
         "pack" => Call::Pack,
         "backup" => Call::Backup {
@@ -246,8 +266,8 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             offset: params.needed_number("offset")?,
         },
         other => {
-            let known = "send, inspect, new, set, define, guard, thoughts, status, verify, pack, backup, export, import, blob_begin, blob_write, \
-                         blob_end, blob_open, blob_read";
+            let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
+                         pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),
@@ -265,6 +285,12 @@ impl Params {
     fn text(&mut self, name: &str) -> Result<String, RpcError> {
         self.optional_text(name)?
             .ok_or_else(|| fail(INVALID_PARAMS, format!("the parameter {name} is missing")))
+    }
+
+    /// How many transactions are wanted; 50 unless it is said.
+    fn limit(&mut self) -> Result<u32, RpcError> {
+        let limit = self.number("limit")?.unwrap_or(50);
+        Ok(u32::try_from(limit).unwrap_or(u32::MAX))
     }
 
     fn optional_text(&mut self, name: &str) -> Result<Option<String>, RpcError> {

@@ -18,6 +18,9 @@ use super::segment::options;
 /// A long upload is synced in pieces of so many bytes, so that no commit waits behind gigabytes.
 const SYNC_BYTES: u64 = 64 << 20;
 
+/// A check reads in pieces of so many bytes.
+const CHECKED_AT_ONCE: usize = 1 << 20;
+
 /// Why a content cannot be kept or told.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
@@ -73,6 +76,39 @@ impl Blobs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(BlobError::Io { path, source }),
         }
+    }
+
+    /// Every content that has lain here for longer than `age`.
+    pub fn older_than(&self, age: std::time::Duration) -> io::Result<Vec<[u8; 32]>> {
+        let mut found = Vec::new();
+        for folder in fs::read_dir(&self.folder)? {
+            let folder = folder?;
+            if folder.file_name() == "new" || !folder.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(folder.path())? {
+                let file = file?;
+                let digest = file.file_name().to_str().and_then(digest_of);
+                let is_old = file
+                    .metadata()?
+                    .modified()?
+                    .elapsed()
+                    .is_ok_and(|lain| lain > age);
+                found.extend(digest.filter(|_| is_old));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes a content that nothing names.
+    pub fn remove(&self, digest: &[u8; 32]) -> io::Result<()> {
+        let bytes = fs::metadata(self.path(digest)).map_or(0, |data| data.len());
+        fs::remove_file(self.path(digest))?;
+        if let Some(totals) = self.totals.get() {
+            totals.count.fetch_sub(1, Ordering::Relaxed);
+            totals.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Begins an upload. Dropped before it is kept, it leaves nothing.
@@ -140,6 +176,20 @@ impl Blobs {
     /// Opens a content for reading from its beginning.
     pub fn open(&self, digest: &[u8; 32]) -> Result<Content, BlobError> {
         Content::open(self.path(digest), *digest)
+    }
+
+    /// Reads a whole content; an error when it is not here, is of another length, or has another hash.
+    pub fn check(&self, blob: &BlobRef) -> Result<(), BlobError> {
+        let mut content = self.open(&blob.digest)?;
+        let bytes = content.blob().bytes;
+        if bytes != blob.bytes {
+            return Err(BlobError::Damaged {
+                digest: blob.digest,
+                what: format!("it has {bytes} bytes instead of {}", blob.bytes),
+            });
+        }
+        while !content.next(CHECKED_AT_ONCE)?.1 {}
+        Ok(())
     }
 
     /// How many contents there are, and their bytes.

@@ -4,7 +4,7 @@
 //! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index.
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
-//! - [`pack`]: drops the unreachable and old history, leaving a [`base`].
+//! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
 //! - [`blob`]: contents that are files of their own. [`backup`], [`restore`]: a copy that a [`manifest`] describes.
 //! - [`verify`]: finds every fault, by [`digest`]s and rules. [`exercise`]: a load to try all this under.
 
@@ -16,6 +16,7 @@ pub mod digest;
 pub mod draft;
 pub mod epoch;
 pub mod exercise;
+pub mod history;
 pub mod indexer;
 pub mod layer;
 pub mod lmdb;

@@ -5,10 +5,11 @@
 //!    were stored since P are watched and keep what they reach.
 //! 3. The marked state at P is written as a base, durably.
 //! 4. A new index is made from the base and the log after it, and takes the place of the old one.
-//! 5. The log before P, older bases and the old index are removed.
+//! 5. The log before P, older bases and the old index are removed; so are blobs that nothing names and that have lain for an hour.
 //!
 //! A kill between any two steps leaves a whole image; the next pack begins anew and removes what was left over.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -29,6 +30,8 @@ use super::{Image, OpenError, make_folder};
 
 /// Objects that wait to be looked into; more are found again by another pass.
 const WAITING: usize = 1 << 20;
+/// Contents that nothing names stay so long, for whoever has given one and is about to name it.
+const LAIN: std::time::Duration = std::time::Duration::from_secs(3600);
 /// References that are stored while a pack looks can make it look again, so many times.
 const ROUNDS: u32 = 20;
 
@@ -68,12 +71,14 @@ pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Res
     progress("marking what the roots reach");
     let result = mark_and_collect(image, &reading, &known).and_then(|(reached, collected)| {
         progress("writing the base");
-        let objects = write_base(&log_folder, image.id, &reading, &known, &reached)?;
-        Ok((objects, collected))
+        let mut named = HashSet::new();
+        let objects = write_base(&log_folder, image.id, &reading, &known, &reached, &mut named)?;
+        Ok((objects, collected, named))
     });
     drop(reading);
     image.state.stop_watching();
-    let (objects, collected) = result?;
+    let (objects, collected, named) = result?;
+    let unnamed = unnamed_blobs(image, &named)?;
     progress("making the index");
     let base = known.position.transaction;
     let new = folder.join("index.new");
@@ -100,6 +105,7 @@ pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Res
                 drop_before(&log_folder, base).map_err(|error| error.to_string())?;
                 log.forget_before(base);
                 state.replace_index(rebuilt.index(), base, log.bytes());
+                drop_blobs(state, known.position, last, unnamed).map_err(|error| error.to_string())?;
                 Ok(())
             })
             .map_err(PackError::Cut)?;
@@ -256,6 +262,7 @@ fn write_base(
     reading: &Reading<'_>,
     known: &IndexPosition,
     reached: &Bits,
+    named: &mut HashSet<[u8; 32]>,
 ) -> Result<u64, PackError> {
     let mut base = BaseWriter::begin(log_folder, id, known.position)?;
     let index_failed = |source| {
@@ -272,6 +279,11 @@ fn write_base(
             && failed.is_none()
         {
             objects += 1;
+            for slot in &stored.image.slots {
+                slot.value.each_blob(&mut |blob| {
+                    named.insert(blob.digest);
+                });
+            }
             failed = base.object(stored.entries, stored.image, value.len()).err();
         }
     })
@@ -286,6 +298,9 @@ fn write_base(
             && failed.is_none()
         {
             let bytes = key.bytes().len() + value.len();
+            stored.value.each_blob(&mut |blob| {
+                named.insert(blob.digest);
+            });
             failed = base
                 .entry(object, (key, stored.changed, stored.value), bytes)
                 .err();
@@ -318,6 +333,47 @@ fn write_base(
             Ok(objects)
         }
     }
+}
+
+/// Contents that nothing named at the base. One that was given just now may be named by a transaction to come.
+fn unnamed_blobs(image: &Image, named: &HashSet<[u8; 32]>) -> Result<Vec<[u8; 32]>, PackError> {
+    let mut old = image
+        .state
+        .blobs
+        .older_than(LAIN)
+        .map_err(|error| PackError::Cut(error.to_string()))?;
+    old.retain(|digest| !named.contains(digest));
+    Ok(old)
+}
+
+/// Removes the contents that no transaction after the base has named either. Nothing must be committing.
+fn drop_blobs(
+    state: &super::state::State,
+    base: super::segment::Position,
+    last: TransactionId,
+    unnamed: Vec<[u8; 32]>,
+) -> Result<(), super::segment::LogError> {
+    if unnamed.is_empty() {
+        return Ok(());
+    }
+    let mut since = HashSet::new();
+    state.archive.visit(base, last, |_, _, entry| {
+        let slots = entry.objects.iter().flat_map(|change| &change.slots);
+        let values = slots.filter_map(|(_, value)| value.as_ref());
+        for value in values.chain(entry.entries.iter().filter_map(|change| change.value.as_ref())) {
+            value.each_blob(&mut |blob| {
+                since.insert(blob.digest);
+            });
+        }
+        true
+    })?;
+    for digest in unnamed.iter().filter(|digest| !since.contains(*digest)) {
+        // One that cannot be removed only takes space; the next pack tries again.
+        if let Err(error) = state.blobs.remove(digest) {
+            tracing::warn!(%error, "a blob that nothing names could not be removed");
+        }
+    }
+    Ok(())
 }
 
 /// Removes the segments and bases that the base of `base` stands for.

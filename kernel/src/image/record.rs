@@ -42,7 +42,7 @@ pub struct ObjectChange {
     pub object: ObjectId,
     /// The record that last changed the object or its entries; `None` makes the object.
     pub before: Option<Place>,
-    /// In slot order; `None` removes.
+    /// In the order of the changes; `None` removes. A slot that was removed and put again is here twice.
     pub slots: Vec<(String, Option<Value>)>,
 }
 

@@ -129,15 +129,16 @@ impl Resolution<'_> {
 
     fn slot(&mut self, object: ObjectId, name: String, value: Option<Value>) -> Result<(), CommitError> {
         let change = self.object(object)?;
-        let known = change.slots.iter().position(|(known, _)| *known == name);
-        match known {
-            // Put again after a removal, a slot comes last; so must its change.
-            Some(at) if change.slots[at].1.is_none() || value.is_none() => {
-                change.slots.remove(at);
-                change.slots.push((name, value));
+        match value {
+            // A slot that is put again after a removal comes last: both stay, in this order.
+            Some(value) => match change.slots.iter_mut().rfind(|(known, _)| *known == name) {
+                Some((_, known @ Some(_))) => *known = Some(value),
+                _ => change.slots.push((name, Some(value))),
+            },
+            None => {
+                change.slots.retain(|(known, _)| *known != name);
+                change.slots.push((name, None));
             }
-            Some(at) => change.slots[at].1 = value,
-            None => change.slots.push((name, value)),
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ pub enum LogError {
     #[error("{path} has format {found}, this kernel knows {FORMAT}: it was made by a newer version")]
     Newer { path: PathBuf, found: u32 },
     #[error(
-        "{path} has format {found}, this kernel knows only {FORMAT}: read it with the version that made it (batos export) and import it here"
+        "{path} has format {found}, this kernel knows only {FORMAT}: an older version made it; open it with that one, or begin an empty home"
     )]
     Older { path: PathBuf, found: u32 },
     #[error("a transaction of {0} bytes is larger than the {MAX_BODY_BYTES} that a record can hold")]

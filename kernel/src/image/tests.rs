@@ -492,3 +492,46 @@ fn packs_under_load_lose_nothing() {
     let report = check_whole(&image, folder.path());
     assert_eq!((report.objects, report.entries), (total + 1, total));
 }
+
+/// A content that a slot names stays; one that nothing names goes once it has lain; a damaged one is named.
+#[test]
+fn a_pack_removes_blobs_that_nothing_names_and_verification_reads_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::open(folder.path()).unwrap();
+    let lobby = image.state.allocate();
+    let keep = |content: &[u8]| {
+        let mut upload = image.state.blobs.begin().unwrap();
+        upload.write(content).unwrap();
+        image.state.blobs.keep(upload).unwrap()
+    };
+    let (named, unnamed, fresh) = (keep(b"named"), keep(b"nobody's"), keep(b"just given"));
+    for blob in [named, unnamed] {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(image.state.blobs.path(&blob.digest))
+            .unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7_200);
+        file.set_modified(long_ago).unwrap();
+    }
+    commit(
+        &image,
+        vec![Change::Create {
+            object: lobby,
+            slots: vec![("content".into(), Value::Blob(named))],
+        }],
+    )
+    .unwrap();
+    super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+    let is_here = |blob: shared::value::BlobRef| image.state.blobs.length(&blob.digest).unwrap().is_some();
+    assert_eq!(
+        [is_here(named), is_here(unnamed), is_here(fresh)],
+        [true, false, true]
+    );
+    check_whole(&image, folder.path());
+    std::fs::write(image.state.blobs.path(&named.digest), b"nbmed").unwrap();
+    let scratch = folder.path().join("scratch");
+    let report =
+        super::verify::verify(&image, folder.path(), &scratch, super::verify::Chains::Untold).unwrap();
+    assert_eq!(report.found.faults.len(), 1, "{:?}", report.found.faults);
+    assert_eq!(report.found.faults[0].place, "#1.content");
+}

@@ -1,12 +1,14 @@
 //! Finds every fault of an image: chain, records, back pointers, references, counts, index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use shared::bridge::{ImageFault, Verification};
 use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
+use shared::value::BlobRef;
 
+use super::blob::Blobs;
 use super::digest::{digest, each, hex};
 use super::lmdb::{Lmdb, Table};
 use super::log::{Archive, BEGINNING, segment_path};
@@ -81,7 +83,7 @@ pub fn verify(image: &Image, folder: &Path, scratch: &Path, chains: Chains) -> R
         );
     }
     let rebuilt_index = rebuilt.index();
-    let counts = check_state(&rebuilt_index, &mut faults).map_err(index_failed)?;
+    let counts = check_state(&rebuilt_index, &image.state.blobs, &mut faults).map_err(index_failed)?;
     let true_digest = digest(&rebuilt_index, last).map_err(index_failed)?;
     if true_digest != own_digest {
         let before = faults.count;
@@ -193,12 +195,20 @@ fn check_entry(state: &State, transaction: TransactionId, entry: &Entry, faults:
 }
 
 /// References, counts and forms of a whole index; answers how many objects and entries there are.
-fn check_state(index: &Lmdb, faults: &mut Faults) -> Result<(u64, u64), ::lmdb::Error> {
+fn check_state(index: &Lmdb, blobs: &Blobs, faults: &mut Faults) -> Result<(u64, u64), ::lmdb::Error> {
     let reading = index.reading()?;
     let exists = |id: ObjectId| {
         reading
             .get(Table::Objects, &id.0.to_be_bytes())
             .is_ok_and(|found| found.is_some())
+    };
+    // Each content is read once, however often it is named.
+    let mut looked: HashMap<[u8; 32], Option<String>> = HashMap::new();
+    let mut blob = |blob: &BlobRef| {
+        let what = looked
+            .entry(blob.digest)
+            .or_insert_with(|| blobs.check(blob).err().map(|error| error.to_string()));
+        what.clone()
     };
     let (mut objects, mut entries) = (0, 0);
     let mut promised: u64 = 0;
@@ -218,6 +228,11 @@ fn check_state(index: &Lmdb, faults: &mut Faults) -> Result<(u64, u64), ::lmdb::
                     );
                 }
             });
+            slot.value.each_blob(&mut |named| {
+                if let Some(what) = blob(named) {
+                    faults.add(&format!("{}.{}", stored.image.id, slot.name), what);
+                }
+            });
         }
     })?;
     each(&reading, Table::Entries, |(key, value)| {
@@ -234,6 +249,11 @@ fn check_state(index: &Lmdb, faults: &mut Faults) -> Result<(u64, u64), ::lmdb::
         stored.value.each_reference(&mut |id| {
             if !exists(id) {
                 faults.add(&name, format!("an entry refers to {id}, which does not exist"));
+            }
+        });
+        stored.value.each_blob(&mut |named| {
+            if let Some(what) = blob(named) {
+                faults.add(&name, what);
             }
         });
     })?;

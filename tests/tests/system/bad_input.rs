@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -167,6 +168,69 @@ fn a_home_that_cannot_be_one_is_told() {
     assert_eq!(usage.code, 2, "{usage:?}");
 }
 
+/// 100 MB from a file, over a frame and over JSON-RPC: an error each time, no memory taken for it, the kernel goes on.
+#[test]
+fn a_hundred_megabytes_are_refused_before_they_are_taken_in() {
+    const SIZE: usize = 100 << 20;
+    let system = System::without_model().up();
+    let kernel = system.kernel_pid();
+    let memory = || {
+        let status = fs::read_to_string(format!("/proc/{kernel}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+    };
+    let before = memory();
+    let large = system.folder().join("large.json");
+    fs::write(&large, format!("\"{}\"", "x".repeat(SIZE))).unwrap();
+    let reply = system.batos(&["send", "lobby", "slot_names", &format!("@{}", large.display())]);
+    assert_eq!(reply.code, 2, "{reply:?}");
+    assert!(text(&reply.document["message"]).contains("MiB"), "{reply:?}");
+    let mut frame = b"BATF\x01\x00\x00\x00".to_vec();
+    frame.extend((SIZE as u32).to_le_bytes());
+    frame.extend([0; 4]);
+    for (opening, is_frame) in [
+        (frame, true),
+        (br#"{"jsonrpc":"2.0","id":1,"method":""#.to_vec(), false),
+    ] {
+        let mut socket = system.socket();
+        socket.write_all(&opening).unwrap();
+        let chunk = vec![b'x'; 1 << 20];
+        // The kernel may end the connection at any moment of this.
+        let written = (0..100).take_while(|_| socket.write_all(&chunk).is_ok()).count();
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        assert!(written < 100 || !answer.is_empty(), "frame: {is_frame}");
+    }
+    system.inspect("lobby");
+    assert_eq!(system.kernel_pid(), kernel);
+    let grown = memory() - before;
+    assert!(grown < 80, "the kernel grew by {grown} MiB");
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let system = System::without_model();
+    let folder = system.folder().join("shut");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o500)).unwrap();
+    // Permissions do not stop root; the folder of processes does.
+    let homes = match fs::write(folder.join("try"), "") {
+        Ok(()) => vec![PathBuf::from("/proc/batos")],
+        Err(_) => vec![folder.clone(), PathBuf::from("/proc/batos")],
+    };
+    for home in homes {
+        let home = home.to_str().unwrap();
+        let output = Command::new(program("batos"))
+            .args(["--home", home, "--json", "up"])
+            .output()
+            .unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(5), "{document}");
+        assert!(text(&document["message"]).contains(home), "{document}");
+    }
+}
+
 #[test]
 fn a_home_in_use_is_not_started_twice() {
     let system = System::without_model().up();
@@ -201,7 +265,7 @@ fn an_image_of_a_newer_version_is_left_alone() {
     assert!(told.contains("version") && told.contains("99"), "{reply:?}");
     assert_eq!(fs::read(&log).unwrap(), bytes, "the newer image was written to");
     system.batos(&["down"]);
-    file.write_all_at(&1_u32.to_le_bytes(), 8).unwrap();
+    file.write_all_at(&2_u32.to_le_bytes(), 8).unwrap();
     system.start();
     system.inspect("genesis");
 }

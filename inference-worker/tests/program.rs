@@ -1,0 +1,208 @@
+//! The program alone, at its socket, with the model that this repository ships.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use shared::frame::{FrameError, read, write};
+use shared::inference::{Description, Finish, Generate, InferenceEvent, InferenceRequest};
+
+/// A running worker; killed and reaped when dropped.
+struct Worker {
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+impl Worker {
+    fn start(model: &Path) -> Worker {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_inference-worker"))
+            .arg("--model")
+            .arg(model)
+            .arg("--socket")
+            .arg(folder.path().join("socket"))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Worker { folder, child }
+    }
+
+    fn attach(&self) -> UnixStream {
+        let begun = Instant::now();
+        loop {
+            match UnixStream::connect(self.folder.path().join("socket")) {
+                Ok(stream) => {
+                    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                    return stream;
+                }
+                Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn seed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("seed/model")
+}
+
+/// The model, or the reason why there is none, once loading has ended.
+fn describe(stream: &mut UnixStream) -> Result<Description, String> {
+    let begun = Instant::now();
+    loop {
+        write(stream, &InferenceRequest::Describe).unwrap();
+        match next(stream) {
+            InferenceEvent::Described(Err(fault)) if fault.reason == "loading" => {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{fault}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            InferenceEvent::Described(described) => return described.map_err(|fault| fault.reason),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Asks until the answer is the wanted one: the worker looks for changed files now and then.
+fn until_described(stream: &mut UnixStream, wanted: impl Fn(&Result<Description, String>) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let described = describe(stream);
+        if wanted(&described) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{described:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn next(stream: &mut UnixStream) -> InferenceEvent {
+    let event: Result<InferenceEvent, FrameError> = read(stream);
+    event.unwrap()
+}
+
+fn generate(request: u64, prompt: &str) -> Generate {
+    Generate {
+        request,
+        prompt: prompt.into(),
+        max_tokens: 200,
+        temperature: 0.0,
+        top_p: 1.0,
+        seed: 1,
+        stop: Vec::new(),
+        deadline_ms: 30_000,
+    }
+}
+
+/// The pieces joined, and the end.
+fn collect(stream: &mut UnixStream, request: u64) -> (String, String, Finish) {
+    let mut joined = String::new();
+    loop {
+        match next(stream) {
+            InferenceEvent::Text { request: of, text } if of == request => joined.push_str(&text),
+            InferenceEvent::Done {
+                request: of,
+                text,
+                finish,
+                ..
+            } if of == request => return (joined, text, finish),
+            InferenceEvent::Failed { fault, .. } => panic!("{fault}"),
+            _ => {}
+        }
+    }
+}
+
+const PROMPT: &str = "<|covenant|>state lives in slots; a change ends with self._p_changed = True\n<|receiver|>#12\n\
+    <|slots|>lantern:bool\n<|parents|>traits\n<|message|>toggle_lantern()\n<|method|>";
+
+#[test]
+fn it_describes_itself_and_writes_the_same_method_twice() {
+    let worker = Worker::start(&seed());
+    let mut stream = worker.attach();
+    let described = describe(&mut stream).unwrap();
+    assert_eq!(described.name, "seed");
+    assert!(described.parameters > 1_000_000);
+    let mut texts = Vec::new();
+    for request in [1, 2] {
+        write(
+            &mut stream,
+            &InferenceRequest::Generate(generate(request, PROMPT)),
+        )
+        .unwrap();
+        let (joined, text, finish) = collect(&mut stream, request);
+        assert_eq!(joined, text);
+        assert_eq!(finish, Finish::Stop);
+        texts.push(text);
+    }
+    assert_eq!(texts[0], texts[1], "greedy decoding is not reproducible");
+    assert!(texts[0].starts_with("def toggle_lantern(self)"), "{}", texts[0]);
+}
+
+#[test]
+fn requests_of_two_askers_are_told_apart_and_one_can_be_cancelled() {
+    let worker = Worker::start(&seed());
+    let (mut first, mut second) = (worker.attach(), worker.attach());
+    describe(&mut first).unwrap();
+    let long = Generate {
+        temperature: 1.5,
+        max_tokens: 400,
+        ..generate(7, PROMPT)
+    };
+    write(&mut first, &InferenceRequest::Generate(long)).unwrap();
+    write(&mut first, &InferenceRequest::Cancel { request: 7 }).unwrap();
+    write(&mut second, &InferenceRequest::Generate(generate(7, PROMPT))).unwrap();
+    let (_, text, finish) = collect(&mut second, 7);
+    assert_eq!(finish, Finish::Stop);
+    assert!(text.starts_with("def toggle_lantern"), "{text}");
+    let (_, _, finish) = collect(&mut first, 7);
+    assert!(matches!(finish, Finish::Cancelled | Finish::Stop), "{finish:?}");
+}
+
+#[test]
+fn a_missing_or_damaged_model_is_told_and_found_when_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let worker = Worker::start(&model);
+    let mut stream = worker.attach();
+    assert_eq!(describe(&mut stream).unwrap_err(), "model_missing");
+    std::fs::create_dir(&model).unwrap();
+    for file in std::fs::read_dir(seed()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), model.join(file.file_name())).unwrap();
+    }
+    let weights = model.join("model.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
+    until_described(&mut stream, |described| {
+        described.as_ref().is_err_and(|reason| reason == "model_damaged")
+    });
+    std::fs::write(&weights, &whole).unwrap();
+    until_described(&mut stream, |described| {
+        described.as_ref().is_ok_and(|model| model.name == "seed")
+    });
+}
+
+#[test]
+fn a_prompt_beyond_the_context_and_random_bytes_are_refused_and_it_goes_on() {
+    use std::io::Write as _;
+    let worker = Worker::start(&seed());
+    let mut stream = worker.attach();
+    describe(&mut stream).unwrap();
+    let long = generate(1, &"word ".repeat(20_000));
+    write(&mut stream, &InferenceRequest::Generate(long)).unwrap();
+    match next(&mut stream) {
+        InferenceEvent::Failed { fault, .. } => assert_eq!(fault.reason, "prompt_too_long"),
+        other => panic!("{other:?}"),
+    }
+    let mut rude = worker.attach();
+    rude.write_all(&[0x5a; 4096]).unwrap();
+    assert_eq!(describe(&mut stream).unwrap().name, "seed");
+}
