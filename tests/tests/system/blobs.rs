@@ -124,10 +124,17 @@ fn what_is_not_there_or_damaged_is_refused_by_name() {
         text(&damaged["message"]).contains(text(&put["blob"]["$blob"])),
         "{damaged}"
     );
+    let verified = system.batos(&["verify"]);
+    let faults = verified.document["faults"].to_string();
+    assert!(
+        faults.contains("#23.film") && faults.contains("damaged"),
+        "{verified:?}"
+    );
     assert!(!back.exists(), "a damaged content was handed out as whole");
     system.ok(&["blob", "put", shown(&file)]);
     system.ok(&["blob", "get", "thing.film", "-o", shown(&back)]);
     assert!(fs::read(&file).unwrap() == fs::read(&back).unwrap());
+    assert_eq!(system.ok(&["verify"])["faults"], json!([]));
 }
 
 #[test]
