@@ -164,6 +164,31 @@ pub enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Write objects and what they reach as Python files, one an object, into a new folder
+    #[command(
+        after_help = "What stands in the lobby is only named, unless it is asked for.\nExample:\n  batos export account -o account"
+    )]
+    Export {
+        #[arg(required = true, value_name = "OBJECT")]
+        objects: Vec<String>,
+        /// A new or empty folder
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+        /// Follow at most so many references from the objects named
+        #[arg(long, value_name = "N")]
+        depth: Option<u32>,
+    },
+    /// Make new objects of an export, in one transaction; nothing of it is executed
+    #[command(after_help = "Example:\n  batos import account --name account_2")]
+    Import {
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Put the object that the export was made of into the lobby under this name
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        request: RequestId,
+    },
     /// Open the interactive console
     Console,
 }

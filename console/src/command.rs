@@ -183,6 +183,31 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         ),
         Command::Verify => (Call::Verify, None, true),
         Command::Pack => (Call::Pack, None, true),
+        Command::Export {
+            objects,
+            output,
+            depth,
+        } => (
+            Call::Export {
+                objects,
+                depth,
+                folder: absolute(&output)?,
+            },
+            None,
+            true,
+        ),
+        Command::Import {
+            folder,
+            name,
+            request,
+        } => (
+            Call::Import {
+                folder: absolute(&folder)?,
+                name,
+            },
+            request.id,
+            true,
+        ),
         Command::Backup { folder } => (
             Call::Backup {
                 folder: absolute(&folder)?,
@@ -257,6 +282,27 @@ pub fn report(answered: &Answered, is_one: bool) -> Report {
                 false => exit::ERROR,
             };
             (render::backup(backup), exit)
+        }
+        Answer::Exported {
+            folder,
+            last,
+            objects,
+            blobs,
+        } => (
+            format!("{objects} objects and {blobs} blobs as of transaction {last} are in {folder}"),
+            exit::ANSWERED,
+        ),
+        Answer::Imported {
+            roots,
+            objects,
+            transaction,
+        } => {
+            let roots: Vec<String> = roots.iter().map(|(name, id)| format!("{id} {name}")).collect();
+            let text = format!(
+                "{}\n{objects} objects were made in transaction {transaction}",
+                roots.join("\n")
+            );
+            (text, exit::ANSWERED)
         }
         // Parts of a transfer, which `blob` looks at itself.
         Answer::Transfer { .. } | Answer::Arrived { .. } | Answer::Content { .. } | Answer::Blob(_) => {

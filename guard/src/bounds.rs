@@ -23,6 +23,28 @@ const MAX_ELIFS: usize = 80;
 /// A lambda costs CPython's parser and symbol table this many times an operator.
 const LAMBDA_WEIGHT: usize = 8;
 
+/// How deep a text may nest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub brackets: usize,
+    /// Operators, dots, calls and keywords nested in one expression.
+    pub expression: usize,
+    pub blocks: usize,
+    pub elifs: usize,
+}
+
+const OF_A_METHOD: Limits = Limits {
+    brackets: MAX_BRACKET_DEPTH,
+    expression: MAX_EXPRESSION_DEPTH,
+    blocks: MAX_BLOCK_DEPTH,
+    elifs: MAX_ELIFS,
+};
+
+/// Whether a text that is no method nests so shallowly that it can be parsed without fear for the stack; else why not.
+pub fn nests_within(source: &str, limits: Limits) -> Result<(), String> {
+    walk(source, limits).map_err(|(_, message)| message)
+}
+
 /// Checks size, characters and depth. False when the text must not be parsed; the report then says why.
 pub(crate) fn hold(report: &mut Report<'_>) -> bool {
     size(report) && characters(report) && cookies(report) && depth(report)
@@ -92,30 +114,35 @@ fn cookies(report: &mut Report<'_>) -> bool {
 }
 
 fn depth(report: &mut Report<'_>) -> bool {
-    let mut lexer = lexer::lex(report.source, Mode::Module);
-    let mut levels = Levels::default();
-    // Tokens are never longer than nothing for ever: dedents end with the indents, so this bound is generous.
-    for _ in 0..=report.source.len() * 2 + 16 {
-        let kind = lexer.next_token();
-        if kind == TokenKind::EndOfFile {
-            if levels.open.is_empty() {
-                return true;
-            }
-            report.refuse(Rule::Syntax, 0, "a bracket or f-string is never closed");
-            return false;
-        }
-        if let Err((rule, message)) = levels.take(kind) {
+    match walk(report.source, OF_A_METHOD) {
+        Ok(()) => true,
+        Err((rule, message)) => {
             report.refuse(rule, 0, message);
-            return false;
+            false
         }
     }
-    report.refuse(Rule::Internal, 0, "the lexer did not end");
-    false
+}
+
+fn walk(source: &str, limits: Limits) -> Result<(), (Rule, String)> {
+    let mut lexer = lexer::lex(source, Mode::Module);
+    let mut levels = Levels::new(limits);
+    // Tokens are never longer than nothing for ever: dedents end with the indents, so this bound is generous.
+    for _ in 0..=source.len() * 2 + 16 {
+        let kind = lexer.next_token();
+        if kind == TokenKind::EndOfFile {
+            return match levels.open.is_empty() {
+                true => Ok(()),
+                false => Err((Rule::Syntax, "a bracket or f-string is never closed".to_owned())),
+            };
+        }
+        levels.take(kind)?;
+    }
+    Err((Rule::Internal, "the lexer did not end".to_owned()))
 }
 
 /// What may nest at the current token.
-#[derive(Default)]
 struct Levels {
+    limits: Limits,
     /// For each open bracket: its kind, and the chain and hold of the bracket around it.
     open: Vec<(TokenKind, usize, usize)>,
     /// Links of the innermost bracket since its last comma.
@@ -129,6 +156,18 @@ struct Levels {
 }
 
 impl Levels {
+    fn new(limits: Limits) -> Levels {
+        Levels {
+            limits,
+            open: Vec::new(),
+            chain: 0,
+            held: 0,
+            total: 0,
+            blocks: 0,
+            elifs: 0,
+        }
+    }
+
     fn take(&mut self, kind: TokenKind) -> Result<(), (Rule, String)> {
         use TokenKind as T;
         match kind {
@@ -195,16 +234,20 @@ impl Levels {
     }
 
     fn judge(&self) -> Result<(), (Rule, String)> {
-        let message = if self.open.len() > MAX_BRACKET_DEPTH {
-            format!("brackets nest deeper than {MAX_BRACKET_DEPTH}: name the inner values first")
-        } else if self.total > MAX_EXPRESSION_DEPTH {
-            format!(
-                "one expression links more than {MAX_EXPRESSION_DEPTH} operators: split it into several lines"
-            )
-        } else if self.blocks > MAX_BLOCK_DEPTH {
-            format!("blocks nest deeper than {MAX_BLOCK_DEPTH}: return early or split the method")
-        } else if self.elifs > MAX_ELIFS {
-            format!("more than {MAX_ELIFS} elif: look the case up in a dict instead")
+        let Limits {
+            brackets,
+            expression,
+            blocks,
+            elifs,
+        } = self.limits;
+        let message = if self.open.len() > brackets {
+            format!("brackets nest deeper than {brackets}: name the inner values first")
+        } else if self.total > expression {
+            format!("one expression links more than {expression} operators: split it into several lines")
+        } else if self.blocks > blocks {
+            format!("blocks nest deeper than {blocks}: return early or split the method")
+        } else if self.elifs > elifs {
+            format!("more than {elifs} elif: look the case up in a dict instead")
         } else {
             return Ok(());
         };

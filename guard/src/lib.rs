@@ -31,7 +31,10 @@ mod statements;
 mod verdict;
 mod writes;
 
-pub use bounds::{MAX_BLOCK_DEPTH, MAX_BRACKET_DEPTH, MAX_EXPRESSION_DEPTH, MAX_LINES, MAX_SOURCE_BYTES};
+pub use bounds::{
+    Limits, MAX_BLOCK_DEPTH, MAX_BRACKET_DEPTH, MAX_EXPRESSION_DEPTH, MAX_LINES, MAX_SOURCE_BYTES,
+    nests_within,
+};
 pub use rule::{Finding, Rule};
 pub use signature::{Parameter, Signature, signature};
 pub use verdict::{Expectation, Verdict, check, check_bytes};

@@ -65,30 +65,7 @@ impl Kernel {
         let mut draft = Draft::new(asker.author.clone());
         draft.changes.push(Change::Create { object, slots: all });
         if let Some(name) = name {
-            check_slot(&name)?;
-            let taken = self
-                .image
-                .state
-                .object(ObjectId::LOBBY)
-                .and_then(|lobby| lobby.slot(&name).map(|slot| slot.value.clone()));
-            if let Some(taken) = taken {
-                return Err(Fault::new(
-                    reason::BAD_ARGUMENT,
-                    format!(
-                        "the lobby has a slot {name} already ({}); choose another name",
-                        describe(&taken)
-                    ),
-                ));
-            }
-            draft.reads.push(shared::activation::Read {
-                object: ObjectId::LOBBY,
-                slot: shared::activation::ReadSlot::Named(name.clone(), None),
-            });
-            draft.changes.push(Change::Put {
-                object: ObjectId::LOBBY,
-                slot: name,
-                value: Value::Ref(object),
-            });
+            self.name_in_lobby(&mut draft, name, object)?;
         }
         self.commit_edit(
             &asker,
@@ -99,6 +76,35 @@ impl Kernel {
             },
         )
         .await
+    }
+
+    /// Adds to a draft that an object gets a name in the lobby, which must be free.
+    pub fn name_in_lobby(&self, draft: &mut Draft, name: String, object: ObjectId) -> Result<(), Fault> {
+        check_slot(&name)?;
+        let taken = self
+            .image
+            .state
+            .object(ObjectId::LOBBY)
+            .and_then(|lobby| lobby.slot(&name).map(|slot| slot.value.clone()));
+        if let Some(taken) = taken {
+            return Err(Fault::new(
+                reason::BAD_ARGUMENT,
+                format!(
+                    "the lobby has a slot {name} already ({}); choose another name",
+                    describe(&taken)
+                ),
+            ));
+        }
+        draft.reads.push(shared::activation::Read {
+            object: ObjectId::LOBBY,
+            slot: shared::activation::ReadSlot::Named(name.clone(), None),
+        });
+        draft.changes.push(Change::Put {
+            object: ObjectId::LOBBY,
+            slot: name,
+            value: Value::Ref(object),
+        });
+        Ok(())
     }
 
     pub async fn set(
@@ -188,7 +194,12 @@ impl Kernel {
         .await
     }
 
-    async fn commit_edit(&self, asker: &Asker, mut draft: Draft, answer: Answer) -> Result<Answer, Fault> {
+    pub async fn commit_edit(
+        &self,
+        asker: &Asker,
+        mut draft: Draft,
+        answer: Answer,
+    ) -> Result<Answer, Fault> {
         draft.reply = asker.request.map(|request| (request, answer.clone()));
         match self.image.committer.commit(draft).await {
             Ok(committed) => Ok(committed

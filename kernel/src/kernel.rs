@@ -103,6 +103,12 @@ impl Kernel {
             Call::Verify => self.upkeep(upkeep::verified).await,
             Call::Pack => self.upkeep(upkeep::packed).await,
             Call::Backup { folder } => self.upkeep(move |image| upkeep::backed(image, &folder)).await,
+            Call::Export {
+                objects,
+                depth,
+                folder,
+            } => self.export(objects, depth, folder).await,
+            Call::Import { folder, name } => self.import(asker, folder, name).await,
             Call::BlobBegin
             | Call::BlobWrite { .. }
             | Call::BlobEnd { .. }

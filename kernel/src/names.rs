@@ -1,9 +1,11 @@
 //! How people name objects: `#12`, a path from the lobby (`personas.brick`), or a name of the lobby.
 
+use std::collections::HashMap;
+
 use shared::bridge::Fault;
 use shared::id::ObjectId;
 use shared::lookup::lookup;
-use shared::object::PARENTS;
+use shared::object::{ObjectImage, PARENTS};
 use shared::reason;
 use shared::value::Value;
 
@@ -48,6 +50,32 @@ pub fn resolve(state: &State, name: &str) -> Result<ObjectId, Fault> {
 /// What people call the object: its name or one-step path in the lobby, else its id.
 pub fn name_of(state: &State, id: ObjectId) -> String {
     known_name(state, id).unwrap_or_else(|| id.to_string())
+}
+
+/// What people call the objects of the lobby, and of its folders: what [`known_name`] says of each.
+pub fn known_names(state: &State) -> HashMap<ObjectId, String> {
+    let mut names = HashMap::new();
+    let Some(lobby) = state.object(ObjectId::LOBBY) else {
+        return names;
+    };
+    let mut add = |image: &ObjectImage, prefix: &str| {
+        for slot in image.slots.iter().filter(|slot| slot.name != PARENTS) {
+            if let Value::Ref(id) = slot.value {
+                names
+                    .entry(id)
+                    .or_insert_with(|| format!("{prefix}{}", slot.name));
+            }
+        }
+    };
+    add(&lobby, "");
+    for folder in FOLDERS {
+        if let Some(Value::Ref(inner)) = lobby.slot(folder).map(|slot| &slot.value)
+            && let Some(inner) = state.object(*inner)
+        {
+            add(&inner, &format!("{folder}."));
+        }
+    }
+    names
 }
 
 /// Its name or one-step path in the lobby.

@@ -128,6 +128,19 @@ pub enum Call {
     Backup {
         folder: String,
     },
+    /// Write objects, and what they reach, as text into a new folder, an absolute path.
+    Export {
+        objects: Vec<String>,
+        /// How many references are followed from the objects named; without it, all.
+        depth: Option<u32>,
+        folder: String,
+    },
+    /// Make new objects of an export, in one transaction.
+    Import {
+        folder: String,
+        /// For the object that the export was made of, in the lobby.
+        name: Option<String>,
+    },
 }
 
 /// Which content is meant.
@@ -150,7 +163,12 @@ impl Call {
     pub fn may_write(&self) -> bool {
         matches!(
             self,
-            Call::Send { .. } | Call::New { .. } | Call::Set { .. } | Call::Define { .. } | Call::Undo { .. }
+            Call::Send { .. }
+                | Call::New { .. }
+                | Call::Set { .. }
+                | Call::Define { .. }
+                | Call::Undo { .. }
+                | Call::Import { .. }
         )
     }
 }
@@ -223,6 +241,19 @@ pub enum Answer {
     /// A content that is kept.
     Blob(BlobRef),
     Backed(Backup),
+    Exported {
+        folder: String,
+        /// The newest transaction that is in it.
+        last: TransactionId,
+        objects: u64,
+        blobs: u64,
+    },
+    Imported {
+        /// The objects that the export was made of, by their names in it.
+        roots: Vec<(String, ObjectId)>,
+        objects: u64,
+        transaction: TransactionId,
+    },
 }
 
 /// A call's failure: a stable word for programs, a sentence for people. The words are in [`crate::reason`].

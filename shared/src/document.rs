@@ -94,6 +94,23 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "copied_bytes": backup.copied_bytes,
             "damaged": backup.damaged,
         }),
+        Answer::Exported {
+            folder,
+            last,
+            objects,
+            blobs,
+        } => json!({ "ok": true, "folder": folder, "last": last.0, "objects": objects, "blobs": blobs }),
+        Answer::Imported {
+            roots,
+            objects,
+            transaction,
+        } => {
+            let roots: Map<String, Json> = roots
+                .iter()
+                .map(|(name, object)| (name.clone(), json!(object.to_string())))
+                .collect();
+            json!({ "ok": true, "roots": roots, "objects": objects, "transaction": transaction.0 })
+        }
         Answer::Blob(blob) => json!({ "ok": true, "blob": to_json(&Value::Blob(*blob)) }),
     }
 }

@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0, a document a line, so that any language attaches with its standard library.
 //!
 //! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`, `verify`,
-//! `pack`, `backup`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
+//! `pack`, `backup`, `export`, `import`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
 //! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again.
 
 use std::sync::Arc;
@@ -238,6 +238,17 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         "backup" => Call::Backup {
             folder: params.text("folder")?,
         },
+        "export" => Call::Export {
+            objects: params.texts("objects")?,
+            depth: params
+                .number("depth")?
+                .map(|depth| u32::try_from(depth).unwrap_or(u32::MAX)),
+            folder: params.text("folder")?,
+        },
+        "import" => Call::Import {
+            folder: params.text("folder")?,
+            name: params.optional_text("name")?,
+        },
         "blob_begin" => Call::BlobBegin,
         "blob_write" => Call::BlobWrite {
             transfer: params.transfer()?,
@@ -256,7 +267,7 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         },
         other => {
             let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
-                         pack, backup, blob_begin, blob_write, blob_end, blob_open, blob_read";
+                         pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),
@@ -302,6 +313,22 @@ impl Params {
                 format!("the parameter {name} must be a whole number from 0"),
             )),
         }
+    }
+
+    fn texts(&mut self, name: &str) -> Result<Vec<String>, RpcError> {
+        let texts = match self.0.remove(name) {
+            Some(Json::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        texts.ok_or_else(|| {
+            fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} must be an array of strings"),
+            )
+        })
     }
 
     fn needed_number(&mut self, name: &str) -> Result<u64, RpcError> {

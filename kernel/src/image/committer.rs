@@ -343,7 +343,8 @@ pub fn stamp(answer: &mut Answer, id: TransactionId) {
         Answer::Sent { transaction, .. }
         | Answer::Created { transaction, .. }
         | Answer::Changed { transaction, .. }
-        | Answer::Undone { transaction, .. } => {
+        | Answer::Undone { transaction, .. }
+        | Answer::Imported { transaction, .. } => {
             *transaction = id;
         }
         _ => {}

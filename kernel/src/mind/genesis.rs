@@ -1,15 +1,13 @@
 //! The Prototypal Awakening: the primordial objects, described by `kernel/genesis/`, made in one transaction.
 //!
-//! One legal Python file per object, described and never executed: an assignment of a literal is a data slot, `ref("name")`
-//! refers to another file's object, a `def` is a method slot. The manifest's order fixes the ids.
+//! One legal Python file per object, a [`crate::description`] that is never executed; `ref("name")` refers to another file's
+//! object. The manifest's order fixes the ids.
 
 use std::collections::HashMap;
 
-use ruff_python_ast::{Expr, Number, Stmt, UnaryOp};
-use ruff_text_size::Ranged;
 use shared::id::ObjectId;
-use shared::value::Value;
 
+use crate::description;
 use crate::image::draft::Change;
 
 /// Name and source of every primordial object, in id order from `#1`.
@@ -74,104 +72,31 @@ pub fn awakening() -> Result<Vec<Change>, GenesisError> {
         .enumerate()
         .map(|(index, (name, _))| (*name, ObjectId(index as u64 + 1)))
         .collect();
-    MANIFEST
-        .iter()
-        .map(|(name, source)| {
-            let error = |what: String| GenesisError {
-                file: (*name).to_owned(),
-                what,
-            };
-            let slots = slots(source, &names).map_err(error)?;
-            Ok(Change::Create {
-                object: names[name],
-                slots,
-            })
-        })
-        .collect()
+    let find = |name: &str| {
+        names
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("there is no object {name}"))
+    };
+    let mut changes = Vec::new();
+    for (name, source) in MANIFEST {
+        let error = |what: String| GenesisError {
+            file: name.to_owned(),
+            what,
+        };
+        let description = description::read(source, &find).map_err(error)?;
+        changes.extend(description.changes(names[name]));
+    }
+    Ok(changes)
 }
 
 /// How many ids the awakening takes.
 pub const OBJECTS: u64 = MANIFEST.len() as u64;
 
-fn slots(source: &str, names: &HashMap<&str, ObjectId>) -> Result<Vec<(String, Value)>, String> {
-    let module = ruff_python_parser::parse_module(source)
-        .map_err(|error| error.to_string())?
-        .into_syntax();
-    let mut slots = Vec::new();
-    for statement in &module.body {
-        match statement {
-            Stmt::Expr(doc) if slots.is_empty() && doc.value.is_string_literal_expr() => {
-                slots.push(("comment".to_owned(), literal(&doc.value, names)?));
-            }
-            Stmt::Assign(assign) => {
-                let [Expr::Name(target)] = assign.targets.as_slice() else {
-                    return Err("an assignment must have one name on its left".into());
-                };
-                slots.push((target.id.to_string(), literal(&assign.value, names)?));
-            }
-            Stmt::FunctionDef(function) => {
-                let text = &source[function.range()];
-                slots.push((function.name.to_string(), Value::Method(format!("{text}\n"))));
-            }
-            other => {
-                return Err(format!(
-                    "only assignments and defs describe an object, not {:?}",
-                    other.range()
-                ));
-            }
-        }
-    }
-    Ok(slots)
-}
-
-fn literal(expression: &Expr, names: &HashMap<&str, ObjectId>) -> Result<Value, String> {
-    let each = |items: &[Expr]| {
-        items
-            .iter()
-            .map(|item| literal(item, names))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    Ok(match expression {
-        Expr::NoneLiteral(_) => Value::None,
-        Expr::BooleanLiteral(bool) => Value::Bool(bool.value),
-        Expr::StringLiteral(text) => Value::Text(text.value.to_str().trim_end().to_owned()),
-        Expr::NumberLiteral(number) => match &number.value {
-            Number::Int(int) => Value::Int(int.as_i64().ok_or("an integer beyond 64 bits")?),
-            Number::Float(float) => Value::Float(*float),
-            Number::Complex { .. } => return Err("a complex number".into()),
-        },
-        Expr::UnaryOp(unary) if unary.op == UnaryOp::USub => match literal(&unary.operand, names)? {
-            Value::Int(int) => Value::Int(-int),
-            Value::Float(float) => Value::Float(-float),
-            _ => return Err("a minus before what is no number".into()),
-        },
-        Expr::List(list) => Value::List(each(&list.elts)?),
-        Expr::Dict(dict) => Value::Map(
-            dict.items
-                .iter()
-                .map(|item| {
-                    let key = item.key.as_ref().ok_or("a ** in a map")?;
-                    Ok((literal(key, names)?, literal(&item.value, names)?))
-                })
-                .collect::<Result<_, String>>()?,
-        ),
-        Expr::Call(call) => match (&*call.func, &*call.arguments.args) {
-            (Expr::Name(function), [Expr::StringLiteral(name)]) if function.id.as_str() == "ref" => {
-                let name = name.value.to_str();
-                Value::Ref(
-                    *names
-                        .get(name)
-                        .ok_or_else(|| format!("there is no object {name}"))?,
-                )
-            }
-            _ => return Err("the only call is ref(\"name\")".into()),
-        },
-        other => return Err(format!("no literal at {:?}", other.range())),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use shared::value::Value;
+
     use super::*;
 
     #[test]
