@@ -583,7 +583,7 @@ mod tests {
                         Err(_) => continue,
                     }
                 }
-                4 | 5 | 6 => {
+                4..=6 => {
                     // Objects hang on each other, so that a pack keeps them; the first is the lobby.
                     let object = image.state.allocate();
                     draft.changes.push(Change::Create {

@@ -114,6 +114,10 @@ impl Log {
             let header = Header::read(&file, &path, segment)?;
             let begin = header.begin();
             if segment == from.segment {
+                let length = file.metadata().map_err(at(&path))?.len();
+                if length < from.offset {
+                    return Err(damaged(&path, length, "it ends before what the index contains").into());
+                }
                 if from.offset < HEADER_BYTES as u64 {
                     position = begin;
                 }

@@ -97,16 +97,15 @@ impl Image {
     fn open_locked(folder: &Path, lock: Option<Flock<File>>) -> Result<Image, OpenError> {
         let (log_folder, index_folder) = (folder.join("log"), folder.join("index"));
         make_folder(&log_folder)?;
-        make_folder(&index_folder)?;
-        let index = Lmdb::open(&index_folder).map_err(|source| OpenError::Index {
-            path: index_folder.clone(),
-            source,
-        })?;
-        let is_new = rebuild::is_empty(&index)?;
-        if is_new && let Some(base) = base::newest(&log_folder)? {
-            rebuild::load(&base, &index)?;
-        }
-        let state = State::load(index, Archive::new(&log_folder))?;
+        let state = match load_state(&log_folder, &index_folder) {
+            // A derived index that cannot be read is made anew; the log decides what is true.
+            Err(error @ (OpenError::Index { .. } | OpenError::Damaged(_))) => {
+                tracing::warn!(%error, "the index is set aside and made anew from the log");
+                reindex::set_aside(&index_folder)?;
+                load_state(&log_folder, &index_folder)?
+            }
+            state => state?,
+        };
         state.blobs.prepare().map_err(|source| OpenError::Folder {
             path: folder.join("blobs"),
             source,
@@ -212,8 +211,28 @@ fn make_folder(path: &Path) -> Result<(), OpenError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
+        .and_then(|()| match path.parent() {
+            // What lies in a folder is durable only when the folder is.
+            Some(parent) if parent.is_dir() => File::open(parent)?.sync_all(),
+            _ => Ok(()),
+        })
         .map_err(|source| OpenError::Folder {
             path: path.to_path_buf(),
             source,
         })
+}
+
+/// The state as the index has it; an empty index is filled from the base, if there is one.
+fn load_state(log_folder: &Path, index_folder: &Path) -> Result<State, OpenError> {
+    make_folder(index_folder)?;
+    let index = Lmdb::open(index_folder).map_err(|source| OpenError::Index {
+        path: index_folder.to_path_buf(),
+        source,
+    })?;
+    if rebuild::is_empty(&index)?
+        && let Some(base) = base::newest(log_folder)?
+    {
+        rebuild::load(&base, &index)?;
+    }
+    State::load(index, Archive::new(log_folder))
 }

@@ -37,6 +37,14 @@ pub fn reindex(folder: &Path) -> Result<[u8; 32], OpenError> {
     Ok(digest)
 }
 
+/// Moves an index that cannot be read away; the last one that was is kept for who wants to know why.
+pub fn set_aside(index: &Path) -> Result<(), OpenError> {
+    let aside = index.with_extension("damaged");
+    remove(&aside)?;
+    fs::rename(index, &aside).map_err(at(index))?;
+    Ok(())
+}
+
 /// The newest transaction whose record is whole.
 fn durable_end(log_folder: &Path) -> Result<shared::id::TransactionId, OpenError> {
     let from = super::base::newest(log_folder)?.map_or(BEGINNING, |base| base.end());

@@ -13,6 +13,7 @@ mod imports;
 mod jail;
 mod kills;
 mod methods;
+mod powercut;
 mod rpc;
 mod stopping;
 mod upkeep;
