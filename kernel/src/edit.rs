@@ -48,6 +48,9 @@ impl Kernel {
         for (slot, value) in slots {
             check_slot(&slot)?;
             self.check_value(&slot, &value)?;
+            if let Value::Method(source) = &value {
+                self.pass_guard(source, &guard::Expectation::selector(&slot))?;
+            }
             if slot == PARENTS {
                 return Err(Fault::new(
                     reason::BAD_ARGUMENT,
@@ -134,6 +137,24 @@ impl Kernel {
         self.install(asker, object, None, source).await
     }
 
+    /// Every method that a person brings goes by the guard, whatever the call.
+    fn pass_guard(&self, source: &str, expected: &guard::Expectation) -> Result<(), Fault> {
+        let verdict = guard::check(source, expected);
+        if verdict.is_ok() || self.install_refused {
+            return Ok(());
+        }
+        let findings = findings(&verdict);
+        let first = findings
+            .first()
+            .map_or(String::new(), |f| format!(": line {}: {}", f.line, f.message));
+        let mut fault = Fault::new(
+            reason::GUARD_REFUSED,
+            format!("the guard refused the method{first}"),
+        );
+        fault.findings = findings;
+        Err(fault)
+    }
+
     async fn install(
         self: &Arc<Self>,
         asker: Asker,
@@ -142,19 +163,7 @@ impl Kernel {
         source: String,
     ) -> Result<Answer, Fault> {
         let expected = slot.map_or_else(guard::Expectation::any, guard::Expectation::selector);
-        let verdict = guard::check(&source, &expected);
-        if !verdict.is_ok() && !self.install_refused {
-            let findings = findings(&verdict);
-            let first = findings
-                .first()
-                .map_or(String::new(), |f| format!(": line {}: {}", f.line, f.message));
-            let mut fault = Fault::new(
-                reason::GUARD_REFUSED,
-                format!("the guard refused the method{first}"),
-            );
-            fault.findings = findings;
-            return Err(fault);
-        }
+        self.pass_guard(&source, &expected)?;
         let selector = guard::signature(&source)
             .map(|signature| signature.name)
             .or_else(|| slot.map(str::to_owned))

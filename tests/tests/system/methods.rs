@@ -120,3 +120,15 @@ fn a_read_only_send_makes_no_transaction() {
     assert_eq!(number(&set["transaction"]), before + 1);
     assert_eq!(system.result(&["send", "thing", "twice"]), 10);
 }
+
+/// A method that comes with a new object goes by the guard as one that is defined does.
+#[test]
+fn a_method_in_a_new_objects_slot_goes_by_the_guard() {
+    let system = System::without_model().up();
+    let hostile = r#"peek={"$method":"def peek(self):\n    import os\n    return os.getcwd()\n"}"#;
+    system.refused(&["new", "traits", hostile, "--name", "thing"], "guard_refused");
+    system.refused(&["inspect", "thing"], "no_object");
+    let plain = r#"peek={"$method":"def peek(self):\n    return self.object_id()\n"}"#;
+    system.ok(&["new", "traits", plain, "--name", "thing"]);
+    system.ok(&["send", "thing", "peek"]);
+}
