@@ -1,10 +1,13 @@
 //! The image: the log as truth, LMDB as its index, the newest commits in memory in between.
 //!
 //! - [`record`]: what is written. [`segment`], [`log`]: where it is written first. [`lmdb`]: where it is found again.
-//! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index.
+//! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index. [`scan`]: ranges
+//!   of entries through both.
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background.
 
+#[cfg(test)]
+mod collections;
 pub mod committer;
 pub mod draft;
 pub mod epoch;
@@ -14,6 +17,7 @@ pub mod lmdb;
 pub mod log;
 pub mod record;
 pub mod resolution;
+pub mod scan;
 pub mod segment;
 pub mod state;
 #[cfg(test)]
