@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod channel;
+mod collections;
 mod families;
 mod first_act;
 mod harness;
