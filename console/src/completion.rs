@@ -178,6 +178,8 @@ mod tests {
             },
             name: None,
             chain: chain.iter().map(|name| (*name).to_owned()).collect(),
+            entries: 0,
+            first_entries: Vec::new(),
         })
     }
 

@@ -132,6 +132,18 @@ pub fn object(view: &ObjectView) -> String {
             slot.value.detailed_kind()
         );
     }
+    if view.entries > 0 {
+        let noun = if view.entries == 1 { "entry" } else { "entries" };
+        let _ = writeln!(out, "{} {noun}:", view.entries);
+    }
+    for (key, value) in &view.first_entries {
+        let _ = write!(out, "  {}: ", flat(key));
+        write_value(value, 2, &mut out);
+        out.push('\n');
+    }
+    if view.entries > view.first_entries.len() as u64 {
+        out.push_str("  …");
+    }
     out.trim_end().to_owned()
 }
 
@@ -339,6 +351,8 @@ mod tests {
             },
             name: Some("account".into()),
             chain: vec!["traits".into()],
+            entries: 1200,
+            first_entries: vec![(Value::Text("a".into()), Value::Int(1))],
         };
         let text = object(&view);
         for part in [
@@ -346,6 +360,7 @@ mod tests {
             "delegates to: traits",
             "balance  int        5",
             "      def show(self):",
+            "1200 entries:\n  \"a\": 1\n  …",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

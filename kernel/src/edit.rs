@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use shared::activation::ScanOrder;
 use shared::bridge::{Answer, Fault, ObjectView};
 use shared::id::{ObjectId, TransactionId};
+use shared::key::Key;
 use shared::object::{PARENTS, is_slot_name};
 use shared::reason;
 use shared::value::Value;
@@ -15,6 +17,9 @@ use crate::names::{known_name, name_of};
 use crate::overlay::World;
 use crate::send::with_transaction;
 
+/// So many entries are shown of an object.
+const SHOWN_ENTRIES: usize = 8;
+
 impl Kernel {
     pub fn inspect(&self, object: &str) -> Result<Answer, Fault> {
         let id = self.resolve(object)?;
@@ -22,7 +27,12 @@ impl Kernel {
         let image = state
             .object(id)
             .ok_or_else(|| Fault::new(reason::NO_OBJECT, format!("{id} does not exist")))?;
-        let chain = World { state, overlay: None }.look_up(id, PARENTS).chain;
+        let world = World { state, overlay: None };
+        let chain = world.look_up(id, PARENTS).chain;
+        let mut unused = Vec::new();
+        let entries = world.count(id, &mut unused);
+        let order = ScanOrder::Ascending;
+        let (first, _) = world.scan(id, Key::first(), Key::last(), SHOWN_ENTRIES, order, &mut unused);
         Ok(Answer::Object(ObjectView {
             object: (*image).clone(),
             name: known_name(state, id),
@@ -30,6 +40,11 @@ impl Kernel {
                 .into_iter()
                 .skip(1)
                 .map(|parent| name_of(state, parent))
+                .collect(),
+            entries,
+            first_entries: first
+                .into_iter()
+                .filter_map(|(key, value)| Some((key.value()?, value)))
                 .collect(),
         }))
     }

@@ -15,10 +15,18 @@ use crate::image::lmdb::Direction;
 use crate::image::log::Next;
 use crate::image::record::{Entry, Place};
 use crate::image::resolution::resolve;
+use crate::image::scan::Scanned;
 use crate::image::state::{State, range_digest};
 
 /// The change mark of a slot that is not committed yet.
 pub const PENDING: TransactionId = TransactionId(u64::MAX);
+
+/// What a scan answers takes so many bytes at most, unless its first entry alone takes more: it must fit into a frame.
+const SCANNED_BYTES: usize = 4 << 20;
+/// What an entry takes in a frame besides its key and value, at most.
+const ENTRY_BYTES: usize = 8;
+/// How many entries the first piece of a scan has.
+const FIRST_PIECE: usize = 64;
 
 /// Changes of a thought that has not committed, and what it read.
 #[derive(Clone, Default)]
@@ -100,7 +108,8 @@ impl World<'_> {
         entry.map(|entry| entry.value.clone())
     }
 
-    /// At most `limit` entries of a range and whether that is all of it; the read of what was seen is noted.
+    /// At most `limit` entries of a range, fewer when they are large (but one at least), and whether that is all of it; the
+    /// read of what was seen is noted.
     pub fn scan(
         &self,
         object: ObjectId,
@@ -110,14 +119,7 @@ impl World<'_> {
         order: ScanOrder,
         reads: &mut Vec<Read>,
     ) -> (Vec<(Key, Value)>, bool) {
-        let direction = match order {
-            ScanOrder::Ascending => Direction::Ascending,
-            ScanOrder::Descending => Direction::Descending,
-        };
-        let mut found = self
-            .state
-            .scan(self.layer(), object, &from, &to, limit, direction);
-        let is_whole = found.len() < limit;
+        let (mut found, is_whole) = self.scan_bounded(object, &from, &to, limit, order);
         let entries = found
             .iter()
             .map(|(key, entry)| (key.clone(), entry.value.clone()))
@@ -141,6 +143,49 @@ impl World<'_> {
             },
         });
         (entries, is_whole)
+    }
+
+    /// Reads in growing pieces, so that large values are never all in memory before their size is known.
+    fn scan_bounded(
+        &self,
+        object: ObjectId,
+        from: &Key,
+        to: &Key,
+        limit: usize,
+        order: ScanOrder,
+    ) -> (Scanned, bool) {
+        let direction = match order {
+            ScanOrder::Ascending => Direction::Ascending,
+            ScanOrder::Descending => Direction::Descending,
+        };
+        let (mut low, mut high) = (from.clone(), to.clone());
+        let mut found = Scanned::new();
+        let (mut piece, mut left) = (FIRST_PIECE, SCANNED_BYTES);
+        while found.len() < limit {
+            let wanted = piece.min(limit - found.len());
+            let some = self
+                .state
+                .scan(self.layer(), object, &low, &high, wanted, direction);
+            let is_last = some.len() < wanted;
+            for (key, entry) in some {
+                let bytes = key.bytes().len() + entry.value.frame_bytes() + ENTRY_BYTES;
+                if bytes > left && !found.is_empty() {
+                    return (found, false);
+                }
+                left = left.saturating_sub(bytes);
+                found.push((key, entry));
+            }
+            if is_last {
+                return (found, true);
+            }
+            match (found.last(), order) {
+                (Some((edge, _)), ScanOrder::Ascending) => low = edge.after(),
+                (Some((edge, _)), ScanOrder::Descending) => high = edge.clone(),
+                (None, _) => {}
+            }
+            piece *= 4;
+        }
+        (found, false)
     }
 
     /// How many entries an object has; the read is noted.

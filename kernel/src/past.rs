@@ -57,6 +57,9 @@ impl Kernel {
             object: found,
             name: crate::names::known_name(&self.image.state, id),
             chain,
+            // The past of entries is told by `history` and `diff`.
+            entries: 0,
+            first_entries: Vec::new(),
         }))
     }
 

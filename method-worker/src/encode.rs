@@ -80,26 +80,6 @@ pub fn encode(object: &Bound<'_, PyAny>, place: &str) -> Result<Value, NotAValue
     node(object, &mut Vec::new(), &mut left).map_err(|refusal| refusal.at(place))
 }
 
-/// Bytes that `value` takes in a frame, at most.
-pub fn size(value: &Value) -> usize {
-    match value {
-        Value::Int(i) | Value::Time(i) => 1 + varint((i << 1 ^ i >> 63) as u64),
-        Value::Float(_) => 9,
-        Value::Text(text) | Value::Big(text) | Value::Method(text) => 6 + text.len(),
-        Value::Bytes(bytes) => 6 + bytes.len(),
-        Value::Ref(id) => 1 + varint(id.0),
-        Value::List(items) => 6 + items.iter().map(size).sum::<usize>(),
-        Value::Map(pairs) => {
-            6 + pairs
-                .iter()
-                .map(|(key, item)| size(key) + size(item))
-                .sum::<usize>()
-        }
-        Value::Blob(blob) => 33 + varint(blob.bytes),
-        Value::None | Value::Bool(_) => 2,
-    }
-}
-
 /// Equality of the bytes: a NaN equals itself, `1`, `True` and `1.0` differ, order of a map counts.
 pub fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
@@ -164,7 +144,7 @@ fn node(object: &Bound<'_, PyAny>, open: &mut Vec<usize>, left: &mut usize) -> R
         value,
         Value::Text(_) | Value::Bytes(_) | Value::List(_) | Value::Map(_)
     ) {
-        reserve(left, size(&value).saturating_sub(6))?;
+        reserve(left, value.frame_bytes().saturating_sub(6))?;
     }
     Ok(value)
 }
@@ -244,7 +224,8 @@ fn reserve(left: &mut usize, bytes: usize) -> Result<(), Refusal> {
     }
 }
 
-fn step(key: &Value) -> String {
+/// How errors name a part by its key.
+pub fn step(key: &Value) -> String {
     match key {
         Value::Text(text) if text.len() <= 40 => format!("['{text}']"),
         Value::Int(i) => format!("[{i}]"),
@@ -273,19 +254,11 @@ fn foreign(object: &Bound<'_, PyAny>) -> String {
         .map_or_else(|_| "object".to_owned(), |name| name.to_string());
     let what = match name.as_str() {
         "function" | "builtin_function_or_method" | "method" => "a function".to_owned(),
+        "entries" => return format!("is a range of entries; {KEEPS}: use list(…)"),
         "generator" => return format!("is a generator; {KEEPS}: use list(…)"),
         "map" | "filter" | "zip" | "range" | "enumerate" | "reversed" | "dict_keys" | "dict_values"
         | "dict_items" => return format!("is a {name}; {KEEPS}: use list(…)"),
         _ => format!("of the Python type {name}"),
     };
     format!("is {what}; {KEEPS}: keep plain data")
-}
-
-fn varint(mut n: u64) -> usize {
-    let mut bytes = 1;
-    while n >= 0x80 {
-        n >>= 7;
-        bytes += 1;
-    }
-    bytes
 }

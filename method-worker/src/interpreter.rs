@@ -48,6 +48,9 @@ pub const REHEARSALS: &[&str] = &[
      zone = datetime.timezone(datetime.timedelta(hours=2))\n    self._p_changed = True\n    \
      return [t.isoformat(), str(t.astimezone(zone)), repr(self.file), t, t.replace(tzinfo=zone), t.date().isoformat()]\n",
     "def rehearse(self):\n    try:\n        self.absent + 1\n    except AttributeError:\n        return 1 / 0\n",
+    "def rehearse(self):\n    self['a'] = [1]\n    self['a'].append(2)\n    primitive('add', self, ('n', 1.5), 1)\n    \
+     primitive('append', self, self['a'])\n    del self['a']\n    ranges = [primitive('items', self), iter(self), reversed(self)]\n    \
+     try:\n        return self['a']\n    except KeyError:\n        return [bool(self), repr(ranges[0]), 'a' in self]\n",
     "def rehearse(self):\n    return self.absent(1, 'two')\n",
 ];
 

@@ -6,9 +6,10 @@
 //! - [`jail`]: the wall. `docs/sandbox.md` draws it.
 //! - [`peer`]: the kernel at the other end of descriptor 3.
 //! - [`world`], [`run`]: objects kept between runs; what one run has seen and changed.
-//! - [`proxy`], [`unanswered`], [`primitive`]: what a method sees of the image.
+//! - [`proxy`], [`range`], [`unanswered`], [`primitive`]: what a method sees of the image.
 //! - [`send`], [`code`], [`globals`]: carrying out a method.
-//! - [`decode`], [`encode`], [`time`], [`blob`], [`measure`]: values into Python and back; the difference a run made.
+//! - [`decode`], [`encode`], [`time`], [`blob`], [`measure`], [`holders`]: values into Python and back; the
+//!   difference a run made.
 //! - [`report`]: an exception as the kernel gets it. [`serve`]: the loop.
 //!
 //! Non-goals: judging code (the guard does, in the kernel) and committing anything.
@@ -19,12 +20,14 @@ mod code;
 mod decode;
 mod encode;
 mod globals;
+mod holders;
 mod interpreter;
 mod jail;
 mod measure;
 mod peer;
 mod primitive;
 mod proxy;
+mod range;
 mod report;
 mod run;
 mod send;

@@ -1,11 +1,12 @@
-//! The difference that a run made: each touched slot before against after, never what the method says of itself.
+//! The difference that a run made: each touched slot and entry before against after, never what the method says of itself.
 
 use pyo3::prelude::*;
 use shared::activation::Write;
 use shared::id::ObjectId;
 use shared::value::Value;
 
-use crate::encode::{MAX_RUN_BYTES, NotAValue, encode, same, size};
+use crate::encode::{MAX_RUN_BYTES, NotAValue, encode, same};
+use crate::run::entries::{Pending, place};
 use crate::run::{Content, NameId, Run, check_parents};
 
 /// The write set and the answer as values. The error refuses the whole run.
@@ -16,7 +17,7 @@ pub fn measure(
 ) -> Result<(Value, Vec<Write>), NotAValue> {
     let answer = encode(answer, "the answer")?;
     let mut left = MAX_RUN_BYTES;
-    reserve(&mut left, size(&answer))?;
+    reserve(&mut left, answer.frame_bytes())?;
     run.settle(py)?;
     let mut writes = Vec::new();
     let ids: Vec<ObjectId> = run.changes.keys().copied().collect();
@@ -26,7 +27,7 @@ pub fn measure(
         for (name, value) in &after {
             reserve(
                 &mut left,
-                32 + run.names.text(*name).len() + value.as_ref().map_or(0, size),
+                32 + run.names.text(*name).len() + value.as_ref().map_or(0, Value::frame_bytes),
             )?;
         }
         if created {
@@ -52,7 +53,55 @@ pub fn measure(
             }
         }
     }
+    entries(py, run, &mut left, &mut writes)?;
     Ok((answer, writes))
+}
+
+/// Changes of entries come after all objects that were made, in the order in which objects were touched and keys sort. What
+/// was put without a look is written even if it was there already.
+fn entries(py: Python<'_>, run: &Run, left: &mut usize, writes: &mut Vec<Write>) -> Result<(), NotAValue> {
+    for (object, entries) in &run.entries {
+        let object = *object;
+        for (key, pending) in &entries.pending {
+            let value = match pending {
+                Pending::Added(amount) => {
+                    reserve(left, 32 + key.bytes().len())?;
+                    writes.push(Write::AddEntry {
+                        object,
+                        key: key.clone(),
+                        amount: amount.clone(),
+                    });
+                    continue;
+                }
+                Pending::Is(Content::Removed) => None,
+                Pending::Is(Content::Stored(value)) => Some(value.clone()),
+                Pending::Is(Content::Held(held)) => Some(encode(held.bind(py), &place(object, key))?),
+            };
+            let key = key.clone();
+            match (entries.read(&key), value) {
+                (Some(Some(before)), Some(value)) if same(before, &value) => {}
+                (Some(None), None) => {}
+                (_, Some(value)) => {
+                    reserve(left, 32 + key.bytes().len() + value.frame_bytes())?;
+                    writes.push(Write::PutEntry { object, key, value });
+                }
+                (_, None) => {
+                    reserve(left, 32 + key.bytes().len())?;
+                    writes.push(Write::RemoveEntry { object, key });
+                }
+            }
+        }
+        for content in &entries.appended {
+            let value = match content {
+                Content::Removed => continue,
+                Content::Stored(value) => value.clone(),
+                Content::Held(held) => encode(held.bind(py), &format!("what is appended to {object}"))?,
+            };
+            reserve(left, 32 + value.frame_bytes())?;
+            writes.push(Write::Append { object, value });
+        }
+    }
+    Ok(())
 }
 
 fn after(py: Python<'_>, run: &Run, id: ObjectId) -> Result<Vec<(NameId, Option<Value>)>, NotAValue> {

@@ -4,10 +4,12 @@
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-use shared::activation::{FromWorker, ToWorker};
+use shared::activation::{FromWorker, ScanOrder, ToWorker};
 use shared::frame::{self, FrameError};
 use shared::id::ObjectId;
+use shared::key::Key;
 use shared::object::ObjectImage;
+use shared::value::Value;
 
 /// The only descriptor of a jailed worker.
 pub const DESCRIPTOR: RawFd = 3;
@@ -52,6 +54,44 @@ impl Peer {
     pub fn allocate(&mut self) -> ObjectId {
         match self.ask(&FromWorker::Allocate) {
             ToWorker::Allocated(id) => id,
+            _ => end(),
+        }
+    }
+
+    /// A stored entry. Ends the process like [`Peer::fetch`].
+    pub fn entry(&mut self, object: ObjectId, key: Key) -> Option<Value> {
+        match self.ask(&FromWorker::Entry { object, key }) {
+            ToWorker::Entry(value) => value,
+            _ => end(),
+        }
+    }
+
+    /// Stored entries of a range and whether they are all of it. Ends the process like [`Peer::fetch`].
+    pub fn scan(
+        &mut self,
+        object: ObjectId,
+        from: Key,
+        to: Key,
+        limit: u32,
+        order: ScanOrder,
+    ) -> (Vec<(Key, Value)>, bool) {
+        let question = FromWorker::Scan {
+            object,
+            from,
+            to,
+            limit,
+            order,
+        };
+        match self.ask(&question) {
+            ToWorker::Entries { entries, is_whole } => (entries, is_whole),
+            _ => end(),
+        }
+    }
+
+    /// How many entries an object has. Ends the process like [`Peer::fetch`].
+    pub fn count(&mut self, object: ObjectId) -> u64 {
+        match self.ask(&FromWorker::Count(object)) {
+            ToWorker::Count(count) => count,
             _ => end(),
         }
     }

@@ -18,21 +18,31 @@
 //! | `doom(reason)` | this transaction may never commit: its send ends with the reason `doomed`, whatever follows |
 //! | `mirror(o)` | kinds, holders, sources, parents and chain as data; no code of `o` runs |
 //! | `method_source(o, name)` | the source of the method that `o.name` would run |
+//! | `entry(o, key, default)` | as `o[key]`; the default (else `None`) where it is absent |
+//! | `keys(o, from, to, limit, descending)`, `values(…)`, `items(…)` | entries from a key to before another, read as they are iterated over; all but `o` may be left out or `None` |
+//! | `prefix(o, text, limit, descending)` | items whose keys are texts that begin so |
+//! | `first(o)`, `last(o)` | key and value, or `None` without entries |
+//! | `add(o, key, amount)` | adds to an entry, an absent one counts as zero; looks at nothing, so it never conflicts |
+//! | `append(o, value)` | puts an entry under the integer after the largest integer key; the same |
 //! | `kind(value)` | `text`, `list[int]`, `ref`, `method` … |
 
 use std::collections::HashSet;
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyList, PyString, PyTuple};
 use pyo3::{IntoPyObjectExt, wrap_pyfunction};
+use shared::activation::ScanOrder;
 use shared::id::ObjectId;
+use shared::key::Key;
 use shared::value::Value;
 
 use crate::decode::{Proxies, decode};
 use crate::encode::encode;
 use crate::proxy::{Method, Proxy, seen};
+use crate::range::{self, Range};
 use crate::report;
+use crate::run::walk::Face;
 use crate::run::{self, NameId, Run, Seen, raise};
 use crate::send;
 
@@ -138,6 +148,31 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
                 ))),
             }
         }
+        ("entry", 2 | 3) => {
+            let (object, key) = (given.object(0)?, given.key(1)?);
+            match run::with(|run| run.entry(py, object, &key))? {
+                Some(value) => Ok(value),
+                None if arguments.len() == 3 => Ok(arguments.get_item(2)?.unbind()),
+                None => Ok(py.None()),
+            }
+        }
+        ("keys", 1..=5) => given.range(Face::Keys)?.into_py_any(py),
+        ("values", 1..=5) => given.range(Face::Values)?.into_py_any(py),
+        ("items", 1..=5) => given.range(Face::Items)?.into_py_any(py),
+        ("prefix", 2..=4) => given.prefixed()?.into_py_any(py),
+        ("first", 1) => end(py, given.object(0)?, ScanOrder::Ascending),
+        ("last", 1) => end(py, given.object(0)?, ScanOrder::Descending),
+        ("add", 3) => {
+            let (object, key) = (given.object(0)?, given.key(1)?);
+            let amount = encode(&arguments.get_item(2)?, "the amount").map_err(raise)?;
+            let _old = run::with(|run| run.add_to_entry(py, object, key, amount))?;
+            Ok(py.None())
+        }
+        ("append", 2) => {
+            let (object, value) = (given.object(0)?, arguments.get_item(1)?);
+            run::with(|run| run.append_entry(object, &value))?;
+            Ok(py.None())
+        }
         ("kind", 1) => {
             let value = arguments.get_item(0)?;
             if value.is_exact_instance_of::<Method>() {
@@ -236,6 +271,14 @@ fn made(py: Python<'_>, slots: Vec<(NameId, Value)>) -> PyResult<Py<PyAny>> {
     .into_py_any(py)
 }
 
+/// The first entry in that order: a tuple of key and value.
+fn end(py: Python<'_>, object: ObjectId, order: ScanOrder) -> PyResult<Py<PyAny>> {
+    let mut range = Range::whole(object, Face::Items);
+    (range.order, range.limit) = (order, 1);
+    let first = range.__iter__()?.__next__(py)?;
+    Ok(first.unwrap_or_else(|| py.None()))
+}
+
 /// The arguments of one call, with checks that name the primitive.
 struct Given<'a, 'py> {
     name: &'a str,
@@ -261,6 +304,59 @@ impl<'py> Given<'_, 'py> {
             false => Err(PyValueError::new_err(format!(
                 "{text:?} cannot be the name of a slot"
             ))),
+        }
+    }
+
+    fn key(&self, at: usize) -> PyResult<Key> {
+        range::key(&self.arguments.get_item(at)?)
+    }
+
+    /// An object, then what bounds the range.
+    fn range(&self, face: Face) -> PyResult<Range> {
+        let mut range = Range::whole(self.object(0)?, face);
+        if let Some(from) = self.given(1)? {
+            range.from = range::key(&from)?;
+        }
+        if let Some(to) = self.given(2)? {
+            range.to = range::key(&to)?;
+        }
+        self.bounded(range, 3)
+    }
+
+    /// An object, the prefix, then what bounds the range.
+    fn prefixed(&self) -> PyResult<Range> {
+        let mut range = Range::whole(self.object(0)?, Face::Items);
+        let prefix = self.arguments.get_item(1)?;
+        let Ok(prefix) = prefix.cast_exact::<PyString>() else {
+            return Err(self.wrong(1, "text"));
+        };
+        (range.from, range.to) =
+            Key::text_prefix(prefix.to_str()?).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        self.bounded(range, 2)
+    }
+
+    /// The limit at `at` and the order after it.
+    fn bounded(&self, mut range: Range, at: usize) -> PyResult<Range> {
+        if let Some(limit) = self.given(at)? {
+            range.limit = limit
+                .extract()
+                .map_err(|_| self.wrong(at, "a number of entries"))?;
+        }
+        if let Some(descending) = self.given(at + 1)? {
+            range.order = match descending.cast_exact::<PyBool>() {
+                Ok(descending) if descending.is_true() => ScanOrder::Descending,
+                Ok(_) => ScanOrder::Ascending,
+                Err(_) => return Err(self.wrong(at + 1, "True or False")),
+            };
+        }
+        Ok(range)
+    }
+
+    /// An argument that may be left out or None.
+    fn given(&self, at: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match at < self.arguments.len() {
+            true => Ok(Some(self.arguments.get_item(at)?).filter(|argument| !argument.is_none())),
+            false => Ok(None),
         }
     }
 

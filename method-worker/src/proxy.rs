@@ -5,13 +5,16 @@
 use std::sync::{Arc, OnceLock};
 
 use pyo3::basic::CompareOp;
-use pyo3::exceptions::PyAttributeError;
+use pyo3::exceptions::{PyAttributeError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
+use shared::activation::ScanOrder;
 use shared::id::ObjectId;
 use shared::object::is_slot_name;
 
+use crate::range::{self, Range, Walking};
+use crate::run::walk::Face;
 use crate::run::{self, NameId, Seen};
 use crate::send;
 use crate::unanswered::Unanswered;
@@ -19,8 +22,9 @@ use crate::unanswered::Unanswered;
 /// The marker of the persistence covenant (M13); not a slot.
 const MARKER: &str = "_p_changed";
 
-/// An object of the image. Equal and hashed by identity of that object.
-#[pyclass(frozen, immutable_type, name = "object", module = "image")]
+/// An object of the image. Equal and hashed by identity of that object. Subscripts, `in`, `len` and iteration are its own
+/// entries, which nobody inherits; it is true however many there are.
+#[pyclass(frozen, immutable_type, mapping, name = "object", module = "image")]
 pub struct Proxy {
     pub id: ObjectId,
     /// Which run it belongs to, and its place among that run's shortcuts.
@@ -71,6 +75,50 @@ impl Proxy {
     fn __delattr__(&self, name: &str) -> PyResult<()> {
         let _old = run::with(|run| run.remove(self.id, name))?;
         Ok(())
+    }
+
+    fn __getitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let name = range::key(key)?;
+        let found = run::with(|run| run.entry(py, self.id, &name))?;
+        found.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+    }
+
+    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let key = range::key(key)?;
+        let _old = run::with(|run| run.put_entry(self.id, key, value))?;
+        Ok(())
+    }
+
+    fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        let name = range::key(key)?;
+        match run::with(|run| run.remove_entry(self.id, name))? {
+            Some(_old) => Ok(()),
+            None => Err(PyKeyError::new_err(key.clone().unbind())),
+        }
+    }
+
+    fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let key = range::key(key)?;
+        run::with(|run| run.has_entry(self.id, &key))
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        let count = run::with(|run| run.count_entries(self.id))?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    fn __iter__(&self) -> PyResult<Walking> {
+        Range::whole(self.id, Face::Keys).__iter__()
+    }
+
+    fn __reversed__(&self) -> PyResult<Walking> {
+        let mut range = Range::whole(self.id, Face::Keys);
+        range.order = ScanOrder::Descending;
+        range.__iter__()
+    }
+
+    fn __bool__(&self) -> bool {
+        true
     }
 
     fn __repr__(&self) -> String {

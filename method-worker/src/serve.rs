@@ -13,6 +13,7 @@ use crate::interpreter;
 use crate::jail;
 use crate::measure::measure;
 use crate::peer::Peer;
+use crate::range;
 use crate::report;
 use crate::run::{self, Run};
 use crate::send;
@@ -89,7 +90,9 @@ fn carry_out(
     world.forget(&stale);
     world.insert(objects);
     run::begin(Run::new(world, peer, mode));
-    let result = arguments_of(py, &arguments).and_then(|tuple| send::send(py, receiver, &selector, &tuple));
+    let result = arguments_of(py, &arguments)
+        .and_then(|tuple| send::send(py, receiver, &selector, &tuple))
+        .and_then(|answer| range::as_list(py, answer));
     // Formatting an exception may run code of the method, so the run is still in progress here.
     let result = result.map_err(|error| report::raised(py, &error));
     let mut run = run::end().ok_or(ServeError::Unasked)?;

@@ -296,6 +296,10 @@ pub struct ObjectView {
     pub name: Option<String>,
     /// Names (or ids) of what it delegates to, nearest first.
     pub chain: Vec<String>,
+    /// How many entries it has.
+    pub entries: u64,
+    /// Keys and values of the first of them, in key order.
+    pub first_entries: Vec<(Value, Value)>,
 }
 
 /// A mission and its thought as `thoughts` shows it.

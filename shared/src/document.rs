@@ -216,6 +216,10 @@ fn object(view: &ObjectView) -> Json {
         "parents": view.object.parents().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "chain": view.chain,
         "slots": slots,
+        "entries": {
+            "count": view.entries,
+            "first": view.first_entries.iter().map(|(key, value)| json!([to_json(key), to_json(value)])).collect::<Vec<_>>(),
+        },
     })
 }
 

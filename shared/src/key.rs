@@ -53,6 +53,32 @@ impl Key {
         Ok((Key::bounded(from)?, Key::bounded(to)?))
     }
 
+    /// Where the keys lie among which an append looks for the last: from the first key to before the second.
+    pub fn integers() -> (Key, Key) {
+        let bound = |int: i64| {
+            let mut bytes = Vec::with_capacity(18);
+            number(int as f64, int, 0, &mut bytes);
+            Key(bytes)
+        };
+        (bound(i64::MIN), bound(i64::MAX).after())
+    }
+
+    /// The key of the integer after the last key of [`Key::integers`], or of 0 when there is none. `None` when no integer is
+    /// left.
+    pub fn next_integer(last: Option<&Key>) -> Option<Key> {
+        let next = match last.and_then(Key::value) {
+            Some(Value::Int(last)) => last.checked_add(1)?,
+            Some(Value::Float(last)) => last.ceil() as i64,
+            _ => 0,
+        };
+        Key::of(&Value::Int(next)).ok()
+    }
+
+    /// Whether these bytes are the encoding of some value, not longer than a key may be.
+    pub fn is_whole(&self) -> bool {
+        self.0.len() <= MAX_KEY_BYTES && self.value().is_some()
+    }
+
     /// Before every key.
     pub fn first() -> Key {
         Key(Vec::new())
@@ -63,7 +89,7 @@ impl Key {
         Key(vec![0xff])
     }
 
-    /// The key just after this one, for scans that begin behind it.
+    /// The key just after this one, for scans that begin behind it. It is the key of no value.
     pub fn after(&self) -> Key {
         let mut bytes = self.0.clone();
         bytes.push(0);
@@ -287,6 +313,26 @@ mod tests {
         ));
         assert_eq!(Key(vec![NUMBER, 1]).value(), None);
         assert_eq!(Key(vec![TEXT, b'a']).value(), None);
+    }
+
+    #[test]
+    fn the_next_integer_comes_after_the_last() {
+        let (from, to) = Key::integers();
+        for (last, next) in [
+            (Some(Value::Int(-3)), Some(-2)),
+            (Some(Value::Float(2.5)), Some(3)),
+            (Some(Value::Int(i64::MAX)), None),
+            (None, Some(0)),
+        ] {
+            let last = last.map(|last| Key::of(&last).unwrap());
+            assert!(last.as_ref().is_none_or(|last| from <= *last && *last < to));
+            let next = next.map(|next| Key::of(&Value::Int(next)).unwrap());
+            assert_eq!(Key::next_integer(last.as_ref()), next, "{last:?}");
+        }
+        for outside in [Value::Float(1e300), Value::Float(-1e300), text("")] {
+            let key = Key::of(&outside).unwrap();
+            assert!(key < from || to <= key, "{outside:?}");
+        }
     }
 
     #[test]

@@ -102,6 +102,38 @@ impl Value {
         }
     }
 
+    /// The sum of two numbers: an integer of 64 bits or a fraction. `None` where one is no such number, or the sum of two
+    /// integers does not fit.
+    pub fn plus(&self, amount: &Value) -> Option<Value> {
+        match (self, amount) {
+            (Value::Int(a), Value::Int(b)) => a.checked_add(*b).map(Value::Int),
+            (Value::Int(a), Value::Float(b)) => Some(Value::Float(*a as f64 + b)),
+            (Value::Float(a), Value::Int(b)) => Some(Value::Float(a + *b as f64)),
+            (Value::Float(a), Value::Float(b)) => Some(Value::Float(a + b)),
+            _ => None,
+        }
+    }
+
+    /// Bytes that it takes in a frame, at most.
+    pub fn frame_bytes(&self) -> usize {
+        match self {
+            Value::Int(i) | Value::Time(i) => 1 + varint((i << 1 ^ i >> 63) as u64),
+            Value::Float(_) => 9,
+            Value::Text(text) | Value::Big(text) | Value::Method(text) => 6 + text.len(),
+            Value::Bytes(bytes) => 6 + bytes.len(),
+            Value::Ref(id) => 1 + varint(id.0),
+            Value::List(items) => 6 + items.iter().map(Value::frame_bytes).sum::<usize>(),
+            Value::Map(pairs) => {
+                6 + pairs
+                    .iter()
+                    .map(|(key, item)| key.frame_bytes() + item.frame_bytes())
+                    .sum::<usize>()
+            }
+            Value::Blob(blob) => 33 + varint(blob.bytes),
+            Value::None | Value::Bool(_) => 2,
+        }
+    }
+
     /// Text, if it is text.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -109,4 +141,13 @@ impl Value {
             _ => None,
         }
     }
+}
+
+fn varint(mut n: u64) -> usize {
+    let mut bytes = 1;
+    while n >= 0x80 {
+        n >>= 7;
+        bytes += 1;
+    }
+    bytes
 }

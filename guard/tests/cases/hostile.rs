@@ -28,6 +28,25 @@ pub const HOSTILE: &[(Rule, &str)] = &[
         UndeclaredChange,
         "rows = [[x] for x in self.items]\nmax(rows, default=None)[0].y = 1",
     ),
+    // Entries of objects.
+    (UndeclaredChange, "self[n] = 1"),
+    (UndeclaredChange, "self.index[n] += 1"),
+    (UndeclaredChange, "del self.index[n]"),
+    (UndeclaredChange, "self.index[n].append(1)"),
+    (
+        UndeclaredChange,
+        "for key, value in self.index.items():\n    value.append(key)",
+    ),
+    (
+        UndeclaredChange,
+        "for key in self.index:\n    self.index[key] = key",
+    ),
+    (UndeclaredChange, "job = self.jobs.pop()\nreturn job"),
+    (
+        DeferredChange,
+        "f = lambda key: self.index.pop(key)\nself._p_changed = True\nreturn f(n)",
+    ),
+    (DeniedName, "return primitive(\"first\", self)"),
     (Syntax, "return max(self.items, key=len, key=len)"),
     // Not one method.
     (NotOneMethod, "RAW:"),

@@ -1,6 +1,23 @@
 //! Methods that must pass, as a person or a model would write them.
 
 pub const LEGAL: &[&str] = &[
+    // Entries of objects.
+    "return self[n]",
+    "return self.index[n]",
+    "return n in self.index and len(self.index) > 0",
+    "return sorted(self.index)[:3] + list(reversed(self.index))[:2]",
+    "for key in self.index:\n    if self.index[key] > n:\n        return key\nreturn None",
+    "return [key for key, value in self.index.items() if value > n]",
+    "return sum(value for value in self.index.values())",
+    "return dict(self.index.between(n, n + 10))",
+    "try:\n    return self.index[n]\nexcept KeyError:\n    return None",
+    "if self.index:\n    return self.index.get(n, 0)",
+    "self.index[n] = [n]\nself._p_changed = True",
+    "self[n] = n\nself[n] += 1\ndel self[n]\nself._p_changed = True",
+    "for key in self.index:\n    del self.index[key]\nself._p_changed = True",
+    "for key, value in self.index.items():\n    value.append(key)\nself._p_changed = True",
+    "self.hits.increment()\nself.jobs.push(n)\nreturn self.hits.value()",
+    "job = self.jobs.pop()\nself._p_changed = True\nreturn job",
     // No change at all.
     "pass",
     "return None",

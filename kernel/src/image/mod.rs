@@ -1,7 +1,8 @@
 //! The image: the log as truth, LMDB as its index, the newest commits in memory in between.
 //!
 //! - [`record`]: what is written. [`segment`], [`log`]: where it is written first. [`lmdb`]: where it is found again.
-//! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index.
+//! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index. [`scan`]: ranges
+//!   of entries through both.
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
 //! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
@@ -11,6 +12,8 @@
 pub mod backup;
 pub mod base;
 pub mod blob;
+#[cfg(test)]
+mod collections;
 pub mod committer;
 pub mod digest;
 pub mod draft;
@@ -28,6 +31,7 @@ pub mod record;
 pub mod reindex;
 pub mod resolution;
 pub mod restore;
+pub mod scan;
 pub mod segment;
 pub mod state;
 #[cfg(test)]

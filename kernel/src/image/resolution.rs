@@ -27,6 +27,7 @@ pub fn resolve(
         at: HashMap::new(),
         entries: Vec::new(),
         entry_at: HashMap::new(),
+        last_integers: HashMap::new(),
     };
     for change in changes {
         resolution.add(change)?;
@@ -48,6 +49,8 @@ struct Resolution<'a> {
     at: HashMap<ObjectId, usize>,
     entries: Vec<EntryChange>,
     entry_at: HashMap<(ObjectId, Key), usize>,
+    /// The largest integer key of the objects that are appended to.
+    last_integers: HashMap<ObjectId, Option<Key>>,
 }
 
 impl Resolution<'_> {
@@ -83,7 +86,7 @@ impl Resolution<'_> {
             Change::RemoveEntry { object, key } => self.entry(object, key, None)?,
             Change::AddEntry { object, key, amount } => {
                 let now = self.entry_value(object, &key).unwrap_or(Value::Int(0));
-                let sum = add(&now, &amount).ok_or_else(|| {
+                let sum = now.plus(&amount).ok_or_else(|| {
                     refused(format!(
                         "{object}: a {} cannot be added to a {}, or the sum is beyond 64 bits",
                         amount.kind(),
@@ -145,6 +148,18 @@ impl Resolution<'_> {
 
     fn entry(&mut self, object: ObjectId, key: Key, value: Option<Value>) -> Result<(), CommitError> {
         self.object(object)?;
+        // Keys come from workers, and the index can never hold a longer one.
+        if !key.is_whole() {
+            return Err(refused(format!(
+                "{key:?} cannot be the key of an entry of {object}"
+            )));
+        }
+        if value.is_some()
+            && let Some(last) = self.last_integers.get_mut(&object)
+            && is_integer(&key)
+        {
+            *last = last.take().max(Some(key.clone()));
+        }
         let at = (object, key);
         if let Some(known) = self.entry_at.get(&at) {
             self.entries[*known].value = value;
@@ -175,9 +190,20 @@ impl Resolution<'_> {
     }
 
     /// The integer after the largest integer key; a queue never gives a key out twice while it holds a later one.
-    fn next_key(&self, object: ObjectId) -> Result<Key, CommitError> {
-        let bound = |value: f64| Key::of(&Value::Float(value)).unwrap_or_else(|_| Key::first());
-        let (from, to) = (bound(-f64::MAX), bound(f64::MAX));
+    fn next_key(&mut self, object: ObjectId) -> Result<Key, CommitError> {
+        let last = match self.last_integers.get(&object) {
+            Some(last) => last,
+            None => {
+                let last = self.last_integer(object);
+                self.last_integers.entry(object).or_insert(last)
+            }
+        };
+        Key::next_integer(last.as_ref())
+            .ok_or_else(|| refused(format!("{object} has no integer key left to append under")))
+    }
+
+    fn last_integer(&self, object: ObjectId) -> Option<Key> {
+        let (from, to) = Key::integers();
         let stored = self
             .state
             .last_entry(self.pending, object, &from, &to)
@@ -186,16 +212,10 @@ impl Resolution<'_> {
             .entries
             .iter()
             .filter(|change| change.object == object && change.value.is_some())
-            .map(|change| change.key.clone())
-            .filter(|key| from <= *key && *key < to)
+            .map(|change| &change.key)
+            .filter(|key| is_integer(key))
             .max();
-        let next = match stored.max(own).and_then(|key| key.value()) {
-            Some(Value::Int(last)) => last.checked_add(1),
-            Some(Value::Float(last)) => Some(last.ceil() as i64),
-            _ => Some(0),
-        };
-        next.and_then(|next| Key::of(&Value::Int(next)).ok())
-            .ok_or_else(|| refused(format!("{object} has no integer key left to append under")))
+        stored.max(own.cloned())
     }
 
     /// Nothing may refer to what does not exist.
@@ -268,14 +288,9 @@ fn refused(message: String) -> CommitError {
     CommitError::Refused(message)
 }
 
-fn add(now: &Value, amount: &Value) -> Option<Value> {
-    match (now, amount) {
-        (Value::Int(a), Value::Int(b)) => a.checked_add(*b).map(Value::Int),
-        (Value::Int(a), Value::Float(b)) => Some(Value::Float(*a as f64 + b)),
-        (Value::Float(a), Value::Int(b)) => Some(Value::Float(a + *b as f64)),
-        (Value::Float(a), Value::Float(b)) => Some(Value::Float(a + b)),
-        _ => None,
-    }
+fn is_integer(key: &Key) -> bool {
+    let (from, to) = Key::integers();
+    from <= *key && *key < to
 }
 
 /// What every slot must obey, whoever put it.

@@ -20,6 +20,7 @@ use super::layer::{Held, Layer};
 use super::lmdb::{Direction, IndexWrite, Lmdb, Reading, Table};
 use super::log::{Archive, Next};
 use super::record::{Entry, Mark, Mission, Place, RequestId, StoredEntry, StoredObject, StoredReply};
+use super::scan::{Scanned, scan};
 use super::segment::{FORMAT, Position};
 use super::{OpenError, Standing};
 
@@ -74,9 +75,6 @@ pub struct IndexPosition {
     pub epoch: Epoch,
     pub objects: u64,
 }
-
-/// Entries of an object in key order, or backwards.
-pub type Scanned = Vec<(Key, Arc<StoredEntry>)>;
 
 impl State {
     pub(super) fn load(index: Lmdb, archive: Archive) -> Result<State, OpenError> {
@@ -249,81 +247,20 @@ impl State {
         limit: usize,
         direction: Direction,
     ) -> Scanned {
-        self.scan_in(&self.read(), pending, object, from, to, limit, direction)
+        self.scan_in(&self.read(), pending, object, (from, to), limit, direction)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a range, and the two states that it is read in"
-    )]
     fn scan_in(
         &self,
         core: &Core,
         pending: &Layer,
         object: ObjectId,
-        from: &Key,
-        to: &Key,
+        range: (&Key, &Key),
         limit: usize,
         direction: Direction,
     ) -> Scanned {
-        if from >= to {
-            return Vec::new();
-        }
-        let mut layers: Vec<&Layer> = vec![pending, &core.fresh];
-        layers.extend(core.flushing.as_ref().map(|flush| &flush.layer));
-        let (mut low, mut high) = (from.clone(), to.clone());
-        let mut out = Vec::new();
-        // The index is read in pieces; of each, what the layers say about the same span replaces what it holds.
-        while out.len() < limit && low < high {
-            let wanted = limit.saturating_sub(out.len()).saturating_add(8);
-            let stored = core
-                .index
-                .reading()
-                .and_then(|reading| {
-                    let (from, to) = (entry_key(object, &low), entry_key(object, &high));
-                    reading.range(Table::Entries, &from, &to, wanted, direction)
-                })
-                .unwrap_or_else(|error| {
-                    tracing::error!(%object, %error, "the index cannot be read");
-                    Vec::new()
-                });
-            let is_last = stored.len() < wanted;
-            let edge = stored.last().and_then(|(key, _)| Key::from_bytes(&key[8..]).ok());
-            let (span_low, span_high) = match (edge, direction) {
-                (Some(edge), Direction::Ascending) if !is_last => (low.clone(), edge.after()),
-                (Some(edge), Direction::Descending) if !is_last => (edge, high.clone()),
-                _ => (low.clone(), high.clone()),
-            };
-            let mut span: std::collections::BTreeMap<Key, Option<Arc<StoredEntry>>> = stored
-                .into_iter()
-                .filter_map(|(key, value)| {
-                    let entry = postcard::from_bytes::<StoredEntry>(&value).ok()?;
-                    Some((Key::from_bytes(&key[8..]).ok()?, Some(Arc::new(entry))))
-                })
-                .collect();
-            for layer in layers.iter().rev() {
-                for (key, entry) in layer.range(object, &span_low, &span_high) {
-                    span.insert(key.clone(), entry.clone());
-                }
-            }
-            let found = span
-                .into_iter()
-                .filter_map(|(key, entry)| entry.map(|entry| (key, entry)));
-            match direction {
-                Direction::Ascending => {
-                    out.extend(found);
-                    low = span_high;
-                }
-                Direction::Descending => {
-                    let mut found: Scanned = found.collect();
-                    found.reverse();
-                    out.extend(found);
-                    high = span_low;
-                }
-            }
-        }
-        out.truncate(limit);
-        out
+        let layers: Vec<&Layer> = std::iter::once(pending).chain(core.layers()).collect();
+        scan(&core.index, &layers, object, range, limit, direction)
     }
 
     /// Runs `work` on one unchanging state.
@@ -360,8 +297,7 @@ impl State {
                     &core,
                     pending,
                     read.object,
-                    from,
-                    to,
+                    (from, to),
                     usize::MAX,
                     Direction::Ascending,
                 );
@@ -389,8 +325,15 @@ impl State {
         from: &Key,
         to: &Key,
     ) -> Option<(Key, Arc<StoredEntry>)> {
-        self.scan_in(&self.read(), pending, object, from, to, 1, Direction::Descending)
-            .pop()
+        self.scan_in(
+            &self.read(),
+            pending,
+            object,
+            (from, to),
+            1,
+            Direction::Descending,
+        )
+        .pop()
     }
 
     /// Objects changed after `since`, or `None` when that is no longer known.

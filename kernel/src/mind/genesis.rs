@@ -11,7 +11,7 @@ use crate::description;
 use crate::image::draft::Change;
 
 /// Name and source of every primordial object, in id order from `#1`.
-const MANIFEST: [(&str, &str); 22] = [
+const MANIFEST: [(&str, &str); 26] = [
     ("lobby", include_str!("../../genesis/lobby.py")),
     ("traits", include_str!("../../genesis/traits.py")),
     ("pllm", include_str!("../../genesis/pllm.py")),
@@ -55,6 +55,10 @@ const MANIFEST: [(&str, &str); 22] = [
         "personas.alfred",
         include_str!("../../genesis/personas/alfred.py"),
     ),
+    ("ordered_map", include_str!("../../genesis/ordered_map.py")),
+    ("counter", include_str!("../../genesis/counter.py")),
+    ("queue", include_str!("../../genesis/queue.py")),
+    ("bag", include_str!("../../genesis/bag.py")),
 ];
 
 /// A genesis file that does not describe an object.

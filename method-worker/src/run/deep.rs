@@ -17,7 +17,7 @@ use shared::id::ObjectId;
 use shared::value::Value;
 
 use super::{NameId, Run, raise};
-use crate::encode::{MAX_RUN_BYTES, NotAValue, size};
+use crate::encode::{MAX_RUN_BYTES, NotAValue};
 
 type Part = IndexMap<ObjectId, Vec<(NameId, Value)>, FxBuildHasher>;
 
@@ -56,7 +56,7 @@ impl Run {
                 let slots = self.own_slots(py, id)?;
                 for (name, value) in &slots {
                     left = left
-                        .checked_sub(size(value))
+                        .checked_sub(value.frame_bytes())
                         .ok_or_else(|| raise(too_large(root)))?;
                     if *name != NameId::PARENTS {
                         value.each_reference(&mut |id| {

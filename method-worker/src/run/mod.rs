@@ -4,14 +4,16 @@
 //! code of a method runs; where a value that a method made could die (and run its `__del__`), it is handed out first.
 //!
 //! - [`names`], [`shortcuts`]: what makes a look that was made before cheap.
-//! - [`sight`]: reading along the delegation chain.
+//! - [`sight`]: reading along the delegation chain. [`entries`], [`walk`]: the entries of objects.
 //! - [`savepoint`]: going back within a run. [`deep`]: copying a part of the image.
 
 mod deep;
+pub mod entries;
 mod names;
 mod savepoint;
 mod shortcuts;
 mod sight;
+pub mod walk;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ use shared::id::{ObjectId, TransactionId};
 use shared::object::{PARENTS, is_slot_name};
 use shared::value::Value;
 
+use self::entries::AllEntries;
 pub use self::names::NameId;
 use self::names::Names;
 use self::savepoint::Savepoint;
@@ -59,6 +62,7 @@ pub struct Run {
     pub names: Names,
     /// Slots that this run has touched, in order of touching.
     pub changes: IndexMap<ObjectId, Changes, FxBuildHasher>,
+    pub entries: AllEntries,
     /// Lists and dicts that a receiver inherits, copied for it when it first looked.
     copies: IndexMap<(ObjectId, NameId), Copied, FxBuildHasher>,
     slots_read: FxHashMap<(ObjectId, NameId), Option<TransactionId>>,
@@ -69,7 +73,7 @@ pub struct Run {
     parents_are_loose: bool,
     savepoints: Vec<Savepoint>,
     /// Tells the proxies and methods of this run from those that an earlier one may have hidden somewhere.
-    serial: u64,
+    pub serial: u64,
 }
 
 /// A message without a method.
@@ -164,6 +168,7 @@ impl Run {
             builtins: None,
             names: Names::new(),
             changes: IndexMap::default(),
+            entries: IndexMap::default(),
             copies: IndexMap::default(),
             slots_read: FxHashMap::default(),
             wholes_read: BTreeMap::new(),

@@ -3,18 +3,23 @@
 //! A savepoint keeps values, not Python objects: lists and dicts that methods have in their hands when the run goes back
 //! belong to no slot any more; who reads the slot again gets what it held. What was read stays read.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use pyo3::exceptions::PyLookupError;
 use pyo3::prelude::*;
 use shared::id::ObjectId;
+use shared::key::Key;
 use shared::value::Value;
 
+use super::entries::{Pending, place};
 use super::{Changes, Content, NameId, Run, raise};
 use crate::encode::encode;
 
 pub struct Savepoint {
     declared: bool,
     objects: Vec<SavedObject>,
+    entries: Vec<SavedEntries>,
 }
 
 struct SavedObject {
@@ -22,6 +27,19 @@ struct SavedObject {
     created: bool,
     /// `None` for a slot that is removed.
     slots: Vec<(NameId, Option<Value>)>,
+}
+
+/// The changed entries of an object.
+struct SavedEntries {
+    object: ObjectId,
+    pending: Vec<(Key, SavedEntry)>,
+    appended: Vec<Value>,
+}
+
+enum SavedEntry {
+    /// `None` for one that is removed.
+    Is(Option<Value>),
+    Added(Value),
 }
 
 impl Run {
@@ -48,11 +66,42 @@ impl Run {
                 slots,
             });
         }
+        let entries = self.saved_entries(py)?;
         self.savepoints.push(Savepoint {
             declared: self.declared,
             objects,
+            entries,
         });
         Ok(self.savepoints.len())
+    }
+
+    fn saved_entries(&self, py: Python<'_>) -> PyResult<Vec<SavedEntries>> {
+        let value = |content: &Content, place: &dyn Fn() -> String| match content {
+            Content::Removed => Ok(None),
+            Content::Stored(value) => Ok(Some(value.clone())),
+            Content::Held(held) => encode(held.bind(py), &place()).map(Some).map_err(raise),
+        };
+        let mut saved = Vec::new();
+        for (object, entries) in &self.entries {
+            let mut pending = Vec::with_capacity(entries.pending.len());
+            for (key, entry) in &entries.pending {
+                let entry = match entry {
+                    Pending::Is(content) => SavedEntry::Is(value(content, &|| place(*object, key))?),
+                    Pending::Added(amount) => SavedEntry::Added(amount.clone()),
+                };
+                pending.push((key.clone(), entry));
+            }
+            let mut appended = Vec::with_capacity(entries.appended.len());
+            for content in &entries.appended {
+                appended.extend(value(content, &|| format!("what is appended to {object}"))?);
+            }
+            saved.push(SavedEntries {
+                object: *object,
+                pending,
+                appended,
+            });
+        }
+        Ok(saved)
     }
 
     /// Takes back every change since that savepoint, which stays; later ones are gone. What the slots held comes back, to be
@@ -66,7 +115,14 @@ impl Run {
         };
         self.declared = saved.declared;
         let changes: IndexMap<_, _, _> = saved.objects.iter().map(SavedObject::restored).collect();
+        let entries: Vec<_> = saved.entries.iter().map(SavedEntries::restored).collect();
         self.savepoints.truncate(number);
+        let old_entries = self.drop_entry_changes();
+        for (object, pending, appended) in entries {
+            let entries = self.entries_of(object);
+            entries.pending = pending;
+            entries.appended = appended;
+        }
         let changed = std::mem::replace(&mut self.changes, changes);
         let copies = std::mem::take(&mut self.copies);
         self.shortcuts.clear();
@@ -75,7 +131,8 @@ impl Run {
             .into_values()
             .flat_map(|object| object.slots.into_values());
         let held = contents.filter_map(|content| super::held(Some(content)));
-        Ok(held.chain(copies.into_values().map(|copy| copy.object)).collect())
+        let copied = copies.into_values().map(|copy| copy.object);
+        Ok(held.chain(copied).chain(old_entries).collect())
     }
 }
 
@@ -90,5 +147,19 @@ impl SavedObject {
             slots: slots.collect(),
         };
         (self.id, changes)
+    }
+}
+
+impl SavedEntries {
+    fn restored(&self) -> (ObjectId, BTreeMap<Key, Pending>, Vec<Content>) {
+        let pending = self.pending.iter().map(|(key, entry)| {
+            let entry = match entry {
+                SavedEntry::Is(value) => Pending::Is(value.clone().map_or(Content::Removed, Content::Stored)),
+                SavedEntry::Added(amount) => Pending::Added(amount.clone()),
+            };
+            (key.clone(), entry)
+        });
+        let appended = self.appended.iter().cloned().map(Content::Stored);
+        (self.object, pending.collect(), appended.collect())
     }
 }

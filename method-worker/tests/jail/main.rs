@@ -1,6 +1,7 @@
 //! Plays the kernel for the real program: spawns it as the kernel does, and gives it honest and hostile methods.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod entries;
 mod faces;
 mod hostile;
 mod latency;

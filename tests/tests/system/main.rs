@@ -5,6 +5,7 @@ mod backup;
 mod bad_input;
 mod blobs;
 mod channel;
+mod collections;
 mod exports;
 mod families;
 mod first_act;
