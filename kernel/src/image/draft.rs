@@ -119,7 +119,7 @@ pub struct Committed {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
     /// Replay the activation: what it read has changed. Not empty.
-    #[error("{} changed", places(.0))]
+    #[error("{} changed", places(.0, 5).join(", "))]
     Conflict(Vec<Read>),
     /// The request was carried out before; this is its reply.
     #[error("the request was carried out before")]
@@ -132,11 +132,11 @@ pub enum CommitError {
     Stopping,
 }
 
-/// The objects and slots of reads, as an error names them.
-fn places(reads: &[Read]) -> String {
+/// The objects and slots of reads, as an error names them; after `most` they are only counted.
+pub fn places(reads: &[Read], most: usize) -> Vec<String> {
     let mut words: Vec<String> = reads
         .iter()
-        .take(5)
+        .take(most)
         .map(|read| match &read.slot {
             ReadSlot::Named(name, _) => format!("{}.{name}", read.object),
             ReadSlot::Whole(_) => format!("{} (its slots)", read.object),
@@ -151,5 +151,5 @@ fn places(reads: &[Read]) -> String {
     if reads.len() > words.len() {
         words.push(format!("{} more", reads.len() - words.len()));
     }
-    words.join(", ")
+    words
 }

@@ -138,7 +138,7 @@ async fn say(worker: &mut Worker, message: &ToWorker) -> Result<(), Broken> {
 
 /// What the worker holds and the image has changed since they were compared.
 fn forget_changed(worker: &mut Worker, world: World<'_>) -> Vec<ObjectId> {
-    let stale: Vec<ObjectId> = match world.state.changed_since(worker.synced) {
+    let mut stale: Vec<ObjectId> = match world.state.changed_since(worker.synced) {
         Some((now, changed)) => {
             worker.synced = now;
             changed
@@ -151,6 +151,9 @@ fn forget_changed(worker: &mut Worker, world: World<'_>) -> Vec<ObjectId> {
             worker.known.keys().copied().collect()
         }
     };
+    // What stands in front of the image is otherwise than the worker has it.
+    let changed = world.overlay.into_iter().flat_map(|overlay| overlay.objects());
+    stale.extend(changed.filter(|id| worker.known.contains_key(id)));
     for id in &stale {
         worker.known.remove(id);
     }
