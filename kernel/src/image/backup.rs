@@ -601,26 +601,4 @@ mod tests {
         assert!(error.to_string().contains("damaged"), "{error}");
         assert!(!folder.path().join("backup/manifest.json").exists());
     }
-
-    #[test]
-    fn a_branch_is_kept_beside_the_former() {
-        let folder = tempfile::tempdir().unwrap();
-        let image = Image::open(&folder.path().join("image")).unwrap();
-        let to = folder.path().join("backup");
-        set(&image, 1);
-        let branches = image.folder.join("branches");
-        fs::create_dir(&branches).unwrap();
-        fs::write(branches.join("draft"), "one").unwrap();
-        backup(&image, &to).unwrap();
-        let former = fs::read(to.join("manifest.json")).unwrap();
-        fs::write(branches.join("draft"), "two").unwrap();
-        backup(&image, &to).unwrap();
-        let home = tempfile::tempdir().unwrap();
-        restore(&to, &home.path().join("image"), Present::Refuse).unwrap();
-        assert_eq!(
-            fs::read(home.path().join("image/branches/draft")).unwrap(),
-            b"two"
-        );
-        assert_ne!(former, fs::read(to.join("manifest.json")).unwrap());
-    }
 }

@@ -498,7 +498,7 @@ fn commit(image: &Image, main: &mut Model, changes: Vec<Change>) {
 #[test]
 fn branches_are_as_the_model_says_and_conflict_exactly_when_it_does() {
     let mut ends = Ends::default();
-    for seed in 1..=40 {
+    for seed in 1..=25 {
         random_branches(seed * 0x9E37_79B9, &mut ends);
     }
     let Ends {
