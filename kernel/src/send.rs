@@ -159,7 +159,7 @@ impl Kernel {
             mode: Mode::Proven,
             deadline: self.workers.deadline(),
         };
-        let finished = self.workers.run(world, &looked.chain, &activation).await?;
+        let finished = self.workers.run(world, &looked.chain, activation).await?;
         self.finish(asker, message, finished, looked.reads, thought).await
     }
 
@@ -287,7 +287,7 @@ impl Kernel {
             mode: Mode::Proven,
             deadline: self.workers.deadline(),
         };
-        let finished = self.workers.run(world, &looked.chain, &activation).await?;
+        let finished = self.workers.run(world, &looked.chain, activation).await?;
         let is_mission = matches!(&finished.outcome,
             Outcome::Answered(Value::Map(pairs)) if pairs.iter().any(|(key, _)| key.as_text() == Some("mission")));
         if is_mission {
