@@ -188,7 +188,7 @@ impl Kernel {
             mode: Mode::Proven,
             deadline: self.workers.deadline(),
         };
-        let finished = self.workers.run(world, &looked.chain, &activation).await?;
+        let finished = self.workers.run(world, &looked.chain, activation).await?;
         ended(message, finished, looked.reads)
     }
 
@@ -290,7 +290,7 @@ impl Kernel {
             mode: Mode::Proven,
             deadline: self.workers.deadline(),
         };
-        let finished = self.workers.run(world, &looked.chain, &activation).await?;
+        let finished = self.workers.run(world, &looked.chain, activation).await?;
         let is_mission = matches!(&finished.outcome,
             Outcome::Answered(Value::Map(pairs)) if pairs.iter().any(|(key, _)| key.as_text() == Some("mission")));
         match is_mission {

@@ -230,7 +230,11 @@ impl Cycle<'_> {
                 activation.receiver, activation.selector
             )));
         }
-        let mut finished = self.kernel.workers.run(world, &looked.chain, activation).await?;
+        let mut finished = self
+            .kernel
+            .workers
+            .run(world, &looked.chain, activation.clone())
+            .await?;
         finished.reads.extend(looked.reads);
         Ok(finished)
     }

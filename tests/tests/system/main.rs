@@ -10,6 +10,7 @@ mod exports;
 mod families;
 mod first_act;
 mod harness;
+mod idle;
 mod imports;
 mod jail;
 mod kills;
