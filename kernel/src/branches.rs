@@ -215,6 +215,7 @@ impl Kernel {
                 if replays > REPLAYS {
                     return Err(commit_fault(conflict));
                 }
+                tokio::time::sleep(Duration::from_micros(u64::from(replays) * 200)).await;
                 continue;
             }
             if let Some(changes) = kept {
