@@ -18,18 +18,26 @@ pub fn one(view: &BranchView) -> String {
         return format!("{}  damaged, it can only be dropped: {damage}", view.name);
     }
     let mut text = format!(
-        "{}  begun {} after transaction {} by {}  {} sends, {} objects",
+        "{}  begun {} after transaction {} by {}  {}, {}",
         view.name,
         moment(view.begun_unix_ms),
         view.base,
         view.author,
-        view.sends,
-        view.objects
+        counted(view.sends, "send"),
+        counted(view.objects, "object")
     );
     if !view.conflicts.is_empty() {
         text.push_str(&format!("\n    in conflict: {}", view.conflicts.join(", ")));
     }
     text
+}
+
+/// A number and its noun.
+pub fn counted(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +61,7 @@ mod tests {
         };
         assert_eq!(
             list(&[view]),
-            "b  begun 1970-01-01 00:00:00Z after transaction 7 by batos  2 sends, 1 objects\n    in conflict: #12.n (account)"
+            "b  begun 1970-01-01 00:00:00Z after transaction 7 by batos  2 sends, 1 object\n    in conflict: #12.n (account)"
         );
     }
 }

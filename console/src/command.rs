@@ -358,7 +358,10 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
             transaction,
             ..
         } => (
-            format!("the branch {name} is transaction {transaction}; it changed {objects} objects"),
+            format!(
+                "the branch {name} is transaction {transaction}; it changed {}",
+                branch::counted(*objects, "object")
+            ),
             exit::ANSWERED,
         ),
         // Parts of a transfer, which `blob` looks at itself.

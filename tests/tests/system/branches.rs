@@ -392,6 +392,51 @@ fn json_rpc_and_the_console_know_branches() {
     assert!(told.contains("balance: 0 → 8"), "{told}");
 }
 
+/// What looks after the files goes on beside sends to branches and to the image, and none waits for the other for ever.
+#[test]
+fn branches_live_through_upkeep() {
+    let system = system();
+    let folder = system.folder().join("backup");
+    for name in ["one", "two"] {
+        system.ok(&["branch", "new", name]);
+    }
+    let rounds = 60;
+    let to = bob(&system);
+    thread::scope(|scope| {
+        for name in ["one", "two"] {
+            let (system, to) = (&system, &to);
+            scope.spawn(move || {
+                for _ in 0..rounds {
+                    in_branch(system, name, &["send", "ada", "pay", to, "1"]);
+                }
+            });
+        }
+        let system = &system;
+        scope.spawn(move || {
+            for round in 0..rounds {
+                system.ok(&["branch", "new", "short"]);
+                in_branch(system, "short", &["set", "ada", "mood", &round.to_string()]);
+                system.ok(&["branch", if round % 2 == 0 { "commit" } else { "drop" }, "short"]);
+            }
+        });
+        for _ in 0..4 {
+            system.ok(&["pack"]);
+            system.ok(&["backup", folder.to_str().unwrap()]);
+            assert_eq!(system.ok(&["verify"])["faults"], json!([]));
+        }
+    });
+    assert_eq!(
+        in_branch(&system, "two", &["send", "bob", "balance"])["result"],
+        rounds
+    );
+    assert_eq!(system.inspect("ada")["slots"]["mood"]["value"], rounds - 2);
+    system.ok(&["pack"]);
+    system.ok(&["branch", "commit", "one"]);
+    system.refused(&["branch", "commit", "two"], "conflict");
+    assert_eq!(balance(&system, "bob"), rounds);
+    digest(&system);
+}
+
 /// Eight clients at once in one branch and on the image.
 #[test]
 fn clients_take_turns_in_a_branch() {

@@ -27,7 +27,7 @@ use super::history::{History, HistoryError};
 use super::log::{sync_folder, unix_ms};
 use super::record::{RequestId, StoredReply};
 use super::segment::{LogError, at};
-use super::state::State;
+use super::state::{KEPT_REPLIES, State};
 use super::{OpenError, make_folder};
 
 /// An image has so many branches at most.
@@ -481,6 +481,18 @@ enum Unusable {
     Uncertain(#[from] HistoryError),
 }
 
+/// Whether a transaction after that one has the reply of a branch's commit.
+fn was_committed(state: &State, request: &RequestId, after: TransactionId) -> Result<bool, HistoryError> {
+    if state.reply(request).is_some() {
+        return Ok(true);
+    }
+    match History::of(state).has_reply(request, after) {
+        // The reply would be among those that are kept.
+        Err(HistoryError::Packed { .. }) if state.standing().last.0 - after.0 < KEPT_REPLIES => Ok(false),
+        found => found,
+    }
+}
+
 /// `None` when the branch was committed.
 fn open_branch(path: &Path, name: &str, image: [u8; 16], state: &State) -> Result<Option<Branch>, Unusable> {
     let (file, header, records) = BranchFile::open(path)?;
@@ -526,7 +538,7 @@ fn open_branch(path: &Path, name: &str, image: [u8; 16], state: &State) -> Resul
         if after > last {
             return Err(Unusable::OtherHistory(after, last));
         }
-        if History::of(state).has_reply(&request, after)? {
+        if was_committed(state, &request, after)? {
             return Ok(None);
         }
     }

@@ -669,6 +669,33 @@ fn a_commit_that_was_cut_off_is_settled_by_the_log() {
     );
 }
 
+/// The same, and the image was packed in between.
+#[test]
+fn a_commit_that_was_cut_off_is_settled_after_a_pack() {
+    for is_committed in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let image = with_branch(folder.path());
+        let branch = image.branches.find("b").unwrap();
+        let draft = image
+            .branches
+            .committing(&branch, "t".into(), None, committed("b"))
+            .unwrap();
+        if is_committed {
+            image.committer.commit_blocking(draft).unwrap();
+        }
+        for _ in 0..3 {
+            image.committer.commit_blocking(Draft::new("test")).unwrap();
+        }
+        pack(&image, folder.path(), &mut |_| {}).unwrap();
+        drop((image, branch));
+        let image = Image::open(folder.path()).unwrap();
+        assert_eq!(image.branches.list().len(), usize::from(!is_committed));
+        if !is_committed {
+            assert_eq!(seen(&image, LOBBY, "a"), Some(Value::Int(2)));
+        }
+    }
+}
+
 /// Nothing was committed after an object was made in a branch: its id is taken all the same.
 #[test]
 fn ids_of_a_branch_are_never_given_out_again() {
