@@ -159,12 +159,21 @@ fn apply(model: &mut Model, change: &Change, stamp: u64) {
     }
 }
 
+/// Mostly one of the first, so that branches and image meet often.
+fn some(random: &mut Random, ids: &[u64]) -> u64 {
+    let among = match random.below(4) {
+        0 => ids.len(),
+        _ => ids.len().min(2),
+    };
+    ids[random.below(among as u64) as usize]
+}
+
 /// A few changes of things of a model; new objects come from the image's counter.
 fn some_changes(random: &mut Random, model: &Model, image: &Image) -> Vec<Change> {
     let ids: Vec<u64> = model.keys().copied().collect();
     (0..=random.below(3))
         .map(|_| {
-            let object = ObjectId(ids[random.below(ids.len() as u64) as usize]);
+            let object = ObjectId(some(random, &ids));
             let slot = SLOTS[random.below(3) as usize].to_owned();
             let key = key(random.below(6) as i64);
             let value = Value::Int(random.below(100) as i64);
@@ -202,7 +211,7 @@ fn look(
     let mut reads = Vec::new();
     let mut depends = Vec::new();
     for _ in 0..=random.below(3) {
-        let id = ids[random.below(ids.len() as u64) as usize];
+        let id = some(random, &ids);
         let (object, thing) = (ObjectId(id), &expected[&id]);
         let is_made = branch.as_ref().is_some_and(|branch| branch.made(id));
         match random.below(4) {
@@ -852,6 +861,44 @@ fn names_and_numbers_are_bounded() {
         Some(Value::Bytes(vec![2; 12 << 20]))
     );
     commit_branch(&image, "b").unwrap();
+}
+
+/// A sum depends on the image as soon as it is looked at, and not before.
+#[test]
+fn a_sum_that_was_looked_at_is_a_read() {
+    for is_looked_at in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let image = with_branch(folder.path());
+        let add = |amount| Change::AddEntry {
+            object: LOBBY,
+            key: key(1),
+            amount: Value::Int(amount),
+        };
+        change(&image, vec![add(5)]).unwrap();
+        let branch = image.branches.find("b").unwrap();
+        let mut view = branch.turn.blocking_lock();
+        view.refresh(&image.state, &branch).unwrap();
+        let world = World {
+            state: &image.state,
+            overlay: Some(view.overlay()),
+        };
+        let mut reads = Vec::new();
+        if is_looked_at {
+            assert_eq!(world.entry(LOBBY, &key(1), &mut reads), Some(Value::Int(5)));
+        }
+        let changes = vec![put(LOBBY, "sum", Value::Int(5))];
+        image
+            .branches
+            .change(&branch, &mut view, "t", reads, changes, None)
+            .unwrap();
+        let mut draft = Draft::new("test");
+        draft.changes.push(add(1));
+        image.committer.commit_blocking(draft).unwrap();
+        let conflicts = branch.conflicts(&image.state);
+        assert_eq!(conflicts.is_empty(), !is_looked_at, "{conflicts:?}");
+        drop(view);
+        assert_eq!(commit_branch(&image, "b").is_ok(), !is_looked_at);
+    }
 }
 
 /// The same request begins a branch once.
