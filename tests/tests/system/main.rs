@@ -15,6 +15,7 @@ mod imports;
 mod jail;
 mod kills;
 mod methods;
+mod pipeline;
 mod powercut;
 mod rpc;
 mod stopping;
