@@ -128,6 +128,7 @@ impl Kernel {
     async fn send(self: &Arc<Self>, asker: Asker, message: Message) -> Result<Answer, Fault> {
         let mut replays = 0;
         let mut missions = 0;
+        let mut turn = self.contention.turn_if_contended(message.receiver).await;
         let mut thought: Option<ThoughtId> = None;
         loop {
             match self.attempt(&asker, &message, thought).await? {
@@ -138,9 +139,15 @@ impl Kernel {
                     if replays > REPLAYS {
                         return Err(commit_fault(conflict));
                     }
-                    tokio::time::sleep(Duration::from_micros(u64::from(replays) * 200)).await;
+                    // The old turn ends before the wait for the new one begins.
+                    drop(turn.take());
+                    if let Some(object) = conflict.place() {
+                        turn = Some(self.contention.turn(object).await);
+                    }
                 }
                 Attempt::Missed(missed) => {
+                    // A thought takes long.
+                    drop(turn.take());
                     missions += 1;
                     if missions > MISSIONS {
                         return Err(Fault::new(
@@ -152,7 +159,7 @@ impl Kernel {
                         ));
                     }
                     let is_whole = missed.receiver == message.receiver && missed.selector == message.selector;
-                    let done = self.not_understood(&asker, missed, is_whole).await?;
+                    let done = Box::pin(self.not_understood(&asker, missed, is_whole)).await?;
                     if let Some(answer) = done.answer {
                         return Ok(answer);
                     }
@@ -174,12 +181,13 @@ impl Kernel {
 
     /// Looks a message up and runs it in a world; nothing is kept.
     pub async fn try_message(&self, world: World<'_>, message: &Message) -> Result<Tried, Fault> {
-        let looked = world.look_up(message.receiver, &message.selector);
-        let Some(found) = looked.found else {
+        let way = world.way(message.receiver, &message.selector);
+        let holder = way.holder.as_ref();
+        let Some(slot) = holder.and_then(|holder| holder.slot(&message.selector)) else {
             return Ok(Tried::Missed(message.clone()));
         };
-        if !matches!(found.value, Value::Method(_)) {
-            return answer_data(message, found.value);
+        if !matches!(slot.value, Value::Method(_)) {
+            return answer_data(message, slot.value.clone());
         }
         let activation = Activation {
             receiver: message.receiver,
@@ -188,8 +196,8 @@ impl Kernel {
             mode: Mode::Proven,
             deadline: self.workers.deadline(),
         };
-        let finished = self.workers.run(world, &looked.chain, activation).await?;
-        ended(message, finished, looked.reads)
+        let finished = self.workers.run(world, way.chain, activation).await?;
+        ended(message, finished)
     }
 
     /// Keeps what a message came to.
@@ -224,7 +232,7 @@ impl Kernel {
         draft.thought = thought;
         draft.reads = reads;
         draft.changes = writes.into_iter().map(Change::from).collect();
-        self.commit_answer(asker, draft, answer).await
+        Box::pin(self.commit_answer(asker, draft, answer)).await
     }
 
     /// Commits with the answer stored for repeats.
@@ -266,11 +274,10 @@ impl Kernel {
 
     /// Sends `does_not_understand` to the receiver of a message that found no slot.
     pub async fn reify(&self, world: World<'_>, missed: &Message) -> Result<Reified, Fault> {
-        let looked = world.look_up(missed.receiver, "does_not_understand");
-        if !matches!(
-            looked.found.as_ref().map(|found| &found.value),
-            Some(Value::Method(_))
-        ) {
+        let way = world.way(missed.receiver, "does_not_understand");
+        let holder = way.holder.as_ref();
+        let slot = holder.and_then(|holder| holder.slot("does_not_understand"));
+        if !matches!(slot.map(|slot| &slot.value), Some(Value::Method(_))) {
             return Err(Fault::new(
                 reason::NOT_UNDERSTOOD,
                 format!(
@@ -290,12 +297,12 @@ impl Kernel {
             mode: Mode::Proven,
             deadline: self.workers.deadline(),
         };
-        let finished = self.workers.run(world, &looked.chain, activation).await?;
+        let finished = self.workers.run(world, way.chain, activation).await?;
         let is_mission = matches!(&finished.outcome,
             Outcome::Answered(Value::Map(pairs)) if pairs.iter().any(|(key, _)| key.as_text() == Some("mission")));
         match is_mission {
             true => Ok(Reified::Mission),
-            false => ended(missed, finished, looked.reads).map(Reified::Tried),
+            false => ended(missed, finished).map(Reified::Tried),
         }
     }
 }
@@ -317,7 +324,7 @@ fn answer_data(message: &Message, value: Value) -> Result<Tried, Fault> {
 }
 
 /// What an activation came to, checked.
-fn ended(message: &Message, finished: Finished, mut reads: Vec<Read>) -> Result<Tried, Fault> {
+fn ended(message: &Message, finished: Finished) -> Result<Tried, Fault> {
     let result = match finished.outcome {
         Outcome::Answered(result) => result,
         Outcome::Missed {
@@ -335,10 +342,9 @@ fn ended(message: &Message, finished: Finished, mut reads: Vec<Read>) -> Result<
         Outcome::Raised(raised) => return Err(Fault::new(reason::METHOD_RAISED, raised.message)),
     };
     check_declared(message, finished.declared, &finished.writes)?;
-    reads.extend(finished.reads);
     Ok(Tried::Ran {
         result,
-        reads,
+        reads: finished.reads,
         writes: finished.writes,
     })
 }

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 pub const DESCRIPTOR: RawFd = 3;
 
 /// Results wait for one another so long and up to so many bytes, while there is more to carry out.
-const PATIENCE: Duration = Duration::from_micros(100);
+const PATIENCE: Duration = Duration::from_micros(50);
 const OUTGOING_BYTES: usize = 32 << 10;
 
 /// The connection; owned by whoever may speak at the moment: the loop, or the run in progress.

@@ -1,5 +1,6 @@
 //! Objects as the kernel sent them, kept between runs.
 
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
@@ -95,8 +96,8 @@ impl World {
         let images = peer.fetch(cold.clone());
         self.insert(images);
         for id in cold {
-            if !self.objects.contains_key(&id) {
-                self.objects.insert(id, None);
+            if let Entry::Vacant(place) = self.objects.entry(id) {
+                place.insert(None);
                 self.missing.push(id);
             }
         }

@@ -110,6 +110,8 @@ async fn hear(reader: &mut (impl AsyncRead + Unpin), incoming: &mut Incoming) ->
 /// Writes what is ready, as much as there is at once, until nobody can send any more or the reader is gone.
 async fn write_all(mut queue: mpsc::Receiver<Vec<u8>>, mut writer: impl AsyncWrite + Unpin) {
     while let Some(mut bytes) = queue.recv().await {
+        // Others that are about to answer do so first.
+        tokio::task::yield_now().await;
         while bytes.len() < WRITTEN_AT_ONCE
             && let Ok(frame) = queue.try_recv()
         {

@@ -1,5 +1,6 @@
 //! What readers see: exactly the durable commits. The newest stand in memory until the index contains them.
 
+use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -279,9 +280,21 @@ impl State {
     /// The reads that no longer hold, in a state where `pending` stands before the durable one; at most a few.
     pub(super) fn conflicts(&self, reads: &[Read], pending: &Layer) -> Vec<Read> {
         let core = self.read();
-        let held = |id: ObjectId| match pending.objects.get(&id) {
-            Some(known) => known.clone(),
-            None => self.find(&core, id),
+        // The reads of one object mostly stand together.
+        let last: RefCell<Option<(ObjectId, Option<Held>)>> = RefCell::new(None);
+        let held = |id: ObjectId| {
+            let mut last = last.borrow_mut();
+            match last.as_ref() {
+                Some((known, held)) if *known == id => held.clone(),
+                _ => {
+                    let held = match pending.objects.get(&id) {
+                        Some(known) => known.clone(),
+                        None => self.find(&core, id),
+                    };
+                    *last = Some((id, held.clone()));
+                    held
+                }
+            }
         };
         let holds = |read: &&Read| match &read.slot {
             ReadSlot::Named(name, seen) => {

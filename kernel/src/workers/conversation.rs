@@ -95,16 +95,20 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Begins an activation: what the worker is told. `chain` is what the lookup of its selector went along.
+    /// Begins an activation: what the worker is told. `chain` is what the lookup of its selector went along, in the versions of
+    /// then.
     pub fn begin(
         knowledge: &mut Knowledge,
         world: World<'_>,
-        chain: &[ObjectId],
+        chain: &[(ObjectId, TransactionId)],
         activation: &Activation,
     ) -> (Talk, ToWorker) {
         let mut talk = Talk::default();
         let stale = knowledge.forget_changed(world);
-        let mut wanted: Vec<ObjectId> = chain.to_vec();
+        // What the worker holds in that version has not changed since, or it would have been told to forget it.
+        let known =
+            |(id, version): &&(ObjectId, TransactionId)| knowledge.shown.get(id) != Some(&Some(*version));
+        let mut wanted: Vec<ObjectId> = chain.iter().filter(known).map(|(id, _)| *id).collect();
         let arguments = activation.arguments.iter();
         arguments.for_each(|argument| argument.each_reference(&mut |id| wanted.push(id)));
         let mut objects: Vec<ObjectImage> = Vec::new();
@@ -213,7 +217,7 @@ impl Talk {
 pub async fn run(
     worker: &mut Worker,
     world: World<'_>,
-    chain: &[ObjectId],
+    chain: &[(ObjectId, TransactionId)],
     activation: &Activation,
 ) -> Result<Finished, Broken> {
     let conversation = async {

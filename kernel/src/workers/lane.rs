@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use shared::activation::{Finished, FromWorker};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, encode};
-use shared::id::ObjectId;
+use shared::id::{ObjectId, TransactionId};
 use shared::reason;
 use tokio::io::Interest;
 use tokio::sync::{Notify, oneshot};
@@ -21,7 +21,7 @@ use crate::image::state::State;
 use crate::overlay::World;
 
 /// Activations that a worker is told ahead.
-const AHEAD: usize = 32;
+const AHEAD: usize = 64;
 /// Nothing more is told ahead while so many bytes wait to be written.
 const AHEAD_BYTES: usize = 1 << 20;
 /// What waits behind an activation that takes longer goes to another worker.
@@ -35,8 +35,8 @@ const TOLD_BYTES_PER_MIB: u64 = 128 << 10;
 
 /// A proven activation in front of the newest durable state.
 pub struct Job {
-    /// What the lookup of its selector went along.
-    pub chain: Vec<ObjectId>,
+    /// What the lookup of its selector went along, in the versions of then.
+    pub chain: Vec<(ObjectId, TransactionId)>,
     pub activation: Activation,
     pub answer: oneshot::Sender<Result<Finished, Fault>>,
     /// Workers that were killed from outside while they carried it out.
@@ -155,7 +155,10 @@ impl<'a> Lane<'a> {
                         self.hear()?;
                     }
                 }
-                () = self.queue.filled.notified(), if wants_more => {}
+                () = self.queue.filled.notified(), if wants_more => {
+                    // Others that are about to ask do so first: one write tells the worker all of it.
+                    tokio::task::yield_now().await;
+                }
                 _ = clock.tick(), if !self.told.is_empty() => self.look_at_the_clock()?,
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shared::activation::{Finished, Mode};
 use shared::bridge::Fault;
-use shared::id::ObjectId;
+use shared::id::{ObjectId, TransactionId};
 use shared::reason;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -106,13 +106,13 @@ impl Workers {
     pub async fn run(
         &self,
         world: World<'_>,
-        chain: &[ObjectId],
+        chain: Vec<(ObjectId, TransactionId)>,
         activation: Activation,
     ) -> Result<Finished, Fault> {
         if world.overlay.is_none() && activation.mode == Mode::Proven {
             let (answer, wait) = oneshot::channel();
             self.queue.push(Job {
-                chain: chain.to_vec(),
+                chain,
                 activation,
                 answer,
                 killed: 0,
@@ -126,14 +126,14 @@ impl Workers {
             .acquire()
             .await
             .map_err(|_| Fault::new(reason::STOPPING, "the kernel is stopping"))?;
-        self.run_alone(world, chain, &activation).await
+        Box::pin(self.run_alone(world, &chain, &activation)).await
     }
 
     /// On a worker that does nothing else meanwhile.
     async fn run_alone(
         &self,
         world: World<'_>,
-        chain: &[ObjectId],
+        chain: &[(ObjectId, TransactionId)],
         activation: &Activation,
     ) -> Result<Finished, Fault> {
         let mut attempt = 0;

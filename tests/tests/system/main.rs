@@ -16,6 +16,7 @@ mod imports;
 mod jail;
 mod kills;
 mod methods;
+mod pipeline;
 mod powercut;
 mod rpc;
 mod stopping;

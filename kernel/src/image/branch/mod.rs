@@ -72,7 +72,8 @@ pub struct Branches {
     fence: Mutex<EpochFile>,
     /// Shared by whoever adds to a branch; a pack holds it alone while it decides what goes.
     gate: RwLock<()>,
-    /// Held while a branch is begun, committed or dropped, so that a backup sees all of that or nothing.
+    /// Held while a branch is begun, committed or dropped, so that a backup or a verification sees all of that or
+    /// nothing.
     pub settling: tokio::sync::Mutex<()>,
     known: Mutex<BTreeMap<String, Known>>,
 }
@@ -362,6 +363,7 @@ impl Branches {
 
     /// What is wrong with the files, read anew: the file, and what.
     pub(super) fn faults(&self) -> Vec<(PathBuf, String)> {
+        let _settled = self.settling.blocking_lock();
         let _held = self.hold();
         let mut faults = Vec::new();
         for (name, known) in self.list() {
