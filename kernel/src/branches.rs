@@ -13,15 +13,12 @@ use tokio::task::block_in_place;
 use crate::edit::Edit;
 use crate::image::branch::view::View;
 use crate::image::branch::{Branch, BranchError, Known};
-use crate::image::draft::{Change, CommitError, places};
+use crate::image::draft::{Change, CommitError, place};
 use crate::image::record::StoredReply;
 use crate::kernel::{Asker, Kernel, commit_fault};
 use crate::names::{known_name, name_of};
 use crate::overlay::World;
 use crate::send::{DEADLINE, Message, REPLAYS, Reified, Tried, unanswered};
-
-/// So many conflicts are named.
-const NAMED: usize = 16;
 
 /// What a call in a branch came to.
 enum Done {
@@ -301,18 +298,19 @@ impl Kernel {
         )
     }
 
-    /// The places of reads, with the names of their objects.
+    /// The places of reads, each once, with the names of their objects.
     fn named(&self, reads: &[Read]) -> Vec<String> {
-        let name = |read: &Read| known_name(self.world(), read.object);
-        let named = places(reads, NAMED).into_iter().enumerate();
-        named
-            .map(
-                |(at, place)| match reads.get(at).filter(|_| at < NAMED).and_then(name) {
-                    Some(name) => format!("{place} ({name})"),
-                    None => place,
-                },
-            )
-            .collect()
+        let mut words: Vec<String> = Vec::new();
+        for read in reads {
+            let word = match known_name(self.world(), read.object) {
+                Some(name) => format!("{} ({name})", place(read)),
+                None => place(read),
+            };
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words
     }
 }
 

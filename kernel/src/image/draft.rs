@@ -119,7 +119,7 @@ pub struct Committed {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
     /// Replay the activation: what it read has changed. Not empty.
-    #[error("{} changed", places(.0, 5).join(", "))]
+    #[error("{} changed", places(.0))]
     Conflict(Vec<Read>),
     /// The request was carried out before; this is its reply.
     #[error("the request was carried out before")]
@@ -142,24 +142,25 @@ impl CommitError {
     }
 }
 
-/// The objects and slots of reads, as an error names them; after `most` they are only counted.
-pub fn places(reads: &[Read], most: usize) -> Vec<String> {
-    let mut words: Vec<String> = reads
-        .iter()
-        .take(most)
-        .map(|read| match &read.slot {
-            ReadSlot::Named(name, _) => format!("{}.{name}", read.object),
-            ReadSlot::Whole(_) => format!("{} (its slots)", read.object),
-            ReadSlot::Entry(key, _) => match key.value() {
-                Some(value) => format!("{}[{}]", read.object, shared::json::to_json(&value)),
-                None => format!("{} (an entry)", read.object),
-            },
-            ReadSlot::Range { .. } => format!("{} (a range of entries)", read.object),
-            ReadSlot::Count(_) => format!("{} (its number of entries)", read.object),
-        })
-        .collect();
+/// The objects and slots of reads, as an error names them.
+fn places(reads: &[Read]) -> String {
+    let mut words: Vec<String> = reads.iter().take(5).map(place).collect();
     if reads.len() > words.len() {
         words.push(format!("{} more", reads.len() - words.len()));
     }
-    words
+    words.join(", ")
+}
+
+/// The object and slot of a read.
+pub fn place(read: &Read) -> String {
+    match &read.slot {
+        ReadSlot::Named(name, _) => format!("{}.{name}", read.object),
+        ReadSlot::Whole(_) => format!("{} (its slots)", read.object),
+        ReadSlot::Entry(key, _) => match key.value() {
+            Some(value) => format!("{}[{}]", read.object, shared::json::to_json(&value)),
+            None => format!("{} (an entry)", read.object),
+        },
+        ReadSlot::Range { .. } => format!("{} (a range of entries)", read.object),
+        ReadSlot::Count(_) => format!("{} (its number of entries)", read.object),
+    }
 }

@@ -192,7 +192,7 @@ impl Overlay {
         let at = (object, key.clone());
         let is_own = self.entries.contains(&at) || matches!(self.below.get(&object), Some(None));
         let version = self.entries_below.get(&at).copied().unwrap_or(seen);
-        (!is_own).then(|| Read {
+        (!is_own).then_some(Read {
             object,
             slot: ReadSlot::Entry(at.1, version),
         })

@@ -400,6 +400,7 @@ fn branches_live_through_upkeep() {
     for name in ["one", "two"] {
         system.ok(&["branch", "new", name]);
     }
+    system.ok(&["new", "traits", "mood=0", "--name", "eve"]);
     let rounds = 60;
     let to = bob(&system);
     thread::scope(|scope| {
@@ -415,7 +416,7 @@ fn branches_live_through_upkeep() {
         scope.spawn(move || {
             for round in 0..rounds {
                 system.ok(&["branch", "new", "short"]);
-                in_branch(system, "short", &["set", "ada", "mood", &round.to_string()]);
+                in_branch(system, "short", &["set", "eve", "mood", &round.to_string()]);
                 system.ok(&["branch", if round % 2 == 0 { "commit" } else { "drop" }, "short"]);
             }
         });
@@ -429,7 +430,7 @@ fn branches_live_through_upkeep() {
         in_branch(&system, "two", &["send", "bob", "balance"])["result"],
         rounds
     );
-    assert_eq!(system.inspect("ada")["slots"]["mood"]["value"], rounds - 2);
+    assert_eq!(system.inspect("eve")["slots"]["mood"]["value"], rounds - 2);
     system.ok(&["pack"]);
     system.ok(&["branch", "commit", "one"]);
     system.refused(&["branch", "commit", "two"], "conflict");
