@@ -243,7 +243,7 @@ impl Writer {
             }
         };
         self.state.publish(layer, end, self.state.next_object(), epoch);
-        let _ = self.indexer.send(Signal::Waiting(self.state.fresh_weight()));
+        let _ = self.indexer.send(Signal::Waiting(self.state.backlog()));
         for Accepted {
             transaction,
             reply,
