@@ -8,7 +8,7 @@ use clap::Subcommand;
 use shared::{document, exit};
 
 use crate::image::digest::hex;
-use crate::image::exercise::exercise;
+use crate::image::exercise::{Upkeep, exercise};
 use crate::image::reindex::reindex;
 use crate::image::restore::{Present, restore};
 use crate::image::verify::{Chains, Report, verify};
@@ -62,6 +62,12 @@ pub enum Offline {
         transactions: u64,
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Keep contents, and pack now and then
+        #[arg(long)]
+        packs: bool,
+        /// Back up into this folder now and then
+        #[arg(long)]
+        backup: Option<PathBuf>,
     },
 }
 
@@ -135,10 +141,16 @@ impl Offline {
                 image,
                 transactions,
                 seed,
+                packs,
+                backup,
             } => {
                 let image = Image::open(image)?;
                 let out = Mutex::new(std::io::stdout());
-                exercise(&image, *transactions, *seed, &out).map_err(anyhow::Error::msg)?;
+                let upkeep = Upkeep {
+                    packs: *packs,
+                    backup: backup.clone(),
+                };
+                exercise(&image, *transactions, *seed, &upkeep, &out).map_err(anyhow::Error::msg)?;
                 image.close();
                 Ok(ExitCode::from(exit::ANSWERED))
             }

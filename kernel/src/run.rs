@@ -63,7 +63,14 @@ pub fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // A log that cannot be written, as on a full disk, must not become a panic of the thread that wrote to it.
+        .log_internal_errors(false)
         .init();
+    // A file that may not grow is an error of the write, not the end of this process.
+    let unwritten = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, unwritten) {
+        tracing::warn!(%error, "a limit on file sizes would end this kernel");
+    }
     let done = match arguments.work {
         Some(ref work) => work.run(),
         None => start(arguments).map(|()| ExitCode::from(exit::ANSWERED)),

@@ -27,7 +27,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Why there is no new backup. The former one is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", super::segment::advice(source))]
     Io { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Log(#[from] LogError),

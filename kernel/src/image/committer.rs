@@ -90,8 +90,8 @@ impl Committer {
 
     /// Closes the newest segment after what waits now; answers the durable end, which begins the next segment.
     pub fn rotate(&self) -> Result<Position, String> {
-        self.exclusively(|log, _| {
-            rotate(log);
+        self.exclusively(|log, state| {
+            rotate(log, state)?;
             Ok(log.end())
         })
     }
@@ -99,8 +99,7 @@ impl Committer {
     /// The same, and the index then contains just what is before the new segment. Nobody else may be bringing it up to date.
     pub(super) fn cut(&self) -> Result<(), String> {
         self.exclusively(|log, state| {
-            rotate(log);
-            state.moved_to(log.end());
+            rotate(log, state)?;
             state.flush().map_err(|error| error.to_string())
         })
     }
@@ -186,12 +185,14 @@ impl Writer {
                     break;
                 }
             }
-            match self.write(group) {
-                Ok(()) => {}
-                Err(AppendError::TakenBack(error)) => {
-                    tracing::error!(%error, "a group of transactions was refused")
-                }
-                Err(AppendError::Uncertain(error)) => end_this_kernel(&error),
+            self.write(group);
+            if self.log.is_long()
+                && let Err(error) = rotate(&mut self.log, &self.state)
+            {
+                tracing::warn!(
+                    error,
+                    "the newest segment of the log could not be closed and goes on"
+                );
             }
             if let Some(work) = work {
                 work(&mut self.log, &self.state);
@@ -212,8 +213,9 @@ impl Writer {
         }
     }
 
-    /// Writes, syncs, publishes and answers a group.
-    fn write(&mut self, group: Group) -> Result<(), AppendError> {
+    /// Writes, syncs, publishes and answers a group. Where it is not known what the disk holds, nobody is answered and this
+    /// kernel ends: who asked asks the next one, which knows.
+    fn write(&mut self, group: Group) {
         let Group {
             batch,
             layer,
@@ -221,7 +223,7 @@ impl Writer {
             ..
         } = group;
         if accepted.is_empty() {
-            return Ok(());
+            return;
         }
         let epoch = self.state.epoch();
         let log = &mut self.log;
@@ -235,12 +237,14 @@ impl Writer {
         };
         let end = match written {
             Ok(end) => end,
-            Err(error) => {
+            Err(AppendError::TakenBack(error)) => {
+                tracing::error!(%error, "a group of transactions was refused");
                 for Accepted { answer, .. } in accepted {
                     let _ = answer.send(Err(CommitError::Failed(error.to_string())));
                 }
-                return Err(error);
+                return;
             }
+            Err(AppendError::Uncertain(error)) => end_this_kernel(&error),
         };
         self.state.publish(layer, end, self.state.next_object(), epoch);
         let _ = self.indexer.send(Signal::Waiting(self.state.fresh_weight()));
@@ -255,11 +259,10 @@ impl Writer {
                 answer: reply,
             }));
         }
-        Ok(())
     }
 
     /// Another kernel took the image over: nothing of this one may be written any more.
-    fn retire(&self, newer: Epoch, accepted: Vec<Accepted>) -> Result<(), AppendError> {
+    fn retire(&self, newer: Epoch, accepted: Vec<Accepted>) {
         let mine = self.state.epoch();
         let message =
             format!("this kernel (epoch {mine}) was retired; epoch {newer} writes to the image now");
@@ -267,7 +270,6 @@ impl Writer {
             let _ = answer.send(Err(CommitError::Failed(message.clone())));
         }
         tracing::error!("{message}");
-        Ok(())
     }
 
     /// Validates a draft after those of the group and adds its record; answers its transaction and reply.
@@ -326,14 +328,22 @@ impl Writer {
     }
 }
 
-fn rotate(log: &mut Log) {
-    if let Err(error) = log.rotate() {
-        end_this_kernel(&error);
+/// Closes the newest segment and begins the next; the error is of one that just goes on.
+fn rotate(log: &mut Log, state: &State) -> Result<(), String> {
+    match log.rotate() {
+        Ok(()) => {
+            state.moved_to(log.end());
+            Ok(())
+        }
+        Err(AppendError::TakenBack(error)) => Err(error.to_string()),
+        Err(AppendError::Uncertain(error)) => end_this_kernel(&error),
     }
 }
 
-fn end_this_kernel(error: &LogError) -> ! {
-    tracing::error!(%error, "the log cannot be written; this kernel ends");
+/// A write or sync has failed in a way that leaves open what the disk holds. It is not tried again here: a sync that
+/// succeeds after one that failed proves nothing. The next kernel starts from what the disk holds.
+pub(super) fn end_this_kernel(error: &LogError) -> ! {
+    tracing::error!(%error, "it is not known what the disk holds of the log; this kernel ends, and the next one starts from what is there");
     std::process::exit(i32::from(shared::exit::UNUSABLE));
 }
 

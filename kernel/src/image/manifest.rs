@@ -60,7 +60,7 @@ pub struct ManifestBlob {
 /// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", super::segment::advice(source))]
     Io { path: PathBuf, source: io::Error },
     #[error("{path} is not the manifest of a backup: {what}")]
     Wrong { path: PathBuf, what: String },
