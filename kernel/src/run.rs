@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use shared::exit;
-use shared::home::Home;
+use shared::home::{DOUBT_INDEX, Home};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::bridge;
 use crate::image::draft::Draft;
 use crate::image::restore::RestoreError;
-use crate::image::{Image, OpenError};
+use crate::image::{Image, OpenError, doubt};
 use crate::kernel::Kernel;
 use crate::mind::Mind;
 use crate::mind::audit::Audit;
@@ -94,6 +94,10 @@ pub fn main() -> ExitCode {
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
     let home = Home::resolve(arguments.home.as_deref())?;
+    if std::env::var_os(DOUBT_INDEX).is_some() {
+        tracing::warn!("the kernel before this one crashed: the index is made anew");
+        doubt::mark(&home.image().join("index"));
+    }
     let image = Image::open(&home.image())?;
     if image.is_empty() {
         awaken(&image)?;

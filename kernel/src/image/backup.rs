@@ -90,6 +90,7 @@ pub fn backup(image: &Image, folder: &Path) -> Result<Backup, BackupError> {
         files,
         blobs,
         damaged,
+        seal: String::new(),
     };
     manifest.write(folder).map_err(at(folder))?;
     sweep(folder, &manifest)?;

@@ -89,16 +89,34 @@ pub enum Direction {
 impl Lmdb {
     /// Opens or creates the environment in an existing folder.
     pub fn open(folder: &Path) -> Result<Lmdb, lmdb::Error> {
+        Lmdb::open_with(folder, EnvironmentFlags::NO_TLS)
+    }
+
+    /// Opens an environment that is there, for reading alone.
+    pub fn open_to_read(folder: &Path) -> Result<Lmdb, lmdb::Error> {
+        Lmdb::open_with(folder, EnvironmentFlags::NO_TLS | EnvironmentFlags::READ_ONLY)
+    }
+
+    fn open_with(folder: &Path, flags: EnvironmentFlags) -> Result<Lmdb, lmdb::Error> {
         reserve_lock(folder)?;
         let environment = Environment::new()
-            .set_flags(EnvironmentFlags::NO_TLS)
+            .set_flags(flags)
             .set_map_size(MAP_BYTES)
             .set_max_dbs(NAMES.len() as u32)
             .set_max_readers(126)
             .open_with_permissions(folder, 0o600)?;
+        // They are made together: where some are missing, others may have lost what they had.
+        let is_new = match environment.stat()?.entries() {
+            0 => true,
+            count if count == NAMES.len() => false,
+            _ => return Err(lmdb::Error::Corrupted),
+        };
         let mut tables = Vec::with_capacity(NAMES.len());
         for name in NAMES {
-            tables.push(environment.create_db(Some(name), DatabaseFlags::empty())?);
+            tables.push(match is_new {
+                true => environment.create_db(Some(name), DatabaseFlags::empty())?,
+                false => environment.open_db(Some(name))?,
+            });
         }
         let tables = tables.try_into().map_err(|_| lmdb::Error::Invalid)?;
         Ok(Lmdb {
@@ -248,6 +266,12 @@ impl Reading<'_> {
         }
     }
 
+    /// How many pairs a table says that it has.
+    pub fn count(&self, table: Table) -> Result<u64, lmdb::Error> {
+        let stat = self.transaction.stat(self.tables[table as usize])?;
+        Ok(stat.entries() as u64)
+    }
+
     /// At most `limit` pairs from the key `from` to before the key `to`, in the direction's order, copied.
     pub fn range(
         &self,
@@ -285,6 +309,14 @@ impl Reading<'_> {
         while pairs.len() < limit {
             match at {
                 Ok((Some(key), value)) if from <= key && key < to => {
+                    // Also the end of pages that lead back to themselves.
+                    let is_in_order = pairs.last().is_none_or(|(last, _): &Pair| match direction {
+                        Direction::Ascending => last[..] < *key,
+                        Direction::Descending => *key < last[..],
+                    });
+                    if !is_in_order {
+                        return Err(lmdb::Error::Corrupted);
+                    }
                     pairs.push((key.to_vec(), opened(key, value)?.to_vec()));
                 }
                 Ok(_) | Err(lmdb::Error::NotFound) => break,

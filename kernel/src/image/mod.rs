@@ -2,7 +2,7 @@
 //!
 //! - [`record`]: what is written. [`segment`], [`log`]: where it is written first. [`lmdb`]: where it is found again.
 //! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index. [`scan`]: ranges
-//!   of entries through both. [`doubt`]: an index that cannot be believed.
+//!   of entries through both. [`doubt`], [`inspection`]: an index that cannot be believed.
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
 //! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
@@ -22,6 +22,7 @@ pub mod epoch;
 pub mod exercise;
 pub mod history;
 pub mod indexer;
+pub mod inspection;
 pub mod layer;
 pub mod lmdb;
 pub mod log;
@@ -110,7 +111,8 @@ impl Image {
         Image::open_locked(folder, Some(lock))
     }
 
-    fn open_locked(folder: &Path, lock: Option<Flock<File>>) -> Result<Image, OpenError> {
+    /// The same for who has taken the lock already.
+    pub fn open_locked(folder: &Path, lock: Option<Flock<File>>) -> Result<Image, OpenError> {
         let (log_folder, index_folder) = (folder.join("log"), folder.join("index"));
         make_folder(&log_folder)?;
         if doubt::is_marked(&index_folder) {

@@ -91,6 +91,18 @@ impl State {
             }
         }
         let known: Option<IndexPosition> = get("position")?.map(|bytes| decode(&bytes)).transpose()?;
+        let counted = index
+            .reading()
+            .and_then(|reading| reading.count(Table::Objects))
+            .map_err(|error| OpenError::Damaged(error.to_string()))?;
+        if let Some(known) = &known
+            && known.objects != counted
+        {
+            return Err(OpenError::Damaged(format!(
+                "it holds {counted} objects instead of {}",
+                known.objects
+            )));
+        }
         let base: Option<TransactionId> = get("base")?.map(|bytes| decode(&bytes)).transpose()?;
         let core = Core {
             index: Arc::new(index),

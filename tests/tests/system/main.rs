@@ -6,6 +6,7 @@ mod bad_input;
 mod blobs;
 mod channel;
 mod collections;
+mod damage;
 mod exports;
 mod families;
 mod faults;
