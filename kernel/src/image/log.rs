@@ -480,6 +480,11 @@ impl Archive {
                 }
             }
             let reached = reader.position;
+            if reached.transaction < last && reached.transaction.0 + 1 == position.segment {
+                // A segment without a record is the newest: nothing follows it.
+                let what = format!("the log ends before transaction {last}");
+                return Err(damaged(&path, reached.offset, &what).into());
+            }
             position = Position {
                 segment: reached.transaction.0 + 1,
                 offset: 0,
@@ -668,6 +673,22 @@ mod tests {
                 .into_iter()
                 .any(|name| { name.unwrap().file_name().to_string_lossy().starts_with("torn") })
         );
+    }
+
+    /// A reader that was asked for more than there is went round and round in a newest segment without a record.
+    #[test]
+    fn an_empty_newest_segment_ends_a_walk() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[&["a0"], &["a1"]]);
+        let mut log = Log::open(folder.path(), start(), |_, _, _| Ok::<(), LogError>(())).unwrap();
+        log.rotate().unwrap();
+        let mut seen = 0;
+        let walked = Archive::new(folder.path()).visit(start(), TransactionId(u64::MAX), |_, _, _| {
+            seen += 1;
+            true
+        });
+        assert_eq!(seen, 2);
+        assert!(walked.unwrap_err().to_string().contains("ends before"));
     }
 
     #[test]

@@ -350,6 +350,9 @@ fn write_base(
         if let Ok(mission) = postcard::from_bytes::<Mission>(value)
             && failed.is_none()
         {
+            if mission.stage == Stage::Open {
+                blobs_of(&mission, named);
+            }
             failed = base.rest(&BaseRecord::Missions(vec![mission])).err();
         }
     })
@@ -360,6 +363,15 @@ fn write_base(
             base.finish(known.next_object, known.epoch)?;
             Ok(objects)
         }
+    }
+}
+
+/// Adds the contents that a message which is being thought about names: nothing else may name them yet.
+fn blobs_of(mission: &Mission, into: &mut HashSet<[u8; 32]>) {
+    for argument in &mission.arguments {
+        argument.each_blob(&mut |blob| {
+            into.insert(blob.digest);
+        });
     }
 }
 
@@ -392,6 +404,9 @@ fn drop_blobs(
             value.each_blob(&mut |blob| {
                 since.insert(blob.digest);
             });
+        }
+        if let Some(mission) = &entry.mission {
+            blobs_of(mission, &mut since);
         }
         true
     })?;

@@ -20,4 +20,5 @@ mod methods;
 mod powercut;
 mod rpc;
 mod stopping;
+mod storms;
 mod upkeep;
