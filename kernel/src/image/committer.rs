@@ -247,7 +247,7 @@ impl Writer {
             Err(AppendError::Uncertain(error)) => end_this_kernel(&error),
         };
         self.state.publish(layer, end, self.state.next_object(), epoch);
-        let _ = self.indexer.send(Signal::Waiting(self.state.fresh_weight()));
+        let _ = self.indexer.send(Signal::Waiting(self.state.backlog()));
         for Accepted {
             transaction,
             reply,
