@@ -15,6 +15,9 @@ use super::rebuild::is_empty;
 use super::record::{Mark, Mission, StoredEntry, StoredObject, StoredReply};
 use super::state::position_of;
 
+/// An index without a record is no longer than this.
+const HALF_MADE_BYTES: u64 = 64 << 10;
+
 /// Runs this program again with other arguments, on the same standard streams; answers how it ended.
 pub fn in_own_process(arguments: &[OsString]) -> std::io::Result<ExitStatus> {
     Command::new(std::env::current_exe()?).args(arguments).status()
@@ -30,14 +33,19 @@ pub fn crash(status: ExitStatus) -> Option<String> {
 /// has none.
 pub fn look_through(image: &Path) -> Result<(), OpenError> {
     let folder = image.join("index");
-    if !folder.join("data.mdb").exists() {
+    let Ok(data) = std::fs::metadata(folder.join("data.mdb")) else {
         return Ok(());
-    }
+    };
     let failed = |source| OpenError::Index {
         path: folder.clone(),
         source,
     };
-    let index = Lmdb::open_to_read(&folder).map_err(failed)?;
+    let index = match Lmdb::open_to_read(&folder) {
+        Ok(index) => index,
+        // One that a crash has left before it was filled is made anew at every start, and no fault.
+        Err(_) if data.len() <= HALF_MADE_BYTES => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
     if is_empty(&index)? {
         return Ok(());
     }
