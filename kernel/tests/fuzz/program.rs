@@ -260,7 +260,7 @@ impl Run<'_> {
             slot: "a".into(),
             transaction: TransactionId(0),
         };
-        draft.reply = (sequence > 11).then(|| (request, answer));
+        draft.reply = (sequence > 11).then_some((request, answer));
         let is_answered = draft.reply.is_some();
         let known = self.model.replies.get(&sequence).copied().filter(|_| is_answered);
         let expected = self.model.apply(&changes);
