@@ -42,6 +42,8 @@ pub fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // A log that cannot be written, as on a full disk, must not become a panic.
+        .log_internal_errors(false)
         .init();
     // SAFETY: no other thread runs yet; candle's pool reads this variable when it is made.
     #[allow(unsafe_code)]

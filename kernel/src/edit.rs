@@ -16,7 +16,7 @@ use crate::overlay::World;
 use crate::send::with_transaction;
 
 /// So many entries are shown of an object.
-const SHOWN_ENTRIES: usize = 8;
+pub const SHOWN_ENTRIES: usize = 8;
 
 /// What an edit comes to before it is committed, and its answer then.
 pub type Edit = (Draft, Answer);
@@ -63,9 +63,7 @@ impl Kernel {
         for (slot, value) in slots {
             check_slot(&slot)?;
             check_value(world, &slot, &value)?;
-            if let Value::Method(source) = &value {
-                self.pass_guard(source, &guard::Expectation::selector(&slot))?;
-            }
+            self.pass_methods(&value, Some(&slot))?;
             if slot == PARENTS {
                 return Err(Fault::new(
                     reason::BAD_ARGUMENT,
@@ -103,6 +101,7 @@ impl Kernel {
             return self.installed(author, object, Some(&slot), source);
         }
         check_value(world, &slot, &value)?;
+        self.pass_methods(&value, None)?;
         Ok(put(author, object, slot, value))
     }
 
@@ -140,6 +139,22 @@ impl Kernel {
         );
         fault.findings = findings;
         Err(fault)
+    }
+
+    /// The same for every method in a value, however deep; one that is a slot of its own must have its name.
+    fn pass_methods(&self, value: &Value, slot: Option<&str>) -> Result<(), Fault> {
+        match value {
+            Value::Method(source) => {
+                let expected = slot.map_or_else(guard::Expectation::any, guard::Expectation::selector);
+                self.pass_guard(source, &expected)
+            }
+            Value::List(items) => items.iter().try_for_each(|item| self.pass_methods(item, None)),
+            Value::Map(pairs) => pairs
+                .iter()
+                .flat_map(|(key, value)| [key, value])
+                .try_for_each(|item| self.pass_methods(item, None)),
+            _ => Ok(()),
+        }
     }
 
     fn installed(

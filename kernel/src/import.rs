@@ -143,7 +143,8 @@ impl Kernel {
             Value::List(items) => items.iter().try_for_each(|item| self.judge(path, "", item)),
             Value::Map(pairs) => pairs
                 .iter()
-                .try_for_each(|(_, value)| self.judge(path, "", value)),
+                .flat_map(|(key, value)| [key, value])
+                .try_for_each(|item| self.judge(path, "", item)),
             _ => Ok(()),
         }
     }

@@ -1,18 +1,21 @@
 //! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::Subcommand;
+use shared::bridge::ImageFault;
 use shared::{document, exit};
 
 use crate::image::digest::hex;
-use crate::image::exercise::exercise;
+use crate::image::exercise::{Upkeep, exercise};
+use crate::image::inspection::{crash, in_own_process, look_through};
 use crate::image::reindex::reindex;
 use crate::image::restore::{Present, restore};
 use crate::image::verify::{Chains, Report, verify};
-use crate::image::{Image, take_lock};
+use crate::image::{Image, doubt, take_lock};
 
 /// What can be done without serving.
 #[derive(Subcommand)]
@@ -28,6 +31,12 @@ pub enum Offline {
         /// Tell the chain hash after every transaction, too
         #[arg(long)]
         chains: bool,
+        /// Do it in this process, which a damaged index can end
+        #[arg(long, hide = true)]
+        here: bool,
+        /// Tell this fault of the index, too
+        #[arg(long, hide = true)]
+        known: Option<String>,
     },
     /// Make the index anew from the log
     Reindex {
@@ -62,6 +71,12 @@ pub enum Offline {
         transactions: u64,
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Keep contents, and pack now and then
+        #[arg(long)]
+        packs: bool,
+        /// Back up into this folder now and then
+        #[arg(long)]
+        backup: Option<PathBuf>,
     },
 }
 
@@ -70,19 +85,17 @@ impl Offline {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         match self {
             Offline::Verify {
-                image: folder,
+                here: false, image, ..
+            } => verify_apart(image),
+            Offline::Verify {
+                image,
                 json,
                 chains,
+                known,
+                ..
             } => {
-                let image = Image::open(folder)?;
-                let found = image.found;
-                let scratch = folder.join("verify");
                 let chains = if *chains { Chains::Told } else { Chains::Untold };
-                let mut report = verify(&image, folder, &scratch, chains)?;
-                image.close();
-                // The opening has added a transaction of its own, which nobody asked about.
-                report.found.last = found.transaction;
-                report.found.chain = hex(&found.chain);
+                let report = verify_here(image, chains, known.clone())?;
                 tell(&report, *json);
                 Ok(ExitCode::from(if report.found.faults.is_empty() {
                     exit::ANSWERED
@@ -135,15 +148,72 @@ impl Offline {
                 image,
                 transactions,
                 seed,
+                packs,
+                backup,
             } => {
                 let image = Image::open(image)?;
                 let out = Mutex::new(std::io::stdout());
-                exercise(&image, *transactions, *seed, &out).map_err(anyhow::Error::msg)?;
+                let upkeep = Upkeep {
+                    packs: *packs,
+                    backup: backup.clone(),
+                };
+                exercise(&image, *transactions, *seed, &upkeep, &out).map_err(anyhow::Error::msg)?;
                 image.close();
                 Ok(ExitCode::from(exit::ANSWERED))
             }
         }
     }
+}
+
+/// Has another process verify the image with the same arguments; where the index ends that one, a second one does it with an index
+/// that is made anew.
+fn verify_apart(image: &Path) -> anyhow::Result<ExitCode> {
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    arguments.push("--here".into());
+    let mut status = in_own_process(&arguments)?;
+    let index = image.join("index");
+    let crash = crash(status);
+    if crash.is_some() {
+        doubt::mark(&index);
+    }
+    if doubt::is_marked(&index) {
+        let what = match crash {
+            Some(signal) => format!("it ends the program that opens it by {signal}"),
+            None => "it cannot be read".to_owned(),
+        };
+        arguments.extend(["--known".into(), what.into()]);
+        status = in_own_process(&arguments)?;
+    }
+    match status.code().and_then(|code| u8::try_from(code).ok()) {
+        Some(code) => Ok(ExitCode::from(code)),
+        None => anyhow::bail!("the verification was ended: {status}"),
+    }
+}
+
+/// Verifies, as a start would open it. An index that cannot be read is named, and set aside as a start would.
+fn verify_here(folder: &Path, chains: Chains, known: Option<String>) -> anyhow::Result<Report> {
+    let lock = take_lock(folder)?;
+    let mut unreadable = known;
+    if unreadable.is_none()
+        && let Err(error) = look_through(folder)
+    {
+        unreadable = Some(error.to_string());
+        doubt::mark(&folder.join("index"));
+    }
+    let image = Image::open_locked(folder, Some(lock))?;
+    let found = image.found;
+    let mut report = verify(&image, folder, &folder.join("verify"), chains)?;
+    image.close();
+    // The opening has added a transaction of its own, which nobody asked about.
+    report.found.last = found.transaction;
+    report.found.chain = hex(&found.chain);
+    if let Some(what) = unreadable {
+        report.found.faults.push(ImageFault {
+            place: folder.join("index/data.mdb").display().to_string(),
+            what: format!("{what}; it is index.damaged now, and another was made from the log"),
+        });
+    }
+    Ok(report)
 }
 
 fn tell(report: &Report, json: bool) {

@@ -7,6 +7,7 @@ use shared::bridge::{Answer, Fault, ObjectView};
 use shared::id::{ObjectId, TransactionId};
 use shared::reason;
 
+use crate::edit::SHOWN_ENTRIES;
 use crate::image::draft::CommitError;
 use crate::image::history::{History, HistoryError};
 use crate::kernel::{Asker, Kernel, commit_fault};
@@ -53,13 +54,16 @@ impl Kernel {
             )
         })?;
         let chain = found.parents().iter().map(ObjectId::to_string).collect();
+        let (entries, first) = past.entries_at(id, at, SHOWN_ENTRIES).map_err(fault)?;
         Ok(Answer::Object(ObjectView {
             object: found,
             name: crate::names::known_name(self.world(), id),
             chain,
-            // The past of entries is told by `history` and `diff`.
-            entries: 0,
-            first_entries: Vec::new(),
+            entries,
+            first_entries: first
+                .into_iter()
+                .filter_map(|(key, value)| Some((key.value()?, value)))
+                .collect(),
         }))
     }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use shared::exit;
-use shared::home::Home;
+use shared::home::{DOUBT_INDEX, Home};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::bridge;
 use crate::image::draft::Draft;
 use crate::image::restore::RestoreError;
-use crate::image::{Image, OpenError};
+use crate::image::{Image, OpenError, doubt};
 use crate::kernel::Kernel;
 use crate::mind::Mind;
 use crate::mind::audit::Audit;
@@ -63,7 +63,14 @@ pub fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // A log that cannot be written, as on a full disk, must not become a panic of the thread that wrote to it.
+        .log_internal_errors(false)
         .init();
+    // A file that may not grow is an error of the write, not the end of this process.
+    let unwritten = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, unwritten) {
+        tracing::warn!(%error, "a limit on file sizes would end this kernel");
+    }
     let done = match arguments.work {
         Some(ref work) => work.run(),
         None => start(arguments).map(|()| ExitCode::from(exit::ANSWERED)),
@@ -87,6 +94,10 @@ pub fn main() -> ExitCode {
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
     let home = Home::resolve(arguments.home.as_deref())?;
+    if std::env::var_os(DOUBT_INDEX).is_some() {
+        tracing::warn!("the kernel before this one crashed: the index is made anew");
+        doubt::mark(&home.image().join("index"));
+    }
     let image = Image::open(&home.image())?;
     if image.is_empty() {
         awaken(&image)?;

@@ -3,6 +3,9 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+/// Set in the environment of a kernel whose predecessor was ended by a fault in memory: its index is made anew.
+pub const DOUBT_INDEX: &str = "BATOS_DOUBT_INDEX";
+
 /// A home folder and the places inside it.
 ///
 /// ```text

@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use shared::control::PlankStatus;
+use shared::home::DOUBT_INDEX;
 use tracing::{error, info, warn};
 
 use crate::backoff::{Backoff, jitter};
@@ -25,6 +26,8 @@ pub struct Plank {
     started_once: bool,
     /// Why it last ended, or what is known to be missing.
     last_exit: String,
+    /// Whether it was ended by a fault in memory and has not been ready since.
+    has_crashed: bool,
 }
 
 enum Phase {
@@ -61,6 +64,7 @@ impl Plank {
             restarts: 0,
             started_once: false,
             last_exit: String::new(),
+            has_crashed: false,
         }
     }
 
@@ -111,6 +115,11 @@ impl Plank {
         if self.pid().is_some() {
             return;
         }
+        self.launch.environment.retain(|(name, _)| name != DOUBT_INDEX);
+        if self.has_crashed {
+            // Only the kernel has an index; to another plank it means nothing.
+            self.launch.environment.push((DOUBT_INDEX.into(), "1".into()));
+        }
         match spawn::plank(&self.launch) {
             Ok(pid) => {
                 info!(plank = self.name, pid, program = %self.launch.program.display(), "started");
@@ -145,6 +154,7 @@ impl Plank {
     pub fn answered(&mut self, now: Instant) {
         if let Phase::Starting { pid } = self.phase {
             info!(plank = self.name, pid, "ready");
+            self.has_crashed = false;
             self.phase = Phase::Ready { pid, since: now };
         }
     }
@@ -183,7 +193,10 @@ impl Plank {
         let Some(pid) = self.pid() else { return };
         self.last_exit = match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(_, code)) => describe_code(code),
-            Ok(WaitStatus::Signaled(_, signal, _)) => format!("killed by {signal}"),
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                self.has_crashed |= is_crash(signal);
+                format!("killed by {signal}")
+            }
             Err(nix::errno::Errno::ECHILD) => "gone".to_owned(),
             _ => return,
         };
@@ -238,6 +251,12 @@ impl Plank {
             is_crash_loop: pause.is_crash_loop,
         };
     }
+}
+
+/// A fault in memory, or an assertion of a library: what a damaged index does to who reads it.
+fn is_crash(signal: Signal) -> bool {
+    use Signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
+    [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV].contains(&signal)
 }
 
 fn describe_code(code: i32) -> String {
@@ -312,6 +331,27 @@ mod tests {
         plank.stop(Instant::now());
         until(&mut plank, Plank::is_down);
         assert_eq!(plank.last_exit(), "killed by SIGTERM");
+    }
+
+    /// A kernel that a fault in memory has ended is started with a doubt about its index, until one is ready.
+    #[test]
+    fn a_crash_is_told_to_the_next_until_one_is_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("echo doubt=${DOUBT_INDEX}; exec sleep 60");
+        let mut plank = script(folder.path(), &text, 1000);
+        let log = || std::fs::read_to_string(folder.path().join("plank.log")).unwrap_or_default();
+        let end = |plank: &mut Plank, signal| {
+            plank.answered(Instant::now());
+            kill(Pid::from_raw(plank.pid().unwrap()), signal).unwrap();
+        };
+        plank.start(Instant::now());
+        until(&mut plank, |_| log() == "doubt=\n");
+        end(&mut plank, Signal::SIGKILL);
+        until(&mut plank, |_| log() == "doubt=\ndoubt=\n");
+        end(&mut plank, Signal::SIGABRT);
+        until(&mut plank, |_| log() == "doubt=\ndoubt=\ndoubt=1\n");
+        end(&mut plank, Signal::SIGKILL);
+        until(&mut plank, |_| log().ends_with("doubt=1\ndoubt=\n"));
     }
 
     #[test]

@@ -373,7 +373,9 @@ fn begin_log(home: &Home, foreground: bool) -> Result<(), StartError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_target(false);
+        .with_target(false)
+        // A log that cannot be written, as on a full disk, must not become a panic.
+        .log_internal_errors(false);
     let begun = if foreground {
         let colour = std::io::IsTerminal::is_terminal(&io::stderr());
         builder.with_writer(io::stderr).with_ansi(colour).try_init()

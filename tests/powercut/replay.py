@@ -58,7 +58,14 @@ class Disk:
         elif kind in "ud":
             self.name(path, ("gone", path))
         elif kind == "r":
-            self.name(path, ("move", path, data.decode()))
+            new = data.decode()
+            file = self.current.get(path)
+            if os.path.dirname(path) == os.path.dirname(new) or file is None:
+                self.name(path, ("move", path, new))
+                self.follow(path, new)
+            else:  # each folder must be synced for its part
+                self.name(new, ("set", new, file))
+                self.name(path, ("gone", path))
         elif path in self.current and self.current[path] is not None:
             file = self.current[path]
             if kind in "wt":
@@ -70,6 +77,17 @@ class Disk:
         elif kind == "s" and path in self.current and not dropped(path + "/"):
             for operation in self.names.pop(path, []):
                 rename(self.durable, operation)
+
+    def follow(self, old, new):
+        """What is pending in a folder goes with it when it is renamed; what was pending in one that it replaces is gone."""
+        moved = lambda path: new + path[len(old):] if (path + "/").startswith(old + "/") else path
+        kept = {folder: done for folder, done in self.names.items() if not (folder + "/").startswith(new + "/")}
+        self.names = {
+            moved(folder): [tuple(map(moved, part)) if part[0] == "move" else (part[0], moved(part[1]), *part[2:]) for part in done]
+            if moved(folder) != folder
+            else done
+            for folder, done in kept.items()
+        }
 
     def name(self, path, operation):
         """An operation on a name; the folder that must be synced is the one of the first path."""
@@ -195,6 +213,7 @@ class Replay:
 
     def __init__(self, asked, work, seed):
         self.asked, self.work, self.seed = asked, work, seed
+        self.packs = (seed // asked.each) % 2 == 0 if asked.packs is None else asked.packs
         self.bad, self.tried, self.same = [], 0, 0
         self.seen = set()
 
@@ -202,7 +221,8 @@ class Replay:
         """Records a workload, cuts it `states` times."""
         image, trace, kept = self.work / "image", self.work / "trace", self.work / "whole"
         image.mkdir(parents=True)
-        done = record(self.asked, image, trace, "exercise", "--image", str(image), "--transactions", str(self.asked.transactions), "--seed", str(self.seed))
+        command = ["exercise", "--image", str(image), "--transactions", str(self.asked.transactions), "--seed", str(self.seed)]
+        done = record(self.asked, image, trace, *command, *(["--packs"] if self.packs else []))
         if done.returncode != 0:
             sys.exit(f"the workload failed: {done.stderr}")
         shutil.copytree(image, kept)
@@ -236,7 +256,7 @@ class Replay:
                     self.same += 1
                     continue
                 self.seen.add(mark)
-                waiting.append(pool.submit(self.judge, state, root, acknowledged, f"seed {self.seed}, call {place} of {len(events)}", self.tried))
+                waiting.append(pool.submit(self.judge, state, root, acknowledged, f"seed {self.seed}{', packs' if self.packs else ''}, call {place} of {len(events)}", self.tried))
                 if len(waiting) >= 8 * self.asked.jobs:
                     waiting.pop(0).result()
                 if self.tried % 500 == 0:
@@ -300,6 +320,7 @@ def main():
     parser.add_argument("--each", type=int, default=500, help="states of one recording")
     parser.add_argument("--drop-sync", metavar="PART", help="ignore syncs of paths that contain this, to see the replay go red")
     parser.add_argument("--no-second", dest="second", action="store_false", help="do not cut recoveries again")
+    parser.add_argument("--packs", action=argparse.BooleanOptionalAction, help="contents and packs in the workload; default in every second one")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--kernel", required=True)
     parser.add_argument("--recorder", required=True)

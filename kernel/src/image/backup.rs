@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Why there is no new backup. The former one is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", super::segment::advice(source))]
     Io { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Log(#[from] LogError),
@@ -90,6 +90,7 @@ pub fn backup(image: &Image, folder: &Path) -> Result<Backup, BackupError> {
         files,
         blobs,
         damaged,
+        seal: String::new(),
     };
     manifest.write(folder).map_err(at(folder))?;
     sweep(folder, &manifest)?;

@@ -11,7 +11,7 @@ use shared::key::Key;
 use shared::object::ObjectImage;
 use shared::value::Value;
 
-use super::log::{numbered, sync_folder, unix_ms};
+use super::log::{numbered, segments, sync_folder, unix_ms};
 use super::record::{Mission, Place, StoredReply};
 use super::segment::{End, Header, Kind, LogError, Position, Reader, at, body_at, damaged, encode, options};
 
@@ -166,15 +166,24 @@ impl BaseWriter {
     }
 }
 
-/// The newest base of a log that is whole, if there is one. Ones that are not are left alone.
+/// The newest base of a log that is whole, if there is one. Ones that are not are left alone, as long as the log has what they
+/// stand for.
 pub fn newest(folder: &Path) -> Result<Option<Base>, LogError> {
+    let mut cut_short = None;
     for transaction in numbered(folder, ".base")?.into_iter().rev() {
         let base = Base::open(folder, TransactionId(transaction))?;
         if base.is_whole()? {
             return Ok(Some(base));
         }
+        cut_short.get_or_insert(base.path);
     }
-    Ok(None)
+    match cut_short {
+        Some(path) if segments(folder)?.first() != Some(&1) => {
+            let length = fs::metadata(&path).map_err(at(&path))?.len();
+            Err(damaged(&path, length, "the base has no whole end"))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A base, open for reading.

@@ -3,12 +3,13 @@
 //! An upload is hashed while it is written to `blobs/new/`, synced, and renamed to its name, durably, before any transaction
 //! can name it. A content is kept once, whoever gives it; given again it replaces the file, which mends one that was damaged.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use shared::json::{from_hex, to_hex};
 use shared::value::BlobRef;
@@ -24,7 +25,7 @@ const CHECKED_AT_ONCE: usize = 1 << 20;
 /// Why a content cannot be kept or told.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", super::segment::advice(source))]
     Io { path: PathBuf, source: io::Error },
     #[error("there is no blob {} in this image", to_hex(.0))]
     Missing([u8; 32]),
@@ -37,6 +38,8 @@ pub struct Blobs {
     folder: PathBuf,
     /// Counted when first asked for.
     totals: OnceLock<Totals>,
+    /// First bytes of the hashes whose folders are known to be durable.
+    durable_folders: Mutex<HashSet<u8>>,
 }
 
 struct Totals {
@@ -50,6 +53,7 @@ impl Blobs {
         Blobs {
             folder,
             totals: OnceLock::new(),
+            durable_folders: Mutex::new(HashSet::new()),
         }
     }
 
@@ -146,13 +150,16 @@ impl Blobs {
         let kept = || -> io::Result<bool> {
             upload.file.sync_all()?;
             let folder = to.parent().unwrap_or(&self.folder);
-            if !folder.is_dir() {
-                make_folder(folder)?;
-                sync(&self.folder)?;
-            }
+            self.make_durable(digest[0], folder)?;
             let is_new = !to.exists();
             fs::rename(&from, &to)?;
-            sync(folder)?;
+            if let Err(error) = sync(folder) {
+                // A new name that may not last is no content: a transaction could name it.
+                if is_new {
+                    let _ = fs::remove_file(&to);
+                }
+                return Err(error);
+            }
             Ok(is_new)
         };
         match kept() {
@@ -171,6 +178,26 @@ impl Blobs {
                 Err(BlobError::Io { path: to, source })
             }
         }
+    }
+
+    /// Makes the folder of the hashes that begin with a byte, unless it is there, and sees to it that it lasts.
+    fn make_durable(&self, first: u8, folder: &Path) -> io::Result<()> {
+        // Held meanwhile, so that no content is said to be kept in a folder that another has made and not synced.
+        let mut durable = self
+            .durable_folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if durable.contains(&first) && folder.is_dir() {
+            return Ok(());
+        }
+        make_folder(folder)?;
+        if let Err(error) = sync(&self.folder) {
+            // Made again, it is synced again; one that holds contents stays.
+            let _ = fs::remove_dir(folder);
+            return Err(error);
+        }
+        durable.insert(first);
+        Ok(())
     }
 
     /// Opens a content for reading from its beginning.

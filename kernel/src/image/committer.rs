@@ -93,8 +93,8 @@ impl Committer {
 
     /// Closes the newest segment after what waits now; answers the durable end, which begins the next segment.
     pub fn rotate(&self) -> Result<Position, String> {
-        self.exclusively(|log, _| {
-            rotate(log);
+        self.exclusively(|log, state| {
+            rotate(log, state)?;
             Ok(log.end())
         })
     }
@@ -102,8 +102,7 @@ impl Committer {
     /// The same, and the index then contains just what is before the new segment. Nobody else may be bringing it up to date.
     pub(super) fn cut(&self) -> Result<(), String> {
         self.exclusively(|log, state| {
-            rotate(log);
-            state.moved_to(log.end());
+            rotate(log, state)?;
             state.flush().map_err(|error| error.to_string())
         })
     }
@@ -179,8 +178,9 @@ enum NotWritten {
     /// Nothing of this kernel may be written any more.
     #[error("this kernel (epoch {epoch}) was retired; epoch {newer} writes to the image now")]
     Retired { epoch: Epoch, newer: Epoch },
+    /// The log is as it was before.
     #[error(transparent)]
-    Append(AppendError),
+    TakenBack(LogError),
 }
 
 impl Writer {
@@ -202,12 +202,14 @@ impl Writer {
                     break;
                 }
             }
-            match self.write(group) {
-                Ok(()) => {}
-                Err(AppendError::TakenBack(error)) => {
-                    tracing::error!(%error, "a group of transactions was refused")
-                }
-                Err(AppendError::Uncertain(error)) => end_this_kernel(&error),
+            self.write(group);
+            if self.log.is_long()
+                && let Err(error) = rotate(&mut self.log, &self.state)
+            {
+                tracing::warn!(
+                    error,
+                    "the newest segment of the log could not be closed and goes on"
+                );
             }
             if let Some(work) = work {
                 work(&mut self.log, &self.state);
@@ -231,8 +233,9 @@ impl Writer {
         }
     }
 
-    /// Writes, syncs, publishes and answers a group.
-    fn write(&mut self, group: Group) -> Result<(), AppendError> {
+    /// Writes, syncs, publishes and answers a group. Where it is not known what the disk holds, nobody is answered and this
+    /// kernel ends: who asked asks the next one, which knows.
+    fn write(&mut self, group: Group) {
         let Group {
             batch,
             layer,
@@ -267,13 +270,8 @@ impl Writer {
         for (error, answer) in later {
             let _ = answer.send(unless_failed(Err(error)));
         }
-        match written {
-            Err(NotWritten::Append(error)) => Err(error),
-            Err(retired) => {
-                tracing::error!("{retired}");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
+        if let Err(error) = written {
+            tracing::error!(%error, "a group of transactions was refused");
         }
     }
 
@@ -282,12 +280,14 @@ impl Writer {
         let epoch = self.state.epoch();
         let log = &mut self.log;
         match self.fence.guard(epoch, || log.append(batch)) {
-            Ok(Ok(written)) => written.map_err(NotWritten::Append),
+            Ok(Ok(Ok(end))) => Ok(end),
+            Ok(Ok(Err(AppendError::TakenBack(error)))) => Err(NotWritten::TakenBack(error)),
+            Ok(Ok(Err(AppendError::Uncertain(error)))) => end_this_kernel(&error),
             Ok(Err(newer)) => Err(NotWritten::Retired { epoch, newer }),
-            Err(source) => Err(NotWritten::Append(AppendError::Uncertain(LogError::Io {
+            Err(source) => end_this_kernel(&LogError::Io {
                 path: "image/epoch".into(),
                 source,
-            }))),
+            }),
         }
     }
 
@@ -361,14 +361,22 @@ fn next(queue: &Receiver<Job>) -> Option<Job> {
     queue.recv().ok()
 }
 
-fn rotate(log: &mut Log) {
-    if let Err(error) = log.rotate() {
-        end_this_kernel(&error);
+/// Closes the newest segment and begins the next; the error is of one that just goes on.
+fn rotate(log: &mut Log, state: &State) -> Result<(), String> {
+    match log.rotate() {
+        Ok(()) => {
+            state.moved_to(log.end());
+            Ok(())
+        }
+        Err(AppendError::TakenBack(error)) => Err(error.to_string()),
+        Err(AppendError::Uncertain(error)) => end_this_kernel(&error),
     }
 }
 
-fn end_this_kernel(error: &LogError) -> ! {
-    tracing::error!(%error, "the log cannot be written; this kernel ends");
+/// A write or sync has failed in a way that leaves open what the disk holds. It is not tried again here: a sync that
+/// succeeds after one that failed proves nothing. The next kernel starts from what the disk holds.
+pub(super) fn end_this_kernel(error: &LogError) -> ! {
+    tracing::error!(%error, "it is not known what the disk holds of the log; this kernel ends, and the next one starts from what is there");
     std::process::exit(i32::from(shared::exit::UNUSABLE));
 }
 

@@ -1,36 +1,69 @@
-//! A load of random transactions on an image, for trying its promises from outside: each is told once it is durable.
+//! A load of random transactions on an image, for trying its promises from outside: each is told once it is durable. With upkeep,
+//! there are contents, packs and backups in it.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use shared::id::ObjectId;
 use shared::key::Key;
-use shared::value::Value;
+use shared::value::{BlobRef, Value};
 
 use super::Image;
+use super::backup::backup;
 use super::draft::{Change, Draft};
+use super::pack::pack;
 
 const THREADS: u64 = 4;
 /// Once in so many transactions the index is brought up to date, and once in ten times so many a segment is closed.
 const FLUSH_EVERY: u64 = 40;
+/// With upkeep, once in so many transactions a content is kept and named, and the image packed or backed up.
+const CONTENT_EVERY: u64 = 12;
+const UPKEEP_EVERY: u64 = 25;
+
+/// What a load has besides transactions.
+#[derive(Default)]
+pub struct Upkeep {
+    /// Contents are kept, and the image is packed now and then.
+    pub packs: bool,
+    /// The image is backed up into this folder now and then.
+    pub backup: Option<PathBuf>,
+}
 
 /// Commits so many transactions from several threads and writes a line `acknowledged T` for each when it is durable.
+/// A pack or backup that fails is told as a line and the load goes on; a transaction that fails ends it.
 pub fn exercise(
     image: &Image,
     transactions: u64,
     seed: u64,
+    upkeep: &Upkeep,
     out: &Mutex<impl Write + Send>,
 ) -> Result<(), String> {
     let counted = AtomicU64::new(0);
+    let turn = Mutex::new(());
+    if upkeep.packs && image.is_empty() {
+        // What the lobby holds is what a pack keeps.
+        let mut draft = Draft::new("exercise");
+        let object = image.state.allocate();
+        draft.changes.push(Change::Create {
+            object,
+            slots: Vec::new(),
+        });
+        image
+            .committer
+            .commit_blocking(draft)
+            .map_err(|error| error.to_string())?;
+    }
     let failed = Mutex::new(None);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
-            let (counted, failed) = (&counted, &failed);
+            let (counted, failed, turn) = (&counted, &failed, &turn);
             scope.spawn(move || {
                 let mut load = Load::new(seed.wrapping_mul(31) + thread);
                 while counted.fetch_add(1, Ordering::Relaxed) < transactions {
-                    if let Err(error) = load.one(image, out) {
+                    let done = load.one(image, upkeep, out);
+                    if let Err(error) = done.and_then(|()| load.look_after(image, upkeep, turn, out)) {
                         *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
                         return;
                     }
@@ -42,6 +75,14 @@ pub fn exercise(
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     failed.map_or(Ok(()), Err)
+}
+
+/// Writes a line at once.
+fn tell(out: &Mutex<impl Write>, line: &str) -> Result<(), String> {
+    let mut out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| error.to_string())
 }
 
 /// One thread's share.
@@ -58,8 +99,16 @@ impl Load {
         }
     }
 
-    fn one(&mut self, image: &Image, out: &Mutex<impl Write>) -> Result<(), String> {
+    fn one(&mut self, image: &Image, upkeep: &Upkeep, out: &Mutex<impl Write>) -> Result<(), String> {
         let mut draft = Draft::new("exercise");
+        if upkeep.packs
+            && self.below(CONTENT_EVERY) == 0
+            && let Some(object) = self.any()
+        {
+            let value = Value::Blob(self.content(image)?);
+            let slot = ["film", "song"][self.below(2) as usize].to_owned();
+            draft.changes.push(Change::Put { object, slot, value });
+        }
         let object = match self.below(8) {
             0 => None,
             _ => self.any(),
@@ -72,6 +121,14 @@ impl Load {
                     object,
                     slots: vec![("n".into(), Value::Int(0))],
                 });
+                if upkeep.packs && object != ObjectId::LOBBY {
+                    // Else a pack would collect what this thread goes on to change.
+                    draft.changes.push(Change::PutEntry {
+                        object: ObjectId::LOBBY,
+                        key: Key::of(&Value::Int(object.0 as i64)).map_err(|error| error.to_string())?,
+                        value: Value::Ref(object),
+                    });
+                }
             }
             Some(object) => {
                 for _ in 0..=self.below(3) {
@@ -83,17 +140,45 @@ impl Load {
             .committer
             .commit_blocking(draft)
             .map_err(|error| error.to_string())?;
-        {
-            let mut out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            writeln!(out, "acknowledged {}", committed.transaction)
-                .and_then(|()| out.flush())
-                .map_err(|error| error.to_string())?;
-        }
+        tell(out, &format!("acknowledged {}", committed.transaction))?;
         match self.below(FLUSH_EVERY * 10) {
             0 => image.committer.rotate().map(|_| ()),
             n if n <= 10 => image.flush().map_err(|error| error.to_string()),
             _ => Ok(()),
         }
+    }
+
+    /// A new content of up to some kilobytes.
+    fn content(&mut self, image: &Image) -> Result<BlobRef, String> {
+        let bytes: Vec<u8> = (0..self.below(9_000)).map(|_| self.below(256) as u8).collect();
+        let blobs = &image.state.blobs;
+        let mut upload = blobs.begin().map_err(|error| error.to_string())?;
+        upload.write(&bytes).map_err(|error| error.to_string())?;
+        blobs.keep(upload).map_err(|error| error.to_string())
+    }
+
+    /// Packs or backs up, when it is time and nobody else does.
+    fn look_after(
+        &mut self,
+        image: &Image,
+        upkeep: &Upkeep,
+        turn: &Mutex<()>,
+        out: &Mutex<impl Write>,
+    ) -> Result<(), String> {
+        let wanted = self.below(UPKEEP_EVERY);
+        let Ok(_turn) = turn.try_lock() else {
+            return Ok(());
+        };
+        let done = match &upkeep.backup {
+            _ if upkeep.packs && wanted == 0 => pack(image, &image.folder, &mut |_| {})
+                .map(|_| "packed".to_owned())
+                .map_err(|error| error.to_string()),
+            Some(folder) if wanted == 1 => backup(image, folder)
+                .map(|made| format!("backed {}", made.last))
+                .map_err(|error| error.to_string()),
+            _ => return Ok(()),
+        };
+        tell(out, &done.unwrap_or_else(|error| format!("failed: {error}")))
     }
 
     fn change(&mut self, object: ObjectId) -> Change {

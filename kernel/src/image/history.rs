@@ -11,7 +11,7 @@ use shared::value::Value;
 
 use super::base::{Base, BaseRecord};
 use super::draft::{Change, Draft};
-use super::layer::{empty_object, put};
+use super::layer::{Layer, empty_object, put};
 use super::lmdb::{Direction, Table};
 use super::log::BEGINNING;
 use super::record::{Entry, Place, RequestId};
@@ -123,6 +123,54 @@ impl<'a> History<'a> {
             }
         }
         Ok(Some(object))
+    }
+
+    /// The entries of an object just after a transaction: how many, and the first `limit` in key order. Takes time for what happened
+    /// since, not for how many there are.
+    pub fn entries_at(
+        &self,
+        id: ObjectId,
+        at: TransactionId,
+        limit: usize,
+    ) -> Result<(u64, Vec<(Key, Value)>), HistoryError> {
+        self.check(at)?;
+        let last = self.state.standing().last;
+        // Of each entry that has changed since, the first change says what was before.
+        let mut since: BTreeMap<Key, Option<Place>> = BTreeMap::new();
+        self.walk(TransactionId(at.0 + 1), last, |_, entry| {
+            for change in entry.entries.into_iter().filter(|change| change.object == id) {
+                since.entry(change.key).or_insert(change.before);
+            }
+            true
+        })?;
+        let mut count = self.state.held(id).map_or(0, |held| held.entries);
+        let mut then: Vec<(Key, Value)> = Vec::new();
+        for (key, place) in since.iter() {
+            let is_now = self.state.entry(id, key).is_some();
+            let old = self.entry_in(id, key, *place)?;
+            match (old.is_some(), is_now) {
+                (true, false) => count += 1,
+                (false, true) => count = count.saturating_sub(1),
+                _ => {}
+            }
+            then.extend(old.map(|value| (key.clone(), value)));
+        }
+        let now = self.state.scan(
+            &Layer::default(),
+            id,
+            &Key::first(),
+            &Key::last(),
+            limit.saturating_add(since.len()),
+            Direction::Ascending,
+        );
+        let unchanged = now
+            .into_iter()
+            .filter(|(key, _)| !since.contains_key(key))
+            .map(|(key, stored)| (key, stored.value.clone()));
+        then.extend(unchanged);
+        then.sort_by(|(a, _), (b, _)| a.cmp(b));
+        then.truncate(limit);
+        Ok((count, then))
     }
 
     /// What differs between two moments; `from` is the earlier.

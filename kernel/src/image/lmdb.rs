@@ -5,12 +5,24 @@
 //! tied to threads (NOTLS), writes are fully synced. A [`Reading`] sees one state and lasts no longer than one piece of work
 //! of this process; a pack's is the longest.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::posix_fallocate;
 
 use lmdb::{
     Cursor, Database, DatabaseFlags, Environment, EnvironmentFlags, RoTransaction, Transaction, WriteFlags,
 };
 
+/// A CRC-32C behind each value.
+const SUM_BYTES: usize = 4;
+/// A disk with less room than this is full.
+const FULL_BYTES: u64 = 1 << 20;
+/// What LMDB's lock file takes for the readers that are asked for, and some.
+const LOCK_BYTES: usize = 16 << 10;
 /// Address space, not disk: the file grows as it is filled.
 const MAP_BYTES: usize = 1 << 40;
 // The cursor operations of lmdb.h that are used here.
@@ -44,7 +56,7 @@ const NAMES: [&str; 8] = [
     "base",
 ];
 
-/// An open LMDB environment.
+/// An open LMDB environment. A value whose checksum does not fit its key and its bytes is answered by `Corrupted`.
 pub struct Lmdb {
     folder: PathBuf,
     environment: Environment,
@@ -77,15 +89,34 @@ pub enum Direction {
 impl Lmdb {
     /// Opens or creates the environment in an existing folder.
     pub fn open(folder: &Path) -> Result<Lmdb, lmdb::Error> {
+        Lmdb::open_with(folder, EnvironmentFlags::NO_TLS)
+    }
+
+    /// Opens an environment that is there, for reading alone.
+    pub fn open_to_read(folder: &Path) -> Result<Lmdb, lmdb::Error> {
+        Lmdb::open_with(folder, EnvironmentFlags::NO_TLS | EnvironmentFlags::READ_ONLY)
+    }
+
+    fn open_with(folder: &Path, flags: EnvironmentFlags) -> Result<Lmdb, lmdb::Error> {
+        reserve_lock(folder)?;
         let environment = Environment::new()
-            .set_flags(EnvironmentFlags::NO_TLS)
+            .set_flags(flags)
             .set_map_size(MAP_BYTES)
             .set_max_dbs(NAMES.len() as u32)
             .set_max_readers(126)
             .open_with_permissions(folder, 0o600)?;
+        // They are made together: where some are missing, others may have lost what they had.
+        let is_new = match environment.stat()?.entries() {
+            0 => true,
+            count if count == NAMES.len() => false,
+            _ => return Err(lmdb::Error::Corrupted),
+        };
         let mut tables = Vec::with_capacity(NAMES.len());
         for name in NAMES {
-            tables.push(environment.create_db(Some(name), DatabaseFlags::empty())?);
+            tables.push(match is_new {
+                true => environment.create_db(Some(name), DatabaseFlags::empty())?,
+                false => environment.open_db(Some(name))?,
+            });
         }
         let tables = tables.try_into().map_err(|_| lmdb::Error::Invalid)?;
         Ok(Lmdb {
@@ -124,7 +155,8 @@ impl Lmdb {
         for write in writes {
             match write {
                 IndexWrite::Put { table, key, value } => {
-                    transaction.put(self.tables[*table as usize], key, value, WriteFlags::empty())?;
+                    let value = sealed(key, value);
+                    transaction.put(self.tables[*table as usize], key, &value, WriteFlags::empty())?;
                 }
                 IndexWrite::Delete { table, key } => {
                     match transaction.del(self.tables[*table as usize], key, None) {
@@ -138,6 +170,86 @@ impl Lmdb {
     }
 }
 
+/// LMDB writes to its lock file through memory, where a full disk would be a SIGBUS instead of an error: so the file has its
+/// room before.
+fn reserve_lock(folder: &Path) -> Result<(), lmdb::Error> {
+    let reserved = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(folder.join("lock.mdb"))?;
+        match posix_fallocate(&file, 0, LOCK_BYTES as i64) {
+            // A file system that cannot reserve gets zeros, which mean as little to LMDB.
+            Err(Errno::EOPNOTSUPP | Errno::EINVAL) if file.metadata()?.len() < LOCK_BYTES as u64 => {
+                file.write_all(&[0; LOCK_BYTES])
+            }
+            Err(Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(()),
+            reserved => Ok(reserved?),
+        }
+    };
+    reserved().map_err(|error| lmdb::Error::Other(error.raw_os_error().unwrap_or(Errno::EIO as i32)))
+}
+
+/// Whether an error means that the file is no sound index, rather than that the disk is full or cannot be read.
+pub fn is_damage(error: &lmdb::Error) -> bool {
+    use lmdb::Error::{
+        BadDbi, BadRslot, BadTxn, BadValSize, Corrupted, CursorFull, Incompatible, Invalid, PageFull,
+        PageNotFound, VersionMismatch,
+    };
+    matches!(
+        error,
+        Corrupted
+            | PageNotFound
+            | Invalid
+            | VersionMismatch
+            | Incompatible
+            | PageFull
+            | CursorFull
+            | BadRslot
+            | BadTxn
+            | BadValSize
+            | BadDbi
+    )
+}
+
+/// What to do about an error of the index in a folder, to be said after it.
+pub fn advice(error: &lmdb::Error, folder: &Path) -> &'static str {
+    // LMDB calls a write that stops halfway, as one on a full disk does, an input or output error.
+    let is_full = || {
+        nix::sys::statvfs::statvfs(folder)
+            .is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < FULL_BYTES)
+    };
+    match error {
+        lmdb::Error::Other(number) if *number == Errno::EIO as i32 && is_full() => {
+            super::segment::advice(&Errno::ENOSPC.into())
+        }
+        lmdb::Error::Other(number) => super::segment::advice(&io::Error::from_raw_os_error(*number)),
+        _ => "",
+    }
+}
+
+/// Puts a checksum of the key and the value behind the value: LMDB has none.
+fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(value.len() + SUM_BYTES);
+    sealed.extend(value);
+    sealed.extend(sum(key, value));
+    sealed
+}
+
+/// The value without its checksum, which must fit.
+fn opened<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], lmdb::Error> {
+    match sealed.split_last_chunk::<SUM_BYTES>() {
+        Some((value, found)) if *found == sum(key, value) => Ok(value),
+        _ => Err(lmdb::Error::Corrupted),
+    }
+}
+
+fn sum(key: &[u8], value: &[u8]) -> [u8; SUM_BYTES] {
+    crc32c::crc32c_append(crc32c::crc32c(key), value).to_le_bytes()
+}
+
 /// One unchanging state of an index.
 pub struct Reading<'a> {
     transaction: RoTransaction<'a>,
@@ -148,10 +260,16 @@ impl Reading<'_> {
     /// The value under a key, copied.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, lmdb::Error> {
         match self.transaction.get(self.tables[table as usize], &key) {
-            Ok(bytes) => Ok(Some(bytes.to_vec())),
+            Ok(bytes) => Ok(Some(opened(key, bytes)?.to_vec())),
             Err(lmdb::Error::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// How many pairs a table says that it has.
+    pub fn count(&self, table: Table) -> Result<u64, lmdb::Error> {
+        let stat = self.transaction.stat(self.tables[table as usize])?;
+        Ok(stat.entries() as u64)
     }
 
     /// At most `limit` pairs from the key `from` to before the key `to`, in the direction's order, copied.
@@ -191,7 +309,15 @@ impl Reading<'_> {
         while pairs.len() < limit {
             match at {
                 Ok((Some(key), value)) if from <= key && key < to => {
-                    pairs.push((key.to_vec(), value.to_vec()));
+                    // Also the end of pages that lead back to themselves.
+                    let is_in_order = pairs.last().is_none_or(|(last, _): &Pair| match direction {
+                        Direction::Ascending => last[..] < *key,
+                        Direction::Descending => *key < last[..],
+                    });
+                    if !is_in_order {
+                        return Err(lmdb::Error::Corrupted);
+                    }
+                    pairs.push((key.to_vec(), opened(key, value)?.to_vec()));
                 }
                 Ok(_) | Err(lmdb::Error::NotFound) => break,
                 Err(error) => return Err(error),

@@ -20,6 +20,8 @@ use super::segment::{
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// The newest segment is filled with zeros so far ahead: an overwrite syncs faster than an append.
 const AHEAD: usize = 256 << 10;
+/// So much is appended to a segment that could not be closed before it is tried again.
+const ROOM_BYTES: u64 = 1 << 20;
 /// Segments kept open for reading.
 const OPEN_SEGMENTS: usize = 64;
 
@@ -49,11 +51,13 @@ pub struct Log {
     path: PathBuf,
     file: File,
     end: Position,
-    /// Bytes of the newest segment's file, zeros included.
+    /// Bytes of the newest segment's file that are known to be there, zeros included.
     allocated: u64,
     /// Bytes of the records of all closed segments.
     closed_bytes: u64,
     segment_bytes: u64,
+    /// The newest segment is closed when it is longer; more than `segment_bytes` after a disk had no room for the next.
+    close_at: u64,
 }
 
 /// Records built but not yet written.
@@ -90,7 +94,9 @@ impl Log {
             transaction: TransactionId(0),
             chain: [0; 32],
         };
-        begin_segment(folder, image, end, 0)
+        begin_segment(folder, image, end, 0).map_err(|error| match error {
+            AppendError::TakenBack(error) | AppendError::Uncertain(error) => error,
+        })
     }
 
     /// Opens at `from`, hands every later record to `replay`, and sets a torn batch aside.
@@ -165,6 +171,7 @@ impl Log {
                 allocated,
                 closed_bytes,
                 segment_bytes: SEGMENT_BYTES,
+                close_at: SEGMENT_BYTES,
             });
         }
         let log =
@@ -184,7 +191,7 @@ impl Log {
 
     /// For tests: segments close after so many bytes.
     pub fn close_segments_after(&mut self, bytes: u64) {
-        self.segment_bytes = bytes;
+        (self.segment_bytes, self.close_at) = (bytes, bytes);
     }
 
     pub fn image(&self) -> [u8; 16] {
@@ -241,22 +248,17 @@ impl Log {
             return Ok(self.end);
         };
         let end = self.end.offset + batch.bytes.len() as u64;
-        let written = self
-            .file
-            .write_all_at(&batch.bytes, self.end.offset)
-            .and_then(|()| match end + HEADER_BYTES as u64 > self.allocated {
-                true => fill_with_zeros(&self.file, end, end + AHEAD as u64),
-                false => Ok(self.allocated),
-            });
-        let allocated = match written {
-            Ok(allocated) => allocated,
-            Err(error) => {
-                // A full disk: what was written of the batch is taken back, and the log is as it was.
-                return match self.take_back() {
-                    Ok(()) => Err(AppendError::TakenBack(at(&self.path)(error))),
-                    Err(worse) => Err(AppendError::Uncertain(at(&self.path)(worse))),
-                };
-            }
+        if let Err(error) = self.file.write_all_at(&batch.bytes, self.end.offset) {
+            // A full disk: what was written of the batch is taken back, and the log is as it was.
+            return match self.take_back(end) {
+                Ok(()) => Err(AppendError::TakenBack(at(&self.path)(error))),
+                Err(worse) => Err(AppendError::Uncertain(at(&self.path)(worse))),
+            };
+        }
+        let allocated = match end + HEADER_BYTES as u64 > self.allocated {
+            // Zeros ahead only make later syncs faster: a disk without room for them still has this batch.
+            true => fill_with_zeros(&self.file, end, end + AHEAD as u64).unwrap_or(end),
+            false => self.allocated,
         };
         self.file
             .sync_data()
@@ -268,35 +270,61 @@ impl Log {
             transaction,
             chain,
         };
-        if self.end.offset > self.segment_bytes {
-            self.rotate().map_err(AppendError::Uncertain)?;
-        }
         Ok(self.end)
     }
 
-    /// Closes the newest segment, if it holds a record, and begins the next.
-    pub fn rotate(&mut self) -> Result<(), LogError> {
+    /// Whether the newest segment is long enough to be closed.
+    pub fn is_long(&self) -> bool {
+        self.end.offset > self.close_at
+    }
+
+    /// Closes the newest segment, if it holds a record, and begins the next. When that is taken back, the newest segment
+    /// just goes on.
+    pub fn rotate(&mut self) -> Result<(), AppendError> {
         if self.end.offset <= HEADER_BYTES as u64 {
             return Ok(());
         }
         // The zeros are given back; a reader takes them for the end as well, so this need not be durable.
-        self.file.set_len(self.end.offset).map_err(at(&self.path))?;
-        let next = begin_segment(&self.folder, self.image, self.end, self.bytes())?;
-        *self = Log {
-            segment_bytes: self.segment_bytes,
-            ..next
-        };
-        Ok(())
+        self.file
+            .set_len(self.end.offset)
+            .map_err(|error| AppendError::Uncertain(at(&self.path)(error)))?;
+        self.allocated = self.end.offset;
+        match begin_segment(&self.folder, self.image, self.end, self.bytes()) {
+            Ok(next) => {
+                *self = Log {
+                    segment_bytes: self.segment_bytes,
+                    close_at: self.segment_bytes,
+                    ..next
+                };
+                Ok(())
+            }
+            Err(error) => {
+                self.close_at = self.end.offset + ROOM_BYTES;
+                Err(error)
+            }
+        }
     }
 
-    fn take_back(&mut self) -> io::Result<()> {
-        self.file.set_len(self.end.offset)?;
-        self.allocated = self.end.offset;
+    /// Makes the newest segment what it was before a batch that would have ended at `end`.
+    fn take_back(&mut self, end: u64) -> io::Result<()> {
+        if self.file.metadata()?.len() > self.allocated {
+            self.file.set_len(self.allocated)?;
+        }
+        // The room stays taken, so that a small batch still fits on a full disk.
+        let touched = self.allocated.min(end).saturating_sub(self.end.offset);
+        self.file
+            .write_all_at(&vec![0; touched as usize], self.end.offset)?;
         self.file.sync_all()
     }
 }
 
-fn begin_segment(folder: &Path, image: [u8; 16], end: Position, closed_bytes: u64) -> Result<Log, LogError> {
+/// Begins a segment. Until it has its name, it can be taken back.
+fn begin_segment(
+    folder: &Path,
+    image: [u8; 16],
+    end: Position,
+    closed_bytes: u64,
+) -> Result<Log, AppendError> {
     let header = Header {
         kind: Kind::Log,
         image,
@@ -307,16 +335,14 @@ fn begin_segment(folder: &Path, image: [u8; 16], end: Position, closed_bytes: u6
     let path = segment_path(folder, header.transaction);
     // Written aside and renamed: a segment that exists has a whole header.
     let new = path.with_extension("new");
-    let mut file = options()
-        .create(true)
-        .truncate(true)
-        .open(&new)
-        .map_err(at(&new))?;
-    file.write_all(&header.encode()).map_err(at(&new))?;
-    let allocated = fill_with_zeros(&file, HEADER_BYTES as u64, AHEAD as u64).map_err(at(&new))?;
-    file.sync_all().map_err(at(&new))?;
-    fs::rename(&new, &path).map_err(at(&path))?;
-    sync_folder(folder)?;
+    let (file, allocated) = written_segment(&new, &header).map_err(|error| {
+        let _ = fs::remove_file(&new);
+        AppendError::TakenBack(at(&new)(error))
+    })?;
+    fs::rename(&new, &path)
+        .map_err(at(&path))
+        .and_then(|()| sync_folder(folder))
+        .map_err(AppendError::Uncertain)?;
     Ok(Log {
         folder: folder.to_path_buf(),
         image,
@@ -326,7 +352,17 @@ fn begin_segment(folder: &Path, image: [u8; 16], end: Position, closed_bytes: u6
         allocated,
         closed_bytes,
         segment_bytes: SEGMENT_BYTES,
+        close_at: SEGMENT_BYTES,
     })
+}
+
+/// A file with a segment's header and zeros, durable; and how many bytes it has.
+fn written_segment(path: &Path, header: &Header) -> io::Result<(File, u64)> {
+    let mut file = options().create(true).truncate(true).open(path)?;
+    file.write_all(&header.encode())?;
+    let allocated = fill_with_zeros(&file, HEADER_BYTES as u64, AHEAD as u64)?;
+    file.sync_all()?;
+    Ok((file, allocated))
 }
 
 /// Writes zeros from an offset to the end of the page that `to` lies in; answers that end. Page by page: the kernel of the
@@ -444,6 +480,11 @@ impl Archive {
                 }
             }
             let reached = reader.position;
+            if reached.transaction < last && reached.transaction.0 + 1 == position.segment {
+                // A segment without a record is the newest: nothing follows it.
+                let what = format!("the log ends before transaction {last}");
+                return Err(damaged(&path, reached.offset, &what).into());
+            }
             position = Position {
                 segment: reached.transaction.0 + 1,
                 offset: 0,
@@ -494,7 +535,10 @@ pub fn numbered(folder: &Path, suffix: &str) -> Result<Vec<u64>, LogError> {
 pub fn sync_folder(folder: &Path) -> Result<(), LogError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(at(folder))
+        .map_err(|source| LogError::Unsynced {
+            path: folder.to_path_buf(),
+            source,
+        })
 }
 
 /// Now, in milliseconds since 1970.
@@ -559,6 +603,9 @@ mod tests {
             let mut batch = Batch::default();
             log.add(&mut batch, &entry(author)).unwrap();
             log.append(batch).unwrap();
+            if log.is_long() {
+                log.rotate().unwrap();
+            }
         }
         assert!(segments(folder.path()).unwrap().len() > 2);
         assert_eq!(
@@ -626,6 +673,22 @@ mod tests {
                 .into_iter()
                 .any(|name| { name.unwrap().file_name().to_string_lossy().starts_with("torn") })
         );
+    }
+
+    /// A reader that was asked for more than there is went round and round in a newest segment without a record.
+    #[test]
+    fn an_empty_newest_segment_ends_a_walk() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[&["a0"], &["a1"]]);
+        let mut log = Log::open(folder.path(), start(), |_, _, _| Ok::<(), LogError>(())).unwrap();
+        log.rotate().unwrap();
+        let mut seen = 0;
+        let walked = Archive::new(folder.path()).visit(start(), TransactionId(u64::MAX), |_, _, _| {
+            seen += 1;
+            true
+        });
+        assert_eq!(seen, 2);
+        assert!(walked.unwrap_err().to_string().contains("ends before"));
     }
 
     #[test]

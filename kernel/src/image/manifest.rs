@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::blob::{digest_of, relative_path};
 
 /// Raised when a backup changes incompatibly.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 const NAME: &str = "manifest.json";
 
 /// Everything of a backup. It is written last, so a backup that has one is whole.
@@ -29,6 +29,9 @@ pub struct Manifest {
     pub blobs: Vec<ManifestBlob>,
     /// Blobs that are damaged in the image and therefore not here.
     pub damaged: Vec<String>,
+    /// The BLAKE3 hash of this document, compact and with this field empty. Format 1 had none.
+    #[serde(default)]
+    pub seal: String,
 }
 
 /// A file of the log or of a branch.
@@ -60,7 +63,7 @@ pub struct ManifestBlob {
 /// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", super::segment::advice(source))]
     Io { path: PathBuf, source: io::Error },
     #[error("{path} is not the manifest of a backup: {what}")]
     Wrong { path: PathBuf, what: String },
@@ -94,6 +97,9 @@ impl Manifest {
         }
         let manifest: Manifest =
             serde_json::from_value(document).map_err(|error| wrong(error.to_string()))?;
+        if manifest.seal != manifest.own_seal()? {
+            return Err(wrong("it is damaged: its seal does not fit".into()));
+        }
         for file in &manifest.files {
             if !is_path(&file.path) {
                 return Err(wrong(format!("{:?} is no file of an image", file.path)));
@@ -113,11 +119,30 @@ impl Manifest {
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         let new = folder.join("manifest.new");
         let mut file = File::create(&new)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
+        let sealed = Manifest {
+            seal: self.own_seal().map_err(io::Error::other)?,
+            ..self.clone()
+        };
+        serde_json::to_writer_pretty(&mut file, &sealed)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
         fs::rename(&new, folder.join(NAME))?;
         File::open(folder)?.sync_all()
+    }
+
+    fn own_seal(&self) -> Result<String, ManifestError> {
+        if self.format == 1 {
+            return Ok(String::new());
+        }
+        let unsealed = Manifest {
+            seal: String::new(),
+            ..self.clone()
+        };
+        let bytes = serde_json::to_vec(&unsealed).map_err(|error| ManifestError::Wrong {
+            path: NAME.into(),
+            what: error.to_string(),
+        })?;
+        Ok(blake3::hash(&bytes).to_hex().to_string())
     }
 
     pub fn file(&self, path: &str) -> Option<&ManifestFile> {

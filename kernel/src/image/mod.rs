@@ -2,7 +2,7 @@
 //!
 //! - [`record`]: what is written. [`segment`], [`log`]: where it is written first. [`lmdb`]: where it is found again.
 //! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index. [`scan`]: ranges
-//!   of entries through both.
+//!   of entries through both. [`doubt`], [`inspection`]: an index that cannot be believed.
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
 //! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
@@ -18,11 +18,13 @@ pub mod branch;
 mod collections;
 pub mod committer;
 pub mod digest;
+pub mod doubt;
 pub mod draft;
 pub mod epoch;
 pub mod exercise;
 pub mod history;
 pub mod indexer;
+pub mod inspection;
 pub mod layer;
 pub mod lmdb;
 pub mod log;
@@ -72,11 +74,11 @@ const PIECES_AHEAD: usize = 8;
 pub enum OpenError {
     #[error("the image {0} is already open in another kernel")]
     InUse(PathBuf),
-    #[error("cannot use the image folder {path}: {source}")]
+    #[error("cannot use the image folder {path}: {source}{}", segment::advice(source))]
     Folder { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error("the index {path} cannot be used: {source}")]
+    #[error("the index {path} cannot be used: {source}{}", lmdb::advice(source, path))]
     Index { path: PathBuf, source: ::lmdb::Error },
     #[error("the index has format {0}, this kernel knows {format}: it was made by a newer version", format = segment::FORMAT)]
     Newer(u32),
@@ -84,6 +86,17 @@ pub enum OpenError {
     Damaged(String),
     #[error("the opening of the image could not be recorded: {0}")]
     Epoch(draft::CommitError),
+}
+
+impl OpenError {
+    /// Whether the index itself is at fault. A full disk, or one that cannot be read, is not mended by another index.
+    fn is_damaged_index(&self) -> bool {
+        match self {
+            OpenError::Index { source, .. } => lmdb::is_damage(source),
+            OpenError::Damaged(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// An open image. Closing flushes the index; dropping without closing loses nothing, it only leaves more to replay.
@@ -108,12 +121,17 @@ impl Image {
         Image::open_locked(folder, Some(lock))
     }
 
-    fn open_locked(folder: &Path, lock: Option<Flock<File>>) -> Result<Image, OpenError> {
+    /// The same for who has taken the lock already.
+    pub fn open_locked(folder: &Path, lock: Option<Flock<File>>) -> Result<Image, OpenError> {
         let (log_folder, index_folder) = (folder.join("log"), folder.join("index"));
         make_folder(&log_folder)?;
+        if doubt::is_marked(&index_folder) {
+            tracing::warn!("the index was marked as damaged; it is set aside and made anew from the log");
+            reindex::set_aside(&index_folder)?;
+        }
         let state = match load_state(&log_folder, &index_folder) {
             // A derived index that cannot be read is made anew; the log decides what is true.
-            Err(error @ (OpenError::Index { .. } | OpenError::Damaged(_))) => {
+            Err(error) if error.is_damaged_index() => {
                 tracing::warn!(%error, "the index is set aside and made anew from the log");
                 reindex::set_aside(&index_folder)?;
                 load_state(&log_folder, &index_folder)?
@@ -138,6 +156,8 @@ impl Image {
         };
         let mut fence = EpochFile::open(folder).map_err(failed)?;
         let epoch = fence.raise(state.epoch()).map_err(failed)?;
+        // The names of the folders and files that may just have been made.
+        log::sync_folder(folder)?;
         state.begin_epoch(epoch, log.bytes());
         let (id, found) = (log.image(), log.end());
         let state = Arc::new(state);

@@ -18,13 +18,14 @@ use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
 
 use super::base::{BaseRecord, BaseWriter, base_path};
+use super::committer::end_this_kernel;
 use super::digest::each;
 use super::draft::{CommitError, Draft};
 use super::lmdb::{Lmdb, Reading, Table};
 use super::log::{numbered, segment_path, segments, sync_folder};
 use super::rebuild::{catch_up, rebuild};
 use super::record::{Mission, Stage, StoredEntry, StoredObject, StoredReply};
-use super::segment::at;
+use super::segment::{LogError, at};
 use super::state::{IndexPosition, entry_key, position_of};
 use super::{Image, OpenError, make_folder};
 
@@ -48,14 +49,28 @@ pub enum PackError {
     Restless,
 }
 
-impl From<super::segment::LogError> for PackError {
-    fn from(error: super::segment::LogError) -> PackError {
+impl From<LogError> for PackError {
+    fn from(error: LogError) -> PackError {
         PackError::Image(error.into())
     }
 }
 
-/// Packs an open image, whose folder is `folder`. `progress` is told what is being done.
+/// Packs an open image, whose folder is `folder`. `progress` is told what is being done. One that fails leaves the image as it
+/// was, and nothing that takes room.
 pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<Packing, PackError> {
+    let packed = pack_whole(image, folder, progress);
+    if let Err(PackError::Image(OpenError::Log(error @ LogError::Unsynced { .. }))) = &packed {
+        end_this_kernel(error);
+    }
+    if packed.is_err() {
+        image.state.stop_watching();
+        let _ = remove(&folder.join("index.new"));
+        drop_unfinished(&folder.join("log"));
+    }
+    packed
+}
+
+fn pack_whole(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<Packing, PackError> {
     let log_folder = folder.join("log");
     let bytes_before = disk_bytes(folder);
     progress("cutting the log");
@@ -93,6 +108,7 @@ pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Res
     {
         let _turn = image.hold_index();
         let (from, to) = (folder.join("index"), folder.join("index.old"));
+        let image_folder = folder.to_path_buf();
         // A branch names what it names now, until this is done.
         let _held = image.branches.hold();
         let kept = image.branches.blobs();
@@ -105,17 +121,29 @@ pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Res
                 // The folder's names change while it is open; what is open stays open.
                 remove(&to).map_err(|error| error.to_string())?;
                 fs::rename(&from, &to).map_err(|error| error.to_string())?;
-                fs::rename(&new, &from).map_err(|error| error.to_string())?;
-                drop_before(&log_folder, base).map_err(|error| error.to_string())?;
+                if let Err(error) = fs::rename(&new, &from) {
+                    let _ = fs::rename(&to, &from);
+                    return Err(error.to_string());
+                }
+                // The old index leads into the log that goes: its name must be gone for good first.
+                sync_folder(&image_folder).unwrap_or_else(|error| end_this_kernel(&error));
                 log.forget_before(base);
                 state.replace_index(rebuilt.index(), base, log.bytes());
-                drop_blobs(state, known.position, last, unnamed).map_err(|error| error.to_string())?;
+                // The image is packed. What cannot be removed only takes room; the next pack tries again.
+                let dropped = drop_before(&log_folder, base)
+                    .and_then(|()| drop_blobs(state, known.position, last, unnamed));
+                match dropped {
+                    Ok(()) => {}
+                    Err(error @ LogError::Unsynced { .. }) => end_this_kernel(&error),
+                    Err(error) => {
+                        tracing::warn!(%error, "what a pack has made superfluous could not be removed");
+                    }
+                }
                 Ok(())
             })
             .map_err(PackError::Cut)?;
     }
     drop(index);
-    sync_folder(folder)?;
     remove(&folder.join("index.old"))?;
     Ok(Packing {
         base,
@@ -332,6 +360,9 @@ fn write_base(
         if let Ok(mission) = postcard::from_bytes::<Mission>(value)
             && failed.is_none()
         {
+            if mission.stage == Stage::Open {
+                blobs_of(&mission, named);
+            }
             failed = base.rest(&BaseRecord::Missions(vec![mission])).err();
         }
     })
@@ -342,6 +373,15 @@ fn write_base(
             base.finish(known.next_object, known.epoch)?;
             Ok(objects)
         }
+    }
+}
+
+/// Adds the contents that a message which is being thought about names: nothing else may name them yet.
+fn blobs_of(mission: &Mission, into: &mut HashSet<[u8; 32]>) {
+    for argument in &mission.arguments {
+        argument.each_blob(&mut |blob| {
+            into.insert(blob.digest);
+        });
     }
 }
 
@@ -362,7 +402,7 @@ fn drop_blobs(
     base: super::segment::Position,
     last: TransactionId,
     unnamed: Vec<[u8; 32]>,
-) -> Result<(), super::segment::LogError> {
+) -> Result<(), LogError> {
     if unnamed.is_empty() {
         return Ok(());
     }
@@ -375,6 +415,9 @@ fn drop_blobs(
                 since.insert(blob.digest);
             });
         }
+        if let Some(mission) = &entry.mission {
+            blobs_of(mission, &mut since);
+        }
         true
     })?;
     for digest in unnamed.iter().filter(|digest| !since.contains(*digest)) {
@@ -386,8 +429,17 @@ fn drop_blobs(
     Ok(())
 }
 
+/// Removes bases that are not written to their end.
+fn drop_unfinished(log_folder: &Path) {
+    for entry in fs::read_dir(log_folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(".base.new") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Removes the segments and bases that the base of `base` stands for.
-fn drop_before(log_folder: &Path, base: TransactionId) -> Result<(), super::segment::LogError> {
+fn drop_before(log_folder: &Path, base: TransactionId) -> Result<(), LogError> {
     for segment in segments(log_folder)?.into_iter().filter(|first| *first <= base.0) {
         let path = segment_path(log_folder, segment);
         fs::remove_file(&path).map_err(at(&path))?;

@@ -50,11 +50,10 @@ fn durable_end(log_folder: &Path) -> Result<shared::id::TransactionId, OpenError
     let from = super::base::newest(log_folder)?.map_or(BEGINNING, |base| base.end());
     let mut last = from.transaction;
     let newest = segments(log_folder)?.pop().unwrap_or(1);
-    let walked =
-        Archive::new(log_folder).walk(BEGINNING, shared::id::TransactionId(u64::MAX), |next, _, _| {
-            last = next.transaction;
-            Ok::<bool, super::segment::LogError>(true)
-        });
+    let walked = Archive::new(log_folder).walk(from, shared::id::TransactionId(u64::MAX), |next, _, _| {
+        last = next.transaction;
+        Ok::<bool, super::segment::LogError>(true)
+    });
     match walked {
         Ok(()) => Ok(last),
         // The walk asks for the segment after the newest, or meets its torn end.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shared::id::ObjectId;
 use shared::key::Key;
 
+use super::doubt;
 use super::layer::Layer;
 use super::lmdb::{Direction, Lmdb, Table};
 use super::record::StoredEntry;
@@ -111,27 +112,25 @@ impl Stored<'_> {
             entry_key(self.object, &self.low),
             entry_key(self.object, &self.high),
         );
-        let pairs = self
+        let read = self
             .index
             .reading()
-            .and_then(|reading| reading.range(Table::Entries, &from, &to, self.wanted, self.direction))
-            .unwrap_or_else(|error| {
-                tracing::error!(object = %self.object, %error, "the index cannot be read");
-                Vec::new()
-            });
+            .and_then(|reading| reading.range(Table::Entries, &from, &to, self.wanted, self.direction));
+        let pairs = doubt::believed(self.index, read);
         self.is_done = pairs.len() < self.wanted;
         self.wanted = self.wanted.saturating_mul(2).min(PIECE);
         self.piece = pairs
             .iter()
-            .filter_map(|(key, value)| {
-                let entry = postcard::from_bytes::<StoredEntry>(value).ok()?;
-                Some((Key::from_bytes(&key[8..]).ok()?, Arc::new(entry)))
+            .map(|(key, value)| {
+                let entry: StoredEntry = doubt::decoded(self.index, value);
+                let key = Key::from_bytes(&key[8..])
+                    .unwrap_or_else(|error| doubt::end(self.index, &format!("a key of it: {error}")));
+                (key, Arc::new(entry))
             })
             .collect();
         match (self.piece.back(), self.direction) {
             (Some((edge, _)), Direction::Ascending) => self.low = edge.after(),
             (Some((edge, _)), Direction::Descending) => self.high = edge.clone(),
-            // A piece of nothing but damaged records leads nowhere.
             (None, _) => self.is_done = true,
         }
     }

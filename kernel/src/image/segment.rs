@@ -41,8 +41,11 @@ impl Position {
 /// Why the log cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", advice(source))]
     Io { path: PathBuf, source: io::Error },
+    /// Nothing that was done to the folder since may be believed, whatever a later sync says.
+    #[error("{path}: its names could not be made durable: {source}{}", advice(source))]
+    Unsynced { path: PathBuf, source: io::Error },
     #[error("{path} is damaged at byte {offset}: {what}")]
     Damaged {
         path: PathBuf,
@@ -384,6 +387,19 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(bytes);
     array
+}
+
+/// What to do about an input or output error, to be said after it; nothing where the error says it all.
+pub fn advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull => "; the disk is full: make room on it and try again",
+        QuotaExceeded => "; the disk quota is used up: make room or have it raised, and try again",
+        FileTooLarge => {
+            "; files may not grow that large here: raise the limit (ulimit -f, LimitFSIZE=) and start again"
+        }
+        _ => "",
+    }
 }
 
 /// Names the path of an input or output error.

@@ -17,6 +17,7 @@ use shared::object::ObjectImage;
 use shared::value::Value;
 
 use super::blob::Blobs;
+use super::doubt;
 use super::indexer::Backlog;
 use super::layer::{Held, Layer};
 use super::lmdb::{Direction, IndexWrite, Lmdb, Reading, Table};
@@ -92,6 +93,18 @@ impl State {
             }
         }
         let known: Option<IndexPosition> = get("position")?.map(|bytes| decode(&bytes)).transpose()?;
+        let counted = index
+            .reading()
+            .and_then(|reading| reading.count(Table::Objects))
+            .map_err(|error| OpenError::Damaged(error.to_string()))?;
+        if let Some(known) = &known
+            && known.objects != counted
+        {
+            return Err(OpenError::Damaged(format!(
+                "it holds {counted} objects instead of {}",
+                known.objects
+            )));
+        }
         let base: Option<TransactionId> = get("base")?.map(|bytes| decode(&bytes)).transpose()?;
         let core = Core {
             index: Arc::new(index),
@@ -198,28 +211,14 @@ impl State {
         if let Some(held) = self.cache.get(&id) {
             return Some(held);
         }
-        let bytes = core
-            .index
-            .get(Table::Objects, &id.0.to_be_bytes())
-            .unwrap_or_else(|error| {
-                tracing::error!(%id, %error, "the index cannot be read");
-                None
-            })?;
-        match postcard::from_bytes::<StoredObject>(&bytes) {
-            Ok(stored) => {
-                let held = Held {
-                    place: stored.place,
-                    entries: stored.entries,
-                    image: Arc::new(stored.image),
-                };
-                self.cache.insert(id, held.clone());
-                Some(held)
-            }
-            Err(error) => {
-                tracing::error!(%id, %error, "an object's record is damaged");
-                None
-            }
-        }
+        let stored: StoredObject = core.stored(Table::Objects, &id.0.to_be_bytes())?;
+        let held = Held {
+            place: stored.place,
+            entries: stored.entries,
+            image: Arc::new(stored.image),
+        };
+        self.cache.insert(id, held.clone());
+        Some(held)
     }
 
     /// An entry as of the newest durable commit.
@@ -239,8 +238,7 @@ impl State {
         {
             return known.clone();
         }
-        let bytes = core.index.get(Table::Entries, &entry_key(object, key)).ok()??;
-        postcard::from_bytes(&bytes).ok().map(Arc::new)
+        core.stored(Table::Entries, &entry_key(object, key)).map(Arc::new)
     }
 
     /// At most `limit` entries of an object from a key to before another, in a state where `pending` stands before the
@@ -381,10 +379,8 @@ impl State {
                 return Some(stored.answer.clone());
             }
         }
-        let bytes = core.index.get(Table::Replies, &reply_key(request)).ok()??;
-        postcard::from_bytes::<StoredReply>(&bytes)
-            .ok()
-            .map(|stored| stored.answer)
+        let stored: StoredReply = core.stored(Table::Replies, &reply_key(request))?;
+        Some(stored.answer)
     }
 
     pub fn mission(&self, id: ThoughtId) -> Option<Mission> {
@@ -394,19 +390,16 @@ impl State {
                 return Some(mission.clone());
             }
         }
-        let bytes = core.index.get(Table::Missions, &id.0.to_be_bytes()).ok()??;
-        postcard::from_bytes(&bytes).ok()
+        core.stored(Table::Missions, &id.0.to_be_bytes())
     }
 
     /// Every mission, oldest first.
     pub fn missions(&self) -> Vec<Mission> {
         let core = self.read();
-        let mut missions: std::collections::BTreeMap<ThoughtId, Mission> = core
-            .index
-            .all(Table::Missions)
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|(_, bytes)| postcard::from_bytes::<Mission>(&bytes).ok())
+        let stored = doubt::believed(&core.index, core.index.all(Table::Missions));
+        let mut missions: std::collections::BTreeMap<ThoughtId, Mission> = stored
+            .iter()
+            .map(|(_, bytes)| doubt::decoded::<Mission>(&core.index, bytes))
             .map(|mission| (mission.id, mission))
             .collect();
         for layer in core.layers().into_iter().rev() {
@@ -424,14 +417,13 @@ impl State {
                 return Some((*at, *mark));
             }
         }
-        let reading = core.index.reading().ok()?;
         let end = (transaction.0.checked_add(1)?).to_be_bytes();
-        let pairs = reading
-            .range(Table::Marks, &[], &end, 1, Direction::Descending)
-            .ok()?;
+        let reading = doubt::believed(&core.index, core.index.reading());
+        let pairs = reading.range(Table::Marks, &[], &end, 1, Direction::Descending);
+        let pairs = doubt::believed(&core.index, pairs);
         let (key, value) = pairs.first()?;
         let at = TransactionId(u64::from_be_bytes(key.as_slice().try_into().ok()?));
-        Some((at, postcard::from_bytes(value).ok()?))
+        Some((at, doubt::decoded(&core.index, value)))
     }
 
     /// Makes durable transactions visible, all at once: no reader and no flush sees a part of them.
@@ -518,7 +510,16 @@ impl State {
 
     fn write_out(&self, flush: &Flush) -> Result<(), ::lmdb::Error> {
         let index = self.index();
-        index.write(&index_writes(&index, &flush.layer, &flush.known)?)?;
+        if let Err(error) = index.write(&index_writes(&index, &flush.layer, &flush.known)?) {
+            if let Err(unreadable) = index.reading() {
+                tracing::error!(%error, "the index could not be written");
+                doubt::believed(&index, Err::<(), _>(unreadable));
+            }
+            return match super::lmdb::is_damage(&error) {
+                true => doubt::end(&index, &error),
+                false => Err(error),
+            };
+        }
         let mut core = self.write();
         for (id, held) in &flush.layer.objects {
             if let Some(held) = held
@@ -596,6 +597,12 @@ impl State {
 }
 
 impl Core {
+    /// A record of the index.
+    fn stored<T: serde::de::DeserializeOwned>(&self, table: Table, key: &[u8]) -> Option<T> {
+        let bytes = doubt::believed(&self.index, self.index.get(table, key))?;
+        Some(doubt::decoded(&self.index, &bytes))
+    }
+
     /// What stands in front of the index, newest first.
     fn layers(&self) -> Vec<&Layer> {
         let flushing = self.flushing.as_ref().map(|flush| &flush.layer);

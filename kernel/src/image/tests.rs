@@ -300,7 +300,14 @@ fn a_damaged_index_is_named_and_rebuilt_to_the_same_digest() {
     let folder = tempfile::tempdir().unwrap();
     let scratch = folder.path().join("scratch");
     let image = Image::open(folder.path()).unwrap();
-    exercise(&image, 500, 9, &std::sync::Mutex::new(Vec::new())).unwrap();
+    exercise(
+        &image,
+        500,
+        9,
+        &Default::default(),
+        &std::sync::Mutex::new(Vec::new()),
+    )
+    .unwrap();
     let whole = verify(&image, folder.path(), &scratch, Chains::Untold)
         .unwrap()
         .found;

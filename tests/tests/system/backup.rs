@@ -124,6 +124,7 @@ fn a_backup_runs_while_others_write_and_a_killed_one_leaves_the_former() {
         // Also when it panics, so that the writer ends.
         let _over = SetOnDrop(is_over);
         let former = fs::read(backup.join("manifest.json")).unwrap();
+        let kernel = system.kernel_pid();
         let mut backing = Command::new(program("batos"))
             .arg("--home")
             .arg(system.home())
@@ -139,7 +140,6 @@ fn a_backup_runs_while_others_write_and_a_killed_one_leaves_the_former() {
         // The command too, which would give the request again to the next kernel.
         backing.kill().unwrap();
         backing.wait().unwrap();
-        let kernel = system.kernel_pid();
         kill(Pid::from_raw(kernel), Signal::SIGKILL).unwrap();
         until("the kernel is gone", || is_gone(kernel).then_some(()));
         let between = fs::read(backup.join("manifest.json")).unwrap();

@@ -45,8 +45,14 @@ fn two_thousand_power_cuts_lose_nothing() {
 /// Teeth: each of these syncs is needed, and the replay sees that it lacks.
 #[test]
 fn without_a_sync_the_replay_goes_red() {
-    for dropped in [".log", "log/", "data.mdb"] {
-        let output = powercut(&["500", "--seed", "7", "--drop-sync", dropped]);
+    for (load, dropped) in [
+        ("--no-packs", ".log"),
+        ("--no-packs", "log/"),
+        ("--no-packs", "data.mdb"),
+        ("--packs", "blobs/"),
+        ("--packs", ".base"),
+    ] {
+        let output = powercut(&["500", "--seed", "7", load, "--drop-sync", dropped]);
         let told = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{dropped}: {told}");
         assert!(

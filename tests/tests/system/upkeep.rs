@@ -44,6 +44,61 @@ fn an_image_is_verified_packed_and_reindexed_to_the_same_digest() {
     assert_eq!(system.ok(&["verify"])["digest"], after["digest"]);
 }
 
+/// The log after a base counts, too; and a newest segment without a record is the end of it.
+#[test]
+fn what_came_after_a_pack_is_reindexed() {
+    let system = System::without_model().up();
+    system.ok(&["new", "traits", "n=1", "--name", "kept"]);
+    system.ok(&["pack"]);
+    system.ok(&["set", "kept", "n", "2"]);
+    let verified = system.ok(&["verify"]);
+    system.ok(&["down"]);
+    assert_eq!(system.ok(&["reindex"])["digest"], verified["digest"]);
+    system.start();
+    // Nothing to collect: the pack leaves a newest segment that is empty, and a kill adds nothing to it.
+    system.ok(&["pack"]);
+    let verified = system.ok(&["verify"]);
+    system.kill_all();
+    assert_eq!(system.ok(&["reindex"])["digest"], verified["digest"]);
+}
+
+#[test]
+fn entries_of_an_earlier_moment_are_shown() {
+    let system = System::without_model().up();
+    system.ok(&["new", "traits", "--name", "book"]);
+    system.defined(
+        "book",
+        "def note(self, key, value):\n    self[key] = value\n    self._p_changed = True\n    return len(self)\n",
+    );
+    system.ok(&["send", "book", "note", "\"a\"", "1"]);
+    let then = system.ok(&["send", "book", "note", "\"b\"", "2"])["transaction"].to_string();
+    system.ok(&["send", "book", "note", "\"b\"", "3"]);
+    system.ok(&["send", "book", "note", "\"c\"", "4"]);
+    let now = system.inspect("book");
+    let past = system.ok(&["inspect", "book", "--at", &then]);
+    assert_eq!(now["entries"]["count"], 3, "{now}");
+    let then = serde_json::json!({"count": 2, "first": [["a", 1], ["b", 2]]});
+    assert_eq!(past["entries"], then, "{past}");
+}
+
+/// A method inside a list or a map is a method: it goes by the guard like one that is a slot.
+#[test]
+fn a_method_inside_another_value_goes_by_the_guard() {
+    let system = System::without_model().up();
+    system.ok(&["new", "traits", "--name", "box"]);
+    let bad = r#"{"$method":"def leak(self):\n    import os\n    return os.environ"}"#;
+    for value in [format!("[1, {bad}]"), format!(r#"{{"deep": [{bad}]}}"#)] {
+        system.refused(&["set", "box", "tools", &value], "guard_refused");
+        system.refused(&["new", "traits", &format!("tools={value}")], "guard_refused");
+    }
+    system.ok(&[
+        "set",
+        "box",
+        "tools",
+        r#"[{"$method":"def one(self):\n    return 1"}]"#,
+    ]);
+}
+
 /// A flipped byte in acknowledged history stops a start and names file and place; it is never taken for a torn end.
 #[test]
 fn damaged_history_is_named_and_not_opened() {
