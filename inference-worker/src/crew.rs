@@ -20,16 +20,13 @@ const SPINS_BEFORE_YIELD: u32 = 2_000;
 
 /// Numbers that are worth a piece of their own.
 const WORTHWHILE: usize = 8_192;
+/// How often each thread takes a piece when there is much to do.
+const TAKES: usize = 6;
 
 /// Of [`Region::door`]: the region is open. The bits below count threads inside, those above count regions.
 const OPEN: usize = 1 << 16;
 const INSIDE: usize = OPEN - 1;
 const NEXT: usize = OPEN << 1;
-
-/// How many of `units` equal works to take at once, each of about `size` numbers: enough that taking them costs nothing.
-pub fn pieces_of(units: usize, size: usize) -> usize {
-    (WORTHWHILE / size.max(1)).clamp(1, units.max(1))
-}
 
 /// Threads that wait for regions; ended when dropped.
 pub struct Crew {
@@ -100,6 +97,13 @@ impl Crew {
     /// How many threads work, the caller counted.
     pub fn threads(&self) -> usize {
         self.helpers.len() + 1
+    }
+
+    /// How many of `units` equal works to take at once, each of about `size` numbers: enough that taking them costs nothing and that
+    /// memory is read in long stretches, but some for everybody, and some left for who is free first.
+    pub fn at_once(&self, units: usize, size: usize) -> usize {
+        let fair = units / (self.threads() * TAKES);
+        fair.max(WORTHWHILE / size.max(1)).clamp(1, units.max(1))
     }
 
     /// Calls `work` once for each of `pieces`, in any order, on any thread; returns when all are done.

@@ -38,6 +38,9 @@ struct Arguments {
     /// Print tokens per second as one JSON document and end.
     #[arg(long)]
     measure: bool,
+    /// With --measure: measure once for each line of standard input, so that others can be measured by turns.
+    #[arg(long, requires = "measure")]
+    turns: bool,
 }
 
 #[derive(Subcommand)]
@@ -101,7 +104,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     }
     let settings = arguments.model.settings();
     if arguments.measure {
-        return measure::print(&settings);
+        return measure::print(&settings, arguments.turns);
     }
     let engine = Engine::start(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -89,3 +89,6 @@ fn fault(reason: &str, message: impl Into<String>) -> InferenceFault {
         message: message.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,20 +172,10 @@ fn product_body<L: Lanes>(
 ) {
     match (format, input) {
         (Format::Q8_0, Input::Blocks { blocks, rows }) => {
-            in_groups(rows, out, |first, out| {
-                quantised::<L, Q8_0>(lanes, tile, blocks, rows, first, out)
-            });
+            quantised::<L, Q8_0>(lanes, tile, blocks, rows, out)
         }
-        (Format::Q4K, Input::Blocks { blocks, rows }) => {
-            in_groups(rows, out, |first, out| {
-                quantised::<L, Q4K>(lanes, tile, blocks, rows, first, out)
-            });
-        }
-        (Format::Q6K, Input::Blocks { blocks, rows }) => {
-            in_groups(rows, out, |first, out| {
-                quantised::<L, Q6K>(lanes, tile, blocks, rows, first, out)
-            });
-        }
+        (Format::Q4K, Input::Blocks { blocks, rows }) => quantised::<L, Q4K>(lanes, tile, blocks, rows, out),
+        (Format::Q6K, Input::Blocks { blocks, rows }) => quantised::<L, Q6K>(lanes, tile, blocks, rows, out),
         (Format::F32 | Format::F16 | Format::Bf16, Input::Plain { values, columns }) => {
             plain(lanes, format, tile, values, columns, out);
         }
@@ -194,36 +184,33 @@ fn product_body<L: Lanes>(
     }
 }
 
-/// Calls `work` for groups of at most eight rows.
-#[inline(always)]
-fn in_groups(rows: usize, out: &mut [[f32; ROWS]], mut work: impl FnMut(usize, &mut [[f32; ROWS]])) {
-    let mut first = 0;
-    while first < rows {
-        let count = match rows - first {
-            8.. => 8,
-            4..8 => 4,
-            left => left,
-        };
-        work(first, &mut out[first..first + count]);
-        first += count;
-    }
-}
-
+/// In groups of at most eight rows. No closure here or below: one cannot be told to be inlined, and what is not inlined is not
+/// compiled with the instructions of the level.
 #[inline(always)]
 fn quantised<L: Lanes, F: Quantised>(
     lanes: L,
     tile: &[Line],
     blocks: &[Block],
     rows: usize,
-    first: usize,
     out: &mut [[f32; ROWS]],
 ) {
-    match out.len() {
-        1 => F::group::<L, 1>(lanes, tile, blocks, rows, first, out),
-        2 => F::group::<L, 2>(lanes, tile, blocks, rows, first, out),
-        3 => F::group::<L, 3>(lanes, tile, blocks, rows, first, out),
-        4 => F::group::<L, 4>(lanes, tile, blocks, rows, first, out),
-        _ => F::group::<L, 8>(lanes, tile, blocks, rows, first, out),
+    let mut first = 0;
+    while first < rows {
+        let left = &mut out[first..];
+        let count = match left.len() {
+            8.. => 8,
+            4..8 => 4,
+            left => left,
+        };
+        let out = &mut left[..count];
+        match count {
+            1 => F::group::<L, 1>(lanes, tile, blocks, rows, first, out),
+            2 => F::group::<L, 2>(lanes, tile, blocks, rows, first, out),
+            3 => F::group::<L, 3>(lanes, tile, blocks, rows, first, out),
+            4 => F::group::<L, 4>(lanes, tile, blocks, rows, first, out),
+            _ => F::group::<L, 8>(lanes, tile, blocks, rows, first, out),
+        }
+        first += count;
     }
 }
 

@@ -54,7 +54,7 @@ impl Attention<'_> {
         if m == 1 {
             out.resize(self.heads * self.head_dimension, 0.0);
             let reads = 2 * (self.rows[0].position + 1) * self.head_dimension;
-            let heads_at_once = crate::crew::pieces_of(self.key_value_heads, reads);
+            let heads_at_once = crew.at_once(self.key_value_heads, reads);
             crew.fill(out, heads_at_once * width, |piece, out| {
                 for (head, out) in out.chunks_mut(width).enumerate() {
                     work(piece * heads_at_once + head, out);

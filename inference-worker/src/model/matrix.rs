@@ -347,7 +347,7 @@ pub fn quantise_rows(crew: &Crew, level: Level, values: &[f32], columns: usize, 
     let rows = values.len() / columns;
     out.clear();
     out.resize(columns / BLOCK * rows, Block::ZERO);
-    let piece = crate::crew::pieces_of(columns / BLOCK, rows * BLOCK) * rows;
+    let piece = crew.at_once(columns / BLOCK, rows * BLOCK) * rows;
     crew.fill(out, piece, |at, out| {
         for (block, out) in out.chunks_mut(rows).enumerate() {
             let first = (at * piece / rows + block) * BLOCK;

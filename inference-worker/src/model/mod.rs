@@ -10,7 +10,7 @@ pub mod matrix;
 pub mod rope;
 pub mod shape;
 
-use crate::crew::{Crew, pieces_of};
+use crate::crew::Crew;
 use crate::kernel::Level;
 use crate::kernel::tile::{BLOCK, Block, Input, ROWS, quantise_tiles};
 use crate::kernel::vector;
@@ -125,12 +125,13 @@ impl Llama {
 
         // 1. Embedding: x [m][hidden]; angles [m][head dimension / 2].
         x.resize(m * hidden, 0.0);
-        self.crew.fill(x, pieces_of(m, 8 * hidden) * hidden, |piece, x| {
-            let first = piece * pieces_of(m, 8 * hidden);
-            for (row, x) in rows[first..].iter().zip(x.chunks_mut(hidden)) {
-                self.embed_tokens.row(row.token as usize, x);
-            }
-        });
+        self.crew
+            .fill(x, self.crew.at_once(m, 8 * hidden) * hidden, |piece, x| {
+                let first = piece * self.crew.at_once(m, 8 * hidden);
+                for (row, x) in rows[first..].iter().zip(x.chunks_mut(hidden)) {
+                    self.embed_tokens.row(row.token as usize, x);
+                }
+            });
         let pairs = head_dimension / 2;
         angles.resize(m * pairs, (0.0, 0.0));
         for (row, angles) in rows.iter().zip(angles.chunks_mut(pairs)) {
@@ -260,7 +261,7 @@ impl Llama {
         if m == 0 {
             return;
         }
-        let at_once = pieces_of(tiles, ROWS * columns * m);
+        let at_once = self.crew.at_once(tiles, ROWS * columns * m);
         self.crew.fill(out, at_once * m, |piece, out| {
             for (tile, out) in out.chunks_mut(m).enumerate() {
                 let mut tile = piece * at_once + tile;
@@ -294,7 +295,7 @@ impl Llama {
         }
         let blocks = &*blocks;
         inner.resize(gate.tiles() * m, [0.0; ROWS]);
-        let at_once = pieces_of(gate.tiles(), 2 * ROWS * columns * m);
+        let at_once = self.crew.at_once(gate.tiles(), 2 * ROWS * columns * m);
         self.crew.fill(inner, at_once * m, |piece, inner| {
             let mut room = vec![[0.0; ROWS]; m];
             for (tile, inner) in inner.chunks_mut(m).enumerate() {
@@ -320,7 +321,7 @@ impl Llama {
         if layer.down_proj.format().is_quantised() {
             blocks.clear();
             blocks.resize(columns / BLOCK * m, Block::ZERO);
-            let at_once = pieces_of(columns / BLOCK, m * BLOCK);
+            let at_once = self.crew.at_once(columns / BLOCK, m * BLOCK);
             self.crew.fill(blocks, at_once * m, |piece, blocks| {
                 for (block, blocks) in blocks.chunks_mut(m).enumerate() {
                     let first = (piece * at_once + block) * 2 * m;
