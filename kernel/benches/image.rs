@@ -38,6 +38,10 @@ const BODY: &str = "body";
 const MADE_AT_ONCE: u64 = 1_000;
 const PAGE_BYTES: usize = 4096;
 
+/// As in the kernel's program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     // Cargo adds --bench by itself.
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -208,7 +212,9 @@ fn rewrite(random: &mut Random, objects: u64) -> Change {
 }
 
 fn body(number: u64) -> Value {
-    Value::Text(format!("{number:0BODY_BYTES$}"))
+    // Not by a width of the format, which would be written one character at a time.
+    let digits = number.to_string();
+    Value::Text("0".repeat(BODY_BYTES - digits.len()) + &digits)
 }
 
 fn read_all(image: &Image, ids: &[u64]) -> anyhow::Result<f64> {

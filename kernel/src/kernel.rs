@@ -1,6 +1,7 @@
 //! The kernel: one open image, its workers, its mind.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -10,6 +11,7 @@ use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
 
+use crate::contention::Contention;
 use crate::image::Image;
 use crate::image::draft::CommitError;
 use crate::image::record::{Mission, RequestId, Stage};
@@ -30,10 +32,12 @@ pub struct Kernel {
     pub clients: AtomicU32,
     pub sends: AtomicU64,
     pub conflicts: AtomicU64,
+    /// Who waits for whom at objects that many change.
+    pub contention: Arc<Contention>,
     /// Held while a pack, a verification or a backup runs.
     upkeep_turn: tokio::sync::Mutex<()>,
     /// Requests that are being carried out; a repeat waits for the first.
-    running: Mutex<HashMap<RequestId, watch::Receiver<()>>>,
+    running: Mutex<HashMap<RequestId, Option<watch::Sender<()>>>>,
 }
 
 /// Who asks, and how to reach them while the request runs.
@@ -59,6 +63,7 @@ impl Kernel {
             clients: AtomicU32::new(0),
             sends: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
+            contention: Arc::default(),
             upkeep_turn: tokio::sync::Mutex::new(()),
             running: Mutex::new(HashMap::new()),
         })
@@ -86,6 +91,14 @@ impl Kernel {
                 self.send_named(asker, &receiver, selector, arguments, deadline_ms)
                     .await
             }
+            // What most requests are not must not make every request's task as large as the largest of these.
+            other => Box::pin(self.call_other(asker, other)).await,
+        }
+    }
+
+    async fn call_other(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
+        match call {
+            Call::Send { .. } => Box::pin(self.call(asker, call)).await,
             Call::Inspect { object } => self.inspect(&object),
             Call::New { parent, slots, name } => self.make(asker, &parent, slots, name).await,
             Call::Set { object, slot, value } => self.set(asker, &object, slot, value).await,
@@ -133,15 +146,17 @@ impl Kernel {
         loop {
             let mut other = {
                 let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-                match running.get(&request) {
-                    Some(other) => other.clone(),
-                    None => {
-                        let (done, wait) = watch::channel(());
-                        running.insert(request, wait);
+                match running.entry(request) {
+                    // Nearly nobody asks twice, so that what wakes a second one is made for it.
+                    Entry::Occupied(first) => first
+                        .into_mut()
+                        .get_or_insert_with(|| watch::channel(()).0)
+                        .subscribe(),
+                    Entry::Vacant(place) => {
+                        place.insert(None);
                         return RunningRequest {
                             kernel: self.clone(),
                             request,
-                            _done: done,
                         };
                     }
                 }
@@ -181,7 +196,10 @@ impl Kernel {
 
     async fn status(&self) -> KernelStatus {
         let standing = self.image.state.standing();
-        let (blobs, blob_bytes) = tokio::task::block_in_place(|| self.image.state.blobs.totals());
+        // Not in place: a thread that stops serving ends some time, and the workers that it started with it.
+        let state = self.image.state.clone();
+        let counting = tokio::task::spawn_blocking(move || state.blobs.totals()).await;
+        let (blobs, blob_bytes) = counting.unwrap_or_default();
         KernelStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -206,7 +224,6 @@ impl Kernel {
 struct RunningRequest {
     kernel: Arc<Kernel>,
     request: RequestId,
-    _done: watch::Sender<()>,
 }
 
 impl Drop for RunningRequest {

@@ -1,6 +1,6 @@
 //! The kernel of BAT OS: holds the image open, carries sends out, thinks about what nobody understands.
 //!
-//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `edit`, `transfers`, `export`, `import` (what they ask), `description` (objects as
+//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `transfers`, `export`, `import` (what they ask), `description` (objects as
 //! text), `overlay` (what an activation sees),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
 //!
@@ -8,6 +8,7 @@
 //! link it.
 
 mod bridge;
+mod contention;
 mod description;
 mod edit;
 mod export;

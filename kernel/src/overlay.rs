@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock};
 use shared::activation::{Read, ReadSlot, ScanOrder};
 use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
-use shared::lookup::{Found, Slots, chain, lookup};
-use shared::object::ObjectImage;
+use shared::lookup::{Found, Slots, chain, lookup, push_parents, walk};
+use shared::object::{ObjectImage, PARENTS};
 use shared::value::Value;
 
 use crate::image::draft::{Change, CommitError};
@@ -87,6 +87,14 @@ pub struct Looked {
     pub reads: Vec<Read>,
     /// The receiver and what it delegates to, as far as the lookup went or could go.
     pub chain: Vec<ObjectId>,
+}
+
+/// Where a message goes.
+pub struct Way {
+    /// The object whose slot is named by the selector.
+    pub holder: Option<Arc<ObjectImage>>,
+    /// The receiver and what it delegates to, up to the holder, in their versions.
+    pub chain: Vec<(ObjectId, TransactionId)>,
 }
 
 impl World<'_> {
@@ -204,6 +212,32 @@ impl World<'_> {
     fn layer(&self) -> &Layer {
         static NOTHING: LazyLock<Layer> = LazyLock::new(Layer::default);
         self.overlay.map_or(&NOTHING, |overlay| &overlay.layer)
+    }
+
+    /// Looks a selector up, all of it in one unchanging state; whoever carries the message out looks again and notes the reads.
+    pub fn way(&self, receiver: ObjectId, selector: &str) -> Way {
+        self.state.at_once(|snapshot| {
+            let mut way = Way {
+                holder: None,
+                chain: Vec::new(),
+            };
+            let Ok(()) = walk(receiver, |id, parents| {
+                let pending = self.overlay.and_then(|overlay| overlay.layer.objects.get(&id));
+                let object = match pending {
+                    Some(held) => held.as_ref().map(|held| held.image.clone()),
+                    None => snapshot.object(id),
+                };
+                if let Some(object) = object {
+                    way.chain.push((id, object.version));
+                    match object.slot(selector) {
+                        Some(_) => way.holder = Some(object),
+                        None => push_parents(object.slot(PARENTS).map(|slot| &slot.value), parents),
+                    }
+                }
+                Ok::<bool, std::convert::Infallible>(way.holder.is_some())
+            });
+            way
+        })
     }
 
     /// Looks a selector up, all of it in one unchanging state.

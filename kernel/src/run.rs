@@ -118,12 +118,13 @@ async fn live(arguments: Arguments, home: Home, image: Image) -> anyhow::Result<
         Some(program) => program,
         None => std::env::current_exe()?.with_file_name("method-worker"),
     };
-    let workers = Workers::new(Settings {
+    let settings = Settings {
         program,
         workers: usize::from(arguments.method_workers),
         deadline: Duration::from_millis(arguments.method_deadline_ms),
         memory_mib: arguments.method_memory_mib,
-    });
+    };
+    let workers = Workers::new(settings, image.state.clone());
     let model = Model::new(
         arguments
             .inference_socket

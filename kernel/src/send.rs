@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shared::activation::{Finished, Mode, Outcome, Read, Write};
+use shared::activation::{Finished, Mode, Outcome, Write};
 use shared::bridge::{Answer, Fault};
 use shared::id::{ObjectId, ThoughtId};
 use shared::object::is_slot_name;
@@ -99,6 +99,7 @@ impl Kernel {
     async fn send(self: &Arc<Self>, asker: Asker, message: Message) -> Result<Answer, Fault> {
         let mut replays = 0;
         let mut missions = 0;
+        let mut turn = self.contention.turn_if_contended(message.receiver).await;
         let mut thought: Option<ThoughtId> = None;
         loop {
             match self.attempt(&asker, &message, thought).await? {
@@ -109,9 +110,15 @@ impl Kernel {
                     if replays > REPLAYS {
                         return Err(commit_fault(conflict));
                     }
-                    tokio::time::sleep(Duration::from_micros(u64::from(replays) * 200)).await;
+                    // The old turn ends before the wait for the new one begins.
+                    drop(turn.take());
+                    if let Some(object) = conflict.place() {
+                        turn = Some(self.contention.turn(object).await);
+                    }
                 }
                 Attempt::Missed(missed) => {
+                    // A thought takes long.
+                    drop(turn.take());
                     missions += 1;
                     if missions > MISSIONS {
                         return Err(Fault::new(
@@ -123,7 +130,7 @@ impl Kernel {
                         ));
                     }
                     let is_whole = missed.receiver == message.receiver && missed.selector == message.selector;
-                    let done = self.not_understood(&asker, missed, is_whole).await?;
+                    let done = Box::pin(self.not_understood(&asker, missed, is_whole)).await?;
                     if let Some(answer) = done.answer {
                         return Ok(answer);
                     }
@@ -143,13 +150,14 @@ impl Kernel {
             state: &self.image.state,
             overlay: None,
         };
-        let looked = world.look_up(message.receiver, &message.selector);
-        let Some(found) = looked.found else {
+        let way = world.way(message.receiver, &message.selector);
+        let holder = way.holder.as_ref();
+        let Some(slot) = holder.and_then(|holder| holder.slot(&message.selector)) else {
             return Ok(Attempt::Missed(message.clone()));
         };
-        if !matches!(found.value, Value::Method(_)) {
+        if !matches!(slot.value, Value::Method(_)) {
             return self
-                .answer_data(message, found.value, thought)
+                .answer_data(message, slot.value.clone(), thought)
                 .map(Attempt::Answered);
         }
         let activation = Activation {
@@ -159,8 +167,8 @@ impl Kernel {
             mode: Mode::Proven,
             deadline: self.workers.deadline(),
         };
-        let finished = self.workers.run(world, &looked.chain, &activation).await?;
-        self.finish(asker, message, finished, looked.reads, thought).await
+        let finished = self.workers.run(world, way.chain, activation).await?;
+        self.finish(asker, message, finished, thought).await
     }
 
     /// A data slot answers its value.
@@ -193,7 +201,6 @@ impl Kernel {
         asker: &Asker,
         message: &Message,
         finished: Finished,
-        mut reads: Vec<Read>,
         thought: Option<ThoughtId>,
     ) -> Result<Attempt, Fault> {
         let result = match finished.outcome {
@@ -213,7 +220,7 @@ impl Kernel {
             Outcome::Raised(raised) => return Err(Fault::new(reason::METHOD_RAISED, raised.message)),
         };
         check_declared(message, finished.declared, &finished.writes)?;
-        reads.extend(finished.reads);
+        let reads = finished.reads;
         if finished.writes.is_empty() {
             let standing = self.image.state.standing();
             return Ok(match self.image.committer.validate(&reads) {
@@ -234,7 +241,7 @@ impl Kernel {
             transaction: self.image.state.standing().last,
             thought,
         };
-        self.commit_answer(asker, draft, answer).await
+        Box::pin(self.commit_answer(asker, draft, answer)).await
     }
 
     /// Commits with the answer stored for repeats.
@@ -264,11 +271,10 @@ impl Kernel {
             overlay: None,
         };
         let name = name_of(&self.image.state, missed.receiver);
-        let looked = world.look_up(missed.receiver, "does_not_understand");
-        if !matches!(
-            looked.found.as_ref().map(|found| &found.value),
-            Some(Value::Method(_))
-        ) {
+        let way = world.way(missed.receiver, "does_not_understand");
+        let holder = way.holder.as_ref();
+        let slot = holder.and_then(|holder| holder.slot("does_not_understand"));
+        if !matches!(slot.map(|slot| &slot.value), Some(Value::Method(_))) {
             return Err(Fault::new(
                 reason::NOT_UNDERSTOOD,
                 format!(
@@ -287,14 +293,14 @@ impl Kernel {
             mode: Mode::Proven,
             deadline: self.workers.deadline(),
         };
-        let finished = self.workers.run(world, &looked.chain, &activation).await?;
+        let finished = self.workers.run(world, way.chain, activation).await?;
         let is_mission = matches!(&finished.outcome,
             Outcome::Answered(Value::Map(pairs)) if pairs.iter().any(|(key, _)| key.as_text() == Some("mission")));
         if is_mission {
             return self.think(asker, missed, is_whole).await;
         }
         // An object that answers for itself: a proxy, or one that refuses.
-        match self.finish(asker, &missed, finished, looked.reads, None).await? {
+        match self.finish(asker, &missed, finished, None).await? {
             Attempt::Answered(answer) => Ok(Thought {
                 thought: None,
                 answer: Some(answer),

@@ -4,7 +4,7 @@
 //! - [`arguments`]: the command line.
 //! - [`interpreter`]: CPython, started isolated and warmed until it needs no file any more.
 //! - [`jail`]: the wall. `docs/sandbox.md` draws it.
-//! - [`peer`]: the kernel at the other end of descriptor 3.
+//! - [`peer`]: the kernel at the other end of descriptor 3. [`progress`]: what it sees without asking.
 //! - [`world`], [`run`]: objects kept between runs; what one run has seen and changed.
 //! - [`proxy`], [`range`], [`unanswered`], [`primitive`]: what a method sees of the image.
 //! - [`send`], [`code`], [`globals`]: carrying out a method.
@@ -26,6 +26,7 @@ mod jail;
 mod measure;
 mod peer;
 mod primitive;
+mod progress;
 mod proxy;
 mod range;
 mod report;

@@ -1,22 +1,40 @@
 //! The kernel, at the other end of descriptor 3.
 #![allow(unsafe_code)]
 
+use std::collections::VecDeque;
+use std::io::Write;
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
-use shared::activation::{FromWorker, ScanOrder, ToWorker};
+use shared::activation::{Finished, FromWorker, Run, ScanOrder, ToWorker};
 use shared::frame::{self, FrameError};
 use shared::id::ObjectId;
+use shared::incoming::Incoming;
 use shared::key::Key;
 use shared::object::ObjectImage;
 use shared::value::Value;
 
+use crate::progress::Progress;
+
 /// The only descriptor of a jailed worker.
 pub const DESCRIPTOR: RawFd = 3;
+
+/// Results wait for one another so long and up to so many bytes, while there is more to carry out.
+const PATIENCE: Duration = Duration::from_micros(50);
+const OUTGOING_BYTES: usize = 32 << 10;
 
 /// The connection; owned by whoever may speak at the moment: the loop, or the run in progress.
 pub struct Peer {
     stream: UnixStream,
+    incoming: Incoming,
+    /// Messages that came while another one was carried out.
+    waiting: VecDeque<Box<Run>>,
+    /// Results that are not sent yet, and when the first of them was there.
+    outgoing: Vec<u8>,
+    since: Instant,
+    /// `None` when nobody would see which run is in progress: then no result waits.
+    progress: Option<Progress>,
 }
 
 impl Peer {
@@ -29,14 +47,59 @@ impl Peer {
         // function is called once, first thing in `serve`, so that nothing else owns it.
         Ok(Peer {
             stream: unsafe { UnixStream::from_raw_fd(DESCRIPTOR) },
+            incoming: Incoming::default(),
+            waiting: VecDeque::new(),
+            outgoing: Vec::new(),
+            since: Instant::now(),
+            progress: Progress::take(),
         })
     }
 
-    pub fn read(&mut self) -> Result<ToWorker, FrameError> {
-        frame::read(&mut self.stream)
+    /// The next message to carry out; `None` for anything else, which nobody asked for.
+    pub fn next(&mut self) -> Result<Option<Box<Run>>, FrameError> {
+        let run = match self.waiting.pop_front() {
+            Some(run) => run,
+            None => match self.read()? {
+                ToWorker::Run(run) => run,
+                _ => return Ok(None),
+            },
+        };
+        if let Some(progress) = &self.progress {
+            progress.count();
+        }
+        Ok(Some(run))
+    }
+
+    /// Says how a run ended: at once, or with the results of those that wait behind it. One that is too large is not said.
+    pub fn finish(&mut self, finished: Finished) -> Result<(), FrameError> {
+        let frame = frame::encode(&FromWorker::Finished(Box::new(finished)))?;
+        if self.outgoing.is_empty() {
+            self.since = Instant::now();
+        }
+        self.outgoing.extend_from_slice(&frame);
+        match self.progress {
+            Some(_) if self.outgoing.len() < OUTGOING_BYTES && self.since.elapsed() < PATIENCE => Ok(()),
+            _ => self.flush(),
+        }
+    }
+
+    /// What comes next; whoever waits for a result gets it before this process waits itself.
+    fn read(&mut self) -> Result<ToWorker, FrameError> {
+        if let Some(message) = self.incoming.take()? {
+            return Ok(message);
+        }
+        self.flush()?;
+        self.incoming.read(&mut self.stream)
+    }
+
+    fn flush(&mut self) -> Result<(), FrameError> {
+        self.stream.write_all(&self.outgoing)?;
+        self.outgoing.clear();
+        Ok(())
     }
 
     pub fn write(&mut self, message: &FromWorker) -> Result<(), FrameError> {
+        self.flush()?;
         frame::write(&mut self.stream, message)
     }
 
@@ -96,10 +159,17 @@ impl Peer {
         }
     }
 
+    /// The answer to a question; messages that stand before it wait.
     fn ask(&mut self, question: &FromWorker) -> ToWorker {
-        match self.write(question).and_then(|()| self.read()) {
-            Ok(answer) => answer,
-            Err(_) => end(),
+        if self.write(question).is_err() {
+            end();
+        }
+        loop {
+            match self.read() {
+                Ok(ToWorker::Run(run)) => self.waiting.push_back(run),
+                Ok(answer) => return answer,
+                Err(_) => end(),
+            }
         }
     }
 }

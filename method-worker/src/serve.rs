@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use shared::activation::{DOOMED, Finished, FromWorker, Mode, Outcome, Raised, Run as Task, ToWorker};
+use shared::activation::{DOOMED, Finished, FromWorker, Mode, Outcome, Raised, Run as Task};
 use shared::frame::FrameError;
 use shared::value::Value;
 
@@ -51,19 +51,20 @@ pub fn serve(arguments: &Arguments) -> Result<(), ServeError> {
 fn answer_all(py: Python<'_>, mut peer: Peer) -> Result<(), ServeError> {
     let mut world = World::default();
     loop {
-        let task = match peer.read() {
-            Ok(ToWorker::Run(task)) => task,
-            Ok(_) => return Err(ServeError::Unasked),
+        let task = match peer.next() {
+            Ok(Some(task)) => task,
+            Ok(None) => return Err(ServeError::Unasked),
             Err(error) if error.is_disconnect() => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let (finished, kept, back) = carry_out(py, *task, world, peer)?;
         (world, peer) = (kept, back);
-        match peer.write(&FromWorker::Finished(Box::new(finished))) {
+        let said = match peer.finish(finished) {
+            Err(FrameError::TooLarge(bytes)) => peer.finish(too_large(bytes)),
+            said => said,
+        };
+        match said {
             Ok(()) => {}
-            Err(FrameError::TooLarge(bytes)) => {
-                peer.write(&FromWorker::Finished(Box::new(too_large(bytes))))?;
-            }
             Err(error) if error.is_disconnect() => return Ok(()),
             Err(error) => return Err(error.into()),
         }

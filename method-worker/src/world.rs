@@ -1,5 +1,6 @@
 //! Objects as the kernel sent them, kept between runs.
 
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
@@ -45,6 +46,7 @@ impl Known {
 pub struct World {
     /// `None` for what the kernel said does not exist; forgotten at the end of the run.
     objects: FxHashMap<ObjectId, Option<Rc<Known>>>,
+    missing: Vec<ObjectId>,
 }
 
 impl World {
@@ -56,12 +58,21 @@ impl World {
 
     /// Forgets what was found missing: it may exist for the next run.
     pub fn forget_missing(&mut self) {
-        self.objects.retain(|_, known| known.is_some());
+        for id in self.missing.drain(..) {
+            if self.objects.get(&id).is_some_and(Option::is_none) {
+                self.objects.remove(&id);
+            }
+        }
     }
 
+    /// Takes what the kernel sent. An answer to a question overtakes the messages that were sent before it and wait, so what
+    /// they bring may be older than what is here.
     pub fn insert(&mut self, images: Vec<ObjectImage>) {
         for image in images {
-            self.objects.insert(image.id, Some(Rc::new(Known::new(image))));
+            let held = self.objects.get(&image.id).and_then(Option::as_ref);
+            if held.is_none_or(|held| held.version <= image.version) {
+                self.objects.insert(image.id, Some(Rc::new(Known::new(image))));
+            }
         }
     }
 
@@ -85,7 +96,10 @@ impl World {
         let images = peer.fetch(cold.clone());
         self.insert(images);
         for id in cold {
-            self.objects.entry(id).or_insert(None);
+            if let Entry::Vacant(place) = self.objects.entry(id) {
+                place.insert(None);
+                self.missing.push(id);
+            }
         }
     }
 }

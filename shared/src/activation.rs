@@ -1,7 +1,10 @@
-//! Kernel ↔ method-worker: one activation at a time, over the worker's only descriptor.
+//! Kernel ↔ method-worker: one activation after the other, over the worker's only descriptor.
 //!
 //! The worker says [`FromWorker::Ready`] when it is jailed. For each [`ToWorker::Run`] it may ask for objects and ids, and
 //! ends with [`FromWorker::Finished`]. It keeps decoded objects between activations; `Run::stale` says which to forget.
+//!
+//! Runs may be told ahead: they wait in the worker, in their order, and an answer to its question overtakes them. So an object
+//! can come in an older version than it is held: the newer one stays. Results may be sent together.
 
 use serde::{Deserialize, Serialize};
 

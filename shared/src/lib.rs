@@ -5,7 +5,7 @@
 //! - [`value`], [`tokens`], [`json`], [`time`]: what a slot can hold, its bytes, its JSON form, the text of a time.
 //! - [`base64`]: bytes inside JSON.
 //! - [`object`], [`lookup`]: an object as it travels, and how delegation finds a slot.
-//! - [`frame`]: the envelope of every byte that crosses a process border.
+//! - [`frame`]: the envelope of every byte that crosses a process border. [`incoming`]: frames out of what has arrived.
 //! - [`bridge`]: clients ↔ kernel. [`client`]: the blocking client library of it.
 //! - [`activation`]: kernel ↔ method-worker.
 //! - [`inference`]: kernel ↔ inference-worker.
@@ -25,6 +25,7 @@ pub mod exit;
 pub mod frame;
 pub mod home;
 pub mod id;
+pub mod incoming;
 pub mod inference;
 pub mod json;
 pub mod key;

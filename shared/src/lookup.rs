@@ -31,8 +31,11 @@ pub fn lookup<S: Slots>(
     selector: &str,
 ) -> Result<Option<Found>, S::Error> {
     let mut answer = None;
-    walk(slots, receiver, |slots, holder| {
+    walk(receiver, |holder, parents| {
         answer = slots.slot(holder, selector)?.map(|value| Found { holder, value });
+        if answer.is_none() {
+            push_parents(slots.slot(holder, PARENTS)?.as_ref(), parents);
+        }
         Ok(answer.is_some())
     })?;
     Ok(answer)
@@ -41,36 +44,65 @@ pub fn lookup<S: Slots>(
 /// The receiver and everything it delegates to, in lookup order.
 pub fn chain<S: Slots>(slots: &mut S, receiver: ObjectId) -> Result<Vec<ObjectId>, S::Error> {
     let mut order = Vec::new();
-    walk(slots, receiver, |_, holder| {
+    walk(receiver, |holder, parents| {
         order.push(holder);
+        push_parents(slots.slot(holder, PARENTS)?.as_ref(), parents);
         Ok(false)
     })?;
     Ok(order)
 }
 
-/// Visits in lookup order until `visit` answers true.
-fn walk<S: Slots>(
-    slots: &mut S,
+/// Visits the receiver and what it delegates to in lookup order, until `visit` answers true; otherwise it pushes the parents of
+/// the object that it was given.
+pub fn walk<E>(
     receiver: ObjectId,
-    mut visit: impl FnMut(&mut S, ObjectId) -> Result<bool, S::Error>,
-) -> Result<(), S::Error> {
-    let mut seen = HashSet::new();
+    mut visit: impl FnMut(ObjectId, &mut Vec<ObjectId>) -> Result<bool, E>,
+) -> Result<(), E> {
+    let mut seen = Seen::default();
     let mut pending = vec![receiver];
+    let mut parents = Vec::new();
     while let Some(object) = pending.pop() {
         if !seen.insert(object) {
             continue;
         }
-        if visit(slots, object)? {
+        if visit(object, &mut parents)? {
             return Ok(());
         }
-        if let Some(Value::List(parents)) = slots.slot(object, PARENTS)? {
-            pending.extend(parents.iter().rev().filter_map(|parent| match parent {
-                Value::Ref(id) => Some(*id),
-                _ => None,
-            }));
-        }
+        pending.extend(parents.drain(..).rev());
     }
     Ok(())
+}
+
+/// Pushes the objects that a slot `parents` refers to, in its order.
+pub fn push_parents(slot: Option<&Value>, parents: &mut Vec<ObjectId>) {
+    if let Some(Value::List(items)) = slot {
+        parents.extend(items.iter().filter_map(|item| match item {
+            Value::Ref(id) => Some(*id),
+            _ => None,
+        }));
+    }
+}
+
+/// A set that is cheap while it is small, as nearly every chain is.
+#[derive(Default)]
+struct Seen {
+    few: Vec<ObjectId>,
+    many: HashSet<ObjectId>,
+}
+
+impl Seen {
+    /// False when it was there.
+    fn insert(&mut self, id: ObjectId) -> bool {
+        const FEW: usize = 16;
+        if self.few.contains(&id) || (!self.many.is_empty() && self.many.contains(&id)) {
+            return false;
+        }
+        match self.few.len() < FEW {
+            true => self.few.push(id),
+            false => drop(self.many.insert(id)),
+        }
+        true
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +156,16 @@ mod tests {
         check(&mut w, 1, "b", Some((4, 4)));
         check(&mut w, 1, "c", None);
         assert_eq!(chain(&mut w, ObjectId(1)).unwrap(), [1, 2, 4, 3].map(ObjectId));
+    }
+
+    #[test]
+    fn long_chains_are_walked_once() {
+        let ids: Vec<[u64; 2]> = (1..100).map(|id| [id + 1, 1]).collect();
+        let parents: Vec<(u64, &[u64])> = (1..).zip(ids.iter().map(|list| &list[..])).collect();
+        let mut w = world(&parents, &[(100, "x", 9)]);
+        check(&mut w, 1, "x", Some((100, 9)));
+        let whole: Vec<ObjectId> = (1..=100).map(ObjectId).collect();
+        assert_eq!(chain(&mut w, ObjectId(1)).unwrap(), whole);
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use interprocess::local_socket::tokio::Stream;
 use shared::bridge::{Fault, Hello, Request, ToClient, Welcome};
 use shared::frame::{FrameError, asynchronous, encode};
+use shared::incoming::Incoming;
 use shared::reason;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -18,6 +19,8 @@ use crate::transfers::Transfers;
 const MAX_REQUESTS: usize = 256;
 /// Frames that wait for a slow reader before its requests wait too.
 const OUTGOING: usize = 256;
+/// Frames that are ready together are written together, up to so many bytes.
+const WRITTEN_AT_ONCE: usize = 256 << 10;
 
 pub async fn converse(
     kernel: Arc<Kernel>,
@@ -39,33 +42,29 @@ pub async fn converse(
         epoch: kernel.image.state.epoch(),
     };
     asynchronous::write(&mut writer, &welcome).await?;
-    let (outgoing, mut queue) = mpsc::channel::<Vec<u8>>(OUTGOING);
-    let writing = tokio::spawn(async move {
-        while let Some(frame) = queue.recv().await {
-            if writer.write_all(&frame).await.is_err() {
-                return;
-            }
-        }
-    });
+    let (outgoing, queue) = mpsc::channel::<Vec<u8>>(OUTGOING);
+    let writing = tokio::spawn(write_all(queue, writer));
     let mut requests = JoinSet::new();
     let transfers = Arc::new(Transfers::default());
-    // Reading is not cancel-safe, so a task of its own owns the stream.
-    let (incoming, mut read) = mpsc::channel::<Result<Request, FrameError>>(1);
-    let reading = tokio::spawn(async move {
-        loop {
-            let request = asynchronous::read(&mut reader).await;
-            let ended = request.is_err();
-            if incoming.send(request).await.is_err() || ended {
-                return;
-            }
-        }
-    });
+    let mut incoming = Incoming::default();
     let mut result = Ok(());
-    loop {
+    'conversation: loop {
         while requests.try_join_next().is_some() {}
         tokio::select! {
-            request = read.recv(), if requests.len() < MAX_REQUESTS => match request {
-                Some(Ok(request)) => {
+            heard = hear(&mut reader, &mut incoming), if requests.len() < MAX_REQUESTS => {
+                let mut heard = heard;
+                // What came with the same read is begun without waiting.
+                loop {
+                    let request: Request = match heard {
+                        Ok(request) => request,
+                        Err(error) => {
+                            if !error.is_disconnect() {
+                                let _ = outgoing.send(reply(0, Err(bad_request(&error)))).await;
+                            }
+                            result = Err(error);
+                            break 'conversation;
+                        }
+                    };
                     let asker = Asker {
                         author: hello.program.clone(),
                         request: Some(RequestId {
@@ -76,25 +75,52 @@ pub async fn converse(
                         events: None,
                     };
                     requests.spawn(answer(kernel.clone(), asker, request, outgoing.clone()));
-                }
-                Some(Err(error)) => {
-                    if !error.is_disconnect() {
-                        let _ = outgoing.send(reply(0, Err(bad_request(&error)))).await;
+                    if requests.len() >= MAX_REQUESTS {
+                        break;
                     }
-                    result = Err(error);
-                    break;
+                    heard = match incoming.take() {
+                        Ok(Some(request)) => Ok(request),
+                        Ok(None) => break,
+                        Err(error) => Err(error),
+                    };
                 }
-                None => break,
-            },
+            }
             _ = requests.join_next(), if requests.len() >= MAX_REQUESTS => {}
             _ = stop.changed() => break,
         }
     }
-    reading.abort();
     while requests.join_next().await.is_some() {}
     drop(outgoing);
     let _ = writing.await;
     result
+}
+
+/// The next request. Nothing is lost when this is broken off.
+async fn hear(reader: &mut (impl AsyncRead + Unpin), incoming: &mut Incoming) -> Result<Request, FrameError> {
+    loop {
+        if let Some(request) = incoming.take()? {
+            return Ok(request);
+        }
+        if reader.read_buf(incoming.room()).await? == 0 {
+            return Err(incoming.end());
+        }
+    }
+}
+
+/// Writes what is ready, as much as there is at once, until nobody can send any more or the reader is gone.
+async fn write_all(mut queue: mpsc::Receiver<Vec<u8>>, mut writer: impl AsyncWrite + Unpin) {
+    while let Some(mut bytes) = queue.recv().await {
+        // Others that are about to answer do so first.
+        tokio::task::yield_now().await;
+        while bytes.len() < WRITTEN_AT_ONCE
+            && let Ok(frame) = queue.try_recv()
+        {
+            bytes.extend_from_slice(&frame);
+        }
+        if writer.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, outgoing: mpsc::Sender<Vec<u8>>) {

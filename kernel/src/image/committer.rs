@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use shared::activation::Read;
 use shared::bridge::Answer;
@@ -22,6 +23,8 @@ use super::state::State;
 
 /// Most transactions that one sync makes durable.
 const GROUP: usize = 512;
+/// So long the committing thread looks for the next transaction before it sleeps.
+const PATIENCE: Duration = Duration::from_micros(30);
 /// A batch of so many bytes is written without waiting for more.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -165,13 +168,26 @@ struct Group {
     layer: Layer,
     replied: HashMap<RequestId, Answer>,
     accepted: Vec<Accepted>,
+    /// Told once the group is durable and visible: whoever runs again before that would only meet the same again, and a repeat
+    /// of what is in the group must not be answered by what may still be lost.
+    later: Vec<(CommitError, Answering)>,
+}
+
+/// Why nothing of a group was written.
+#[derive(Debug, thiserror::Error)]
+enum NotWritten {
+    /// Nothing of this kernel may be written any more.
+    #[error("this kernel (epoch {epoch}) was retired; epoch {newer} writes to the image now")]
+    Retired { epoch: Epoch, newer: Epoch },
+    #[error(transparent)]
+    Append(AppendError),
 }
 
 impl Writer {
     fn run(mut self, queue: &Receiver<Job>) {
         let mut stopping = false;
         while !stopping {
-            let Some(first) = queue.recv().ok() else {
+            let Some(first) = next(queue) else {
                 return;
             };
             let mut group = Group::default();
@@ -206,6 +222,9 @@ impl Writer {
                 reply,
                 answer,
             }),
+            Err(error @ (CommitError::Conflict(_) | CommitError::Repeated(_))) => {
+                group.later.push((error, answer));
+            }
             Err(error) => {
                 let _ = answer.send(Err(error));
             }
@@ -218,56 +237,58 @@ impl Writer {
             batch,
             layer,
             accepted,
+            later,
             ..
         } = group;
-        if accepted.is_empty() {
-            return Ok(());
-        }
-        let epoch = self.state.epoch();
-        let log = &mut self.log;
-        let written = match self.fence.guard(epoch, || log.append(batch)) {
-            Ok(Ok(written)) => written,
-            Ok(Err(newer)) => return self.retire(newer, accepted),
-            Err(source) => Err(AppendError::Uncertain(LogError::Io {
-                path: "image/epoch".into(),
-                source,
-            })),
+        let written = match accepted.is_empty() {
+            true => Ok(()),
+            false => self.append(batch).map(|end| {
+                self.state
+                    .publish(layer, end, self.state.next_object(), self.state.epoch());
+                let _ = self.indexer.send(Signal::Waiting(self.state.backlog()));
+            }),
         };
-        let end = match written {
-            Ok(end) => end,
-            Err(error) => {
-                for Accepted { answer, .. } in accepted {
-                    let _ = answer.send(Err(CommitError::Failed(error.to_string())));
-                }
-                return Err(error);
-            }
+        let failed = written.as_ref().err().map(ToString::to_string);
+        let unless_failed = |result| match &failed {
+            None => result,
+            Some(message) => Err(CommitError::Failed(message.clone())),
         };
-        self.state.publish(layer, end, self.state.next_object(), epoch);
-        let _ = self.indexer.send(Signal::Waiting(self.state.fresh_weight()));
         for Accepted {
             transaction,
             reply,
             answer,
         } in accepted
         {
-            let _ = answer.send(Ok(Committed {
+            let _ = answer.send(unless_failed(Ok(Committed {
                 transaction,
                 answer: reply,
-            }));
+            })));
         }
-        Ok(())
+        for (error, answer) in later {
+            let _ = answer.send(unless_failed(Err(error)));
+        }
+        match written {
+            Err(NotWritten::Append(error)) => Err(error),
+            Err(retired) => {
+                tracing::error!("{retired}");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
-    /// Another kernel took the image over: nothing of this one may be written any more.
-    fn retire(&self, newer: Epoch, accepted: Vec<Accepted>) -> Result<(), AppendError> {
-        let mine = self.state.epoch();
-        let message =
-            format!("this kernel (epoch {mine}) was retired; epoch {newer} writes to the image now");
-        for Accepted { answer, .. } in accepted {
-            let _ = answer.send(Err(CommitError::Failed(message.clone())));
+    /// Writes and syncs a batch, unless another kernel took the image over.
+    fn append(&mut self, batch: Batch) -> Result<Position, NotWritten> {
+        let epoch = self.state.epoch();
+        let log = &mut self.log;
+        match self.fence.guard(epoch, || log.append(batch)) {
+            Ok(Ok(written)) => written.map_err(NotWritten::Append),
+            Ok(Err(newer)) => Err(NotWritten::Retired { epoch, newer }),
+            Err(source) => Err(NotWritten::Append(AppendError::Uncertain(LogError::Io {
+                path: "image/epoch".into(),
+                source,
+            }))),
         }
-        tracing::error!("{message}");
-        Ok(())
     }
 
     /// Validates a draft after those of the group and adds its record; answers its transaction and reply.
@@ -324,6 +345,20 @@ impl Writer {
         group.layer.advance(next, entry, &|id| self.state.held(id));
         Ok((next.transaction, answer))
     }
+}
+
+/// The next job; `None` when there will be none. A client that commits one transaction after the other is back in a moment, and
+/// to sleep and be woken takes longer than that.
+fn next(queue: &Receiver<Job>) -> Option<Job> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        match queue.try_recv() {
+            Ok(job) => return Some(job),
+            Err(TryRecvError::Empty) => std::thread::yield_now(),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
+    queue.recv().ok()
 }
 
 fn rotate(log: &mut Log) {

@@ -132,6 +132,16 @@ pub enum CommitError {
     Stopping,
 }
 
+impl CommitError {
+    /// The first object at which a conflict was met.
+    pub fn place(&self) -> Option<ObjectId> {
+        match self {
+            CommitError::Conflict(reads) => reads.first().map(|read| read.object),
+            _ => None,
+        }
+    }
+}
+
 /// The objects and slots of reads, as an error names them.
 fn places(reads: &[Read]) -> String {
     let mut words: Vec<String> = reads

@@ -9,8 +9,13 @@ use super::state::State;
 
 /// A small backlog waits so long for company.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// So many changes are not left waiting.
-const LARGE_BACKLOG: usize = 16_000;
+/// So many changes are not left waiting, and not so many transactions: a restart replays them.
+const BACKLOG: usize = 16_000;
+const TRANSACTIONS: usize = 40_000;
+/// An index of more objects than this gains nothing from a large backlog, since hardly two changes fall on one page of it; then
+/// less is left waiting, for a restart takes longer there.
+const MANY_OBJECTS: u64 = 200_000;
+const BACKLOG_OF_MANY: usize = 4_000;
 
 /// The indexing thread. Dropped without [`Indexer::stop`] it ends without a last flush, as in a crash.
 pub struct Indexer {
@@ -20,10 +25,17 @@ pub struct Indexer {
     turn: Arc<Mutex<()>>,
 }
 
+/// What waits for the index.
+#[derive(Clone, Copy)]
+pub struct Backlog {
+    pub changes: usize,
+    pub transactions: usize,
+}
+
 /// What the thread is told.
 pub enum Signal {
     /// So much waits for the index now.
-    Waiting(usize),
+    Waiting(Backlog),
     /// Flush once more and end.
     Stop,
     /// End at once.
@@ -88,7 +100,7 @@ fn run(state: &State, turn: &Mutex<()>, inbox: &Receiver<Signal>) {
             Some(due) => inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
         };
         match signal {
-            Ok(Signal::Waiting(weight)) if weight < LARGE_BACKLOG => {
+            Ok(Signal::Waiting(backlog)) if !is_large(state, backlog) => {
                 due.get_or_insert_with(|| Instant::now() + PATIENCE);
                 continue;
             }
@@ -108,6 +120,14 @@ fn run(state: &State, turn: &Mutex<()>, inbox: &Receiver<Signal>) {
             return;
         }
     }
+}
+
+fn is_large(state: &State, backlog: Backlog) -> bool {
+    let changes = match state.object_count() > MANY_OBJECTS {
+        true => BACKLOG_OF_MANY,
+        false => BACKLOG,
+    };
+    backlog.changes >= changes || backlog.transactions >= TRANSACTIONS
 }
 
 fn flush(state: &State, turn: &Mutex<()>) -> Result<(), ::lmdb::Error> {

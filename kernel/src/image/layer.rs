@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use shared::id::{ObjectId, ThoughtId, TransactionId};
 use shared::key::Key;
 use shared::object::{ObjectImage, SlotImage};
+use shared::value::Value;
 
 use super::log::Next;
 use super::record::{Entry, Mark, Mission, Place, RequestId, StoredEntry, StoredReply};
@@ -27,7 +29,8 @@ pub struct Held {
 /// What transactions have come to: the newest state of everything that they touched. `None` is what is gone.
 #[derive(Clone, Debug, Default)]
 pub struct Layer {
-    pub objects: HashMap<ObjectId, Option<Held>>,
+    /// By a fast hash: the kernel itself gives ids out, one after the other.
+    pub objects: FxHashMap<ObjectId, Option<Held>>,
     pub entries: BTreeMap<(ObjectId, Key), Option<Arc<StoredEntry>>>,
     pub replies: HashMap<RequestId, (TransactionId, StoredReply)>,
     pub missions: HashMap<ThoughtId, Mission>,
@@ -36,12 +39,15 @@ pub struct Layer {
     pub changed: Vec<(TransactionId, ObjectId)>,
     /// Objects made less objects dropped.
     pub growth: i64,
+    /// How many transactions came to this.
+    pub transactions: usize,
 }
 
 impl Layer {
     /// Carries a transaction out. `below` finds what this layer does not hold.
     pub fn advance(&mut self, next: Next, entry: Entry, below: &dyn Fn(ObjectId) -> Option<Held>) {
         let transaction = next.transaction;
+        self.transactions += 1;
         if transaction.0 % MARK_EVERY == 1 {
             self.marks.insert(
                 transaction,
@@ -67,7 +73,7 @@ impl Layer {
             });
             held.place = next.place;
             if is_new || !change.slots.is_empty() {
-                let image = Arc::make_mut(&mut held.image);
+                let image = writable(&mut held.image, &change.slots);
                 image.version = transaction;
                 for (name, value) in change.slots {
                     match value {
@@ -127,6 +133,7 @@ impl Layer {
         self.marks.extend(newer.marks);
         self.changed.extend(newer.changed);
         self.growth += newer.growth;
+        self.transactions += newer.transactions;
     }
 
     /// The entries of an object from a key to before another, in key order.
@@ -149,6 +156,28 @@ impl Layer {
     }
 }
 
+/// The image alone, to be changed; what is about to be put is not copied first.
+fn writable<'a>(image: &'a mut Arc<ObjectImage>, puts: &[(String, Option<Value>)]) -> &'a mut ObjectImage {
+    if Arc::get_mut(image).is_none() {
+        let kept = |slot: &SlotImage| match puts.iter().any(|(name, _)| *name == slot.name) {
+            true => Value::None,
+            false => slot.value.clone(),
+        };
+        let slots = image.slots.iter().map(|slot| SlotImage {
+            name: slot.name.clone(),
+            value: kept(slot),
+            changed: slot.changed,
+        });
+        *image = Arc::new(ObjectImage {
+            id: image.id,
+            version: image.version,
+            slots: slots.collect(),
+        });
+    }
+    // Nobody else has it now, so nothing is copied here.
+    Arc::make_mut(image)
+}
+
 /// An object without slots.
 pub fn empty_object(id: ObjectId) -> ObjectImage {
     ObjectImage {
@@ -159,7 +188,7 @@ pub fn empty_object(id: ObjectId) -> ObjectImage {
 }
 
 /// Puts a slot; a new one comes last.
-pub fn put(object: &mut ObjectImage, name: String, value: shared::value::Value, changed: TransactionId) {
+pub fn put(object: &mut ObjectImage, name: String, value: Value, changed: TransactionId) {
     match object.slots.iter_mut().find(|known| known.name == name) {
         Some(known) => {
             known.value = value;

@@ -42,6 +42,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use nix::fcntl::{Flock, FlockArg};
 use shared::id::{Epoch, TransactionId};
@@ -51,12 +52,16 @@ use self::draft::Draft;
 use self::epoch::EpochFile;
 use self::indexer::Indexer;
 use self::lmdb::Lmdb;
-use self::log::{Archive, Log};
+use self::log::{Archive, Log, Next};
+use self::record::Entry;
 use self::segment::{LogError, Position};
 use self::state::State;
 
-/// An opening brings the index up to date in steps of so many records.
-const REPLAYED_AT_ONCE: usize = 20_000;
+/// An opening brings the index up to date in steps of so many changes; what is less is left to the indexer.
+const REPLAYED_AT_ONCE: usize = 100_000;
+/// Records go from the thread that checks them to the one that carries them out in pieces, and so many pieces may wait.
+const PIECE: usize = 256;
+const PIECES_AHEAD: usize = 8;
 
 /// Why an image cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -120,17 +125,7 @@ impl Image {
             }
             Log::create(&log_folder)?
         } else {
-            let from = state.position().unwrap_or(log::BEGINNING);
-            Log::open(&log_folder, from, |next, entry, position| {
-                state.replay(next, entry, position);
-                if state.fresh_weight() > REPLAYED_AT_ONCE {
-                    state.flush().map_err(|source| OpenError::Index {
-                        path: index_folder.clone(),
-                        source,
-                    })?;
-                }
-                Ok::<(), OpenError>(())
-            })?
+            replay(&state, &log_folder, &index_folder)?
         };
         let failed = |source| OpenError::Folder {
             path: folder.join("epoch"),
@@ -224,6 +219,42 @@ fn make_folder(path: &Path) -> Result<(), OpenError> {
             path: path.to_path_buf(),
             source,
         })
+}
+
+/// Opens the log and brings the state up to its end. One thread reads and checks, another carries out.
+fn replay(state: &State, log_folder: &Path, index_folder: &Path) -> Result<Log, OpenError> {
+    let (read, checked) = sync_channel::<Vec<(Next, Entry, Position)>>(PIECES_AHEAD);
+    std::thread::scope(|scope| {
+        let carrying_out = scope.spawn(move || {
+            for records in checked {
+                state.replay(records);
+                if state.fresh_weight() > REPLAYED_AT_ONCE {
+                    state.flush().map_err(|source| OpenError::Index {
+                        path: index_folder.to_path_buf(),
+                        source,
+                    })?;
+                }
+            }
+            Ok::<(), OpenError>(())
+        });
+        let from = state.position().unwrap_or(log::BEGINNING);
+        let mut piece = Vec::new();
+        let opened = Log::open(log_folder, from, |next, entry, position| {
+            piece.push((next, entry, position));
+            if piece.len() >= PIECE {
+                // Nobody takes it when carrying out has failed, which is told below.
+                let _ = read.send(std::mem::take(&mut piece));
+            }
+            Ok::<(), OpenError>(())
+        });
+        let _ = read.send(piece);
+        drop(read);
+        match carrying_out.join() {
+            Ok(carried_out) => carried_out?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        opened
+    })
 }
 
 /// The state as the index has it; an empty index is filled from the base, if there is one.

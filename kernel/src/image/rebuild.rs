@@ -56,7 +56,7 @@ fn replay(
     let from = state.position().unwrap_or(BEGINNING);
     Archive::new(state.archive.folder()).walk(from, last, |next, entry, position| {
         watch(state, next.transaction, &entry);
-        state.replay(next, entry, position);
+        state.replay(vec![(next, entry, position)]);
         if state.fresh_weight() > STEP {
             state.flush().map_err(failed)?;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rustc_hash::FxHashMap;
 use shared::id::ObjectId;
 use shared::json::to_hex;
 use shared::key::Key;
@@ -24,7 +25,7 @@ pub fn resolve(
         state,
         pending,
         objects: Vec::new(),
-        at: HashMap::new(),
+        at: FxHashMap::default(),
         entries: Vec::new(),
         entry_at: HashMap::new(),
         last_integers: HashMap::new(),
@@ -46,7 +47,7 @@ struct Resolution<'a> {
     state: &'a State,
     pending: &'a Layer,
     objects: Vec<ObjectChange>,
-    at: HashMap<ObjectId, usize>,
+    at: FxHashMap<ObjectId, usize>,
     entries: Vec<EntryChange>,
     entry_at: HashMap<(ObjectId, Key), usize>,
     /// The largest integer key of the objects that are appended to.

@@ -1,5 +1,6 @@
 //! What readers see: exactly the durable commits. The newest stand in memory until the index contains them.
 
+use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use shared::object::ObjectImage;
 use shared::value::Value;
 
 use super::blob::Blobs;
+use super::indexer::Backlog;
 use super::layer::{Held, Layer};
 use super::lmdb::{Direction, IndexWrite, Lmdb, Reading, Table};
 use super::log::{Archive, Next};
@@ -274,9 +276,21 @@ impl State {
     /// The reads that no longer hold, in a state where `pending` stands before the durable one; at most a few.
     pub(super) fn conflicts(&self, reads: &[Read], pending: &Layer) -> Vec<Read> {
         let core = self.read();
-        let held = |id: ObjectId| match pending.objects.get(&id) {
-            Some(known) => known.clone(),
-            None => self.find(&core, id),
+        // The reads of one object mostly stand together.
+        let last: RefCell<Option<(ObjectId, Option<Held>)>> = RefCell::new(None);
+        let held = |id: ObjectId| {
+            let mut last = last.borrow_mut();
+            match last.as_ref() {
+                Some((known, held)) if *known == id => held.clone(),
+                _ => {
+                    let held = match pending.objects.get(&id) {
+                        Some(known) => known.clone(),
+                        None => self.find(&core, id),
+                    };
+                    *last = Some((id, held.clone()));
+                    held
+                }
+            }
         };
         let holds = |read: &&Read| match &read.slot {
             ReadSlot::Named(name, seen) => {
@@ -444,17 +458,31 @@ impl State {
         self.next_object.fetch_max(next_object, Ordering::Relaxed);
     }
 
-    /// Replays a record of the log, as an opening does.
-    pub(super) fn replay(&self, next: Next, entry: Entry, position: Position) {
-        let (next_object, epoch) = (entry.next_object, entry.epoch);
+    /// Replays records of the log that follow one another, as an opening does.
+    pub(super) fn replay(&self, records: Vec<(Next, Entry, Position)>) {
         let mut layer = Layer::default();
-        layer.advance(next, entry, &|id| self.held(id));
-        self.publish(layer, position, next_object, epoch);
+        let mut end = None;
+        for (next, entry, position) in records {
+            end = Some((position, entry.next_object, entry.epoch));
+            layer.advance(next, entry, &|id| self.held(id));
+        }
+        if let Some((position, next_object, epoch)) = end {
+            self.publish(layer, position, next_object, epoch);
+        }
     }
 
     /// How much waits for the indexer.
     pub(super) fn fresh_weight(&self) -> usize {
         self.read().fresh.weight()
+    }
+
+    /// The same, and how many transactions a restart would replay for it.
+    pub(super) fn backlog(&self) -> Backlog {
+        let core = self.read();
+        Backlog {
+            changes: core.fresh.weight(),
+            transactions: core.fresh.transactions,
+        }
     }
 
     /// Brings the index up to the newest durable commit. What could not be written stays in front of it and comes first next

@@ -535,3 +535,47 @@ fn a_pack_removes_blobs_that_nothing_names_and_verification_reads_the_others() {
     assert_eq!(report.found.faults.len(), 1, "{:?}", report.found.faults);
     assert_eq!(report.found.faults[0].place, "#1.content");
 }
+
+#[test]
+fn a_conflict_is_told_when_what_it_met_is_visible() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::open(folder.path()).unwrap();
+    let id = image.state.allocate();
+    let slots = vec![("n".to_owned(), Value::Int(0))];
+    commit(&image, vec![Change::Create { object: id, slots }]).unwrap();
+    let changed = || {
+        let object = image.state.object(id).unwrap();
+        object.slot("n").unwrap().changed
+    };
+    let bump = |seen: TransactionId| {
+        let mut draft = Draft::new("test");
+        draft.reads = vec![Read {
+            object: id,
+            slot: ReadSlot::Named("n".into(), Some(seen)),
+        }];
+        draft.changes = vec![put(id.0, "n", 1)];
+        let result = image.committer.commit_blocking(draft);
+        (result.is_ok(), changed() > seen)
+    };
+    for _ in 0..20 {
+        let seen = changed();
+        let outcomes = std::thread::scope(|scope| {
+            // While this runs the others wait, and then go into one group.
+            let (begin, begun) = std::sync::mpsc::channel();
+            scope.spawn(|| {
+                image.committer.exclusively(move |_, _| {
+                    begin.send(()).unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                    Ok(())
+                })
+            });
+            begun.recv().unwrap();
+            let both = [(); 2].map(|()| scope.spawn(|| bump(seen)));
+            both.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(outcomes.iter().filter(|(committed, _)| *committed).count(), 1);
+        for (_, is_visible) in outcomes {
+            assert!(is_visible, "{outcomes:?}");
+        }
+    }
+}

@@ -223,16 +223,17 @@ impl Cycle<'_> {
             state: &self.kernel.image.state,
             overlay: Some(overlay),
         };
-        let looked = world.look_up(activation.receiver, &activation.selector);
-        if looked.found.is_none() {
+        let way = world.way(activation.receiver, &activation.selector);
+        if way.holder.is_none() {
             return Err(broken_mind(&format!(
                 "{} has no {}",
                 activation.receiver, activation.selector
             )));
         }
-        let mut finished = self.kernel.workers.run(world, &looked.chain, activation).await?;
-        finished.reads.extend(looked.reads);
-        Ok(finished)
+        self.kernel
+            .workers
+            .run(world, way.chain, activation.clone())
+            .await
     }
 
     /// Tells everybody when the cycle's pointer moved (M21).

@@ -1,16 +1,17 @@
 //! One activation: the objects sent along, the questions answered, the result checked.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use shared::activation::{DOOMED, Finished, FromWorker, Mode, Outcome, Run, ToWorker, Write};
+use rustc_hash::FxHashMap;
+use shared::activation::{DOOMED, Finished, FromWorker, Mode, Outcome, Read, Run, ToWorker, Write};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
-use shared::id::ObjectId;
+use shared::id::{ObjectId, TransactionId};
 use shared::object::ObjectImage;
 use shared::reason;
 use shared::value::Value;
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 
 use super::process::{End, Worker, describe};
 use crate::overlay::World;
@@ -38,70 +39,118 @@ pub enum Broken {
     Misbehaved(String),
 }
 
-/// Runs an activation to its end on this worker.
-pub async fn run(
-    worker: &mut Worker,
-    world: World<'_>,
-    chain: &[ObjectId],
-    activation: &Activation,
-) -> Result<Finished, Broken> {
-    let deadline = tokio::time::Instant::from_std(Instant::now() + activation.deadline);
-    match timeout_at(deadline, converse(worker, world, chain, activation)).await {
-        Ok(result) => result,
-        Err(_) => Err(Broken::Deadline),
+/// What a worker was shown.
+#[derive(Default)]
+pub struct Knowledge {
+    /// The version that it holds; `None` once it was told to forget it.
+    shown: FxHashMap<ObjectId, Option<TransactionId>>,
+    /// Up to where this was compared with the image.
+    synced: TransactionId,
+}
+
+impl Knowledge {
+    /// What the worker holds and the image has changed since they were compared.
+    fn forget_changed(&mut self, world: World<'_>) -> Vec<ObjectId> {
+        let mut stale: Vec<ObjectId> = match world.state.changed_since(self.synced) {
+            Some((now, changed)) => {
+                self.synced = now;
+                changed.into_iter().collect()
+            }
+            None => {
+                self.synced = world.state.standing().last;
+                self.shown.keys().copied().collect()
+            }
+        };
+        stale.retain(|id| {
+            self.shown
+                .get_mut(id)
+                .is_some_and(|version| version.take().is_some())
+        });
+        stale
+    }
+
+    fn holds(&self, object: &ObjectImage) -> bool {
+        self.shown.get(&object.id) == Some(&Some(object.version))
     }
 }
 
-async fn converse(
-    worker: &mut Worker,
-    world: World<'_>,
-    chain: &[ObjectId],
-    activation: &Activation,
-) -> Result<Finished, Broken> {
-    let mut uncommitted = HashSet::new();
-    let mut allocated = HashSet::new();
-    let mut reads = Vec::new();
-    let stale = forget_changed(worker, world);
-    let mut wanted: Vec<ObjectId> = chain.to_vec();
-    activation
-        .arguments
-        .iter()
-        .for_each(|argument| argument.each_reference(&mut |id| wanted.push(id)));
-    let objects = gather(worker, world, wanted, &mut uncommitted);
-    let run = Run {
-        receiver: activation.receiver,
-        selector: activation.selector.clone(),
-        arguments: activation.arguments.clone(),
-        objects,
-        stale,
-        uncommitted: uncommitted.iter().copied().collect(),
-        mode: activation.mode,
-    };
-    say(worker, &ToWorker::Run(Box::new(run))).await?;
-    loop {
-        match asynchronous::read(&mut worker.stream)
-            .await
-            .map_err(Broken::Gone)?
-        {
+/// What was said in answer to a worker's message.
+pub enum Said {
+    Answer(ToWorker),
+    Finished(Finished),
+}
+
+/// One activation on one worker, between its beginning and its end.
+#[derive(Default)]
+pub struct Talk {
+    uncommitted: HashSet<ObjectId>,
+    allocated: HashSet<ObjectId>,
+    reads: Vec<Read>,
+}
+
+impl Talk {
+    /// Begins an activation: what the worker is told. `chain` is what the lookup of its selector went along, in the versions of
+    /// then.
+    pub fn begin(
+        knowledge: &mut Knowledge,
+        world: World<'_>,
+        chain: &[(ObjectId, TransactionId)],
+        activation: &Activation,
+    ) -> (Talk, ToWorker) {
+        let mut talk = Talk::default();
+        let stale = knowledge.forget_changed(world);
+        // What the worker holds in that version has not changed since, or it would have been told to forget it.
+        let known =
+            |(id, version): &&(ObjectId, TransactionId)| knowledge.shown.get(id) != Some(&Some(*version));
+        let mut wanted: Vec<ObjectId> = chain.iter().filter(known).map(|(id, _)| *id).collect();
+        let arguments = activation.arguments.iter();
+        arguments.for_each(|argument| argument.each_reference(&mut |id| wanted.push(id)));
+        let mut objects: Vec<ObjectImage> = Vec::new();
+        for id in wanted {
+            if let Some((object, pending)) = world.object(id)
+                && (pending || !knowledge.holds(&object))
+                && !objects.iter().any(|other| other.id == id)
+            {
+                talk.show(knowledge, &object, pending);
+                objects.push((*object).clone());
+            }
+        }
+        let run = Run {
+            receiver: activation.receiver,
+            selector: activation.selector.clone(),
+            arguments: activation.arguments.clone(),
+            objects,
+            stale,
+            uncommitted: talk.uncommitted.iter().copied().collect(),
+            mode: activation.mode,
+        };
+        (talk, ToWorker::Run(Box::new(run)))
+    }
+
+    /// Answers what the worker asks, or takes its result.
+    pub fn answer(
+        &mut self,
+        knowledge: &mut Knowledge,
+        world: World<'_>,
+        message: FromWorker,
+    ) -> Result<Said, Broken> {
+        let answer = match message {
             FromWorker::Fetch(ids) => {
                 let mut objects = Vec::new();
                 for id in ids {
                     if let Some((object, pending)) = world.object(id) {
-                        note(worker, &object, pending, &mut uncommitted);
+                        self.show(knowledge, &object, pending);
                         objects.push((*object).clone());
                     }
                 }
-                say(worker, &ToWorker::Objects(objects)).await?;
+                ToWorker::Objects(objects)
             }
             FromWorker::Allocate => {
                 let id = world.state.allocate();
-                allocated.insert(id);
-                say(worker, &ToWorker::Allocated(id)).await?;
+                self.allocated.insert(id);
+                ToWorker::Allocated(id)
             }
-            FromWorker::Entry { object, key } => {
-                let entry = world.entry(object, &key, &mut reads);
-                say(worker, &ToWorker::Entry(entry)).await?;
-            }
+            FromWorker::Entry { object, key } => ToWorker::Entry(world.entry(object, &key, &mut self.reads)),
             FromWorker::Scan {
                 object,
                 from,
@@ -110,128 +159,109 @@ async fn converse(
                 order,
             } => {
                 let limit = limit.min(SCANNED_AT_ONCE) as usize;
-                let (entries, is_whole) = world.scan(object, from, to, limit, order, &mut reads);
-                say(worker, &ToWorker::Entries { entries, is_whole }).await?;
+                let (entries, is_whole) = world.scan(object, from, to, limit, order, &mut self.reads);
+                ToWorker::Entries { entries, is_whole }
             }
-            FromWorker::Count(object) => {
-                let count = world.count(object, &mut reads);
-                say(worker, &ToWorker::Count(count)).await?;
-            }
+            FromWorker::Count(object) => ToWorker::Count(world.count(object, &mut self.reads)),
             FromWorker::Finished(mut finished) => {
-                check_writes(&finished, worker, world, &uncommitted, &allocated)?;
-                for id in &uncommitted {
-                    worker.known.remove(id);
+                self.check_writes(&finished, knowledge, world)?;
+                for id in &self.uncommitted {
+                    knowledge.shown.insert(*id, None);
                 }
-                finished.reads.extend(reads);
-                return Ok(*finished);
+                finished.reads.append(&mut self.reads);
+                return Ok(Said::Finished(*finished));
             }
             FromWorker::Ready { .. } => return Err(Broken::Misbehaved("it said ready twice".into())),
-        }
-    }
-}
-
-async fn say(worker: &mut Worker, message: &ToWorker) -> Result<(), Broken> {
-    asynchronous::write(&mut worker.stream, message)
-        .await
-        .map_err(Broken::Gone)
-}
-
-/// What the worker holds and the image has changed since they were compared.
-fn forget_changed(worker: &mut Worker, world: World<'_>) -> Vec<ObjectId> {
-    let stale: Vec<ObjectId> = match world.state.changed_since(worker.synced) {
-        Some((now, changed)) => {
-            worker.synced = now;
-            changed
-                .into_iter()
-                .filter(|id| worker.known.contains_key(id))
-                .collect()
-        }
-        None => {
-            worker.synced = world.state.standing().last;
-            worker.known.keys().copied().collect()
-        }
-    };
-    for id in &stale {
-        worker.known.remove(id);
-    }
-    stale
-}
-
-/// The wanted objects that the worker lacks.
-fn gather(
-    worker: &mut Worker,
-    world: World<'_>,
-    wanted: Vec<ObjectId>,
-    uncommitted: &mut HashSet<ObjectId>,
-) -> Vec<ObjectImage> {
-    let mut objects = Vec::new();
-    let mut seen = HashSet::new();
-    for id in wanted.into_iter().filter(|id| seen.insert(*id)) {
-        if let Some((object, pending)) = world.object(id)
-            && (pending || worker.known.get(&id) != Some(&object.version))
-        {
-            note(worker, &object, pending, uncommitted);
-            objects.push((*object).clone());
-        }
-    }
-    objects
-}
-
-fn note(worker: &mut Worker, object: &ObjectImage, pending: bool, uncommitted: &mut HashSet<ObjectId>) {
-    worker.known.insert(object.id, object.version);
-    if pending {
-        uncommitted.insert(object.id);
-    }
-}
-
-/// A worker writes only to what it was shown or what it made.
-fn check_writes(
-    finished: &Finished,
-    worker: &Worker,
-    world: World<'_>,
-    uncommitted: &HashSet<ObjectId>,
-    allocated: &HashSet<ObjectId>,
-) -> Result<(), Broken> {
-    for write in &finished.writes {
-        let id = write.object();
-        let allowed = match write {
-            Write::Create { .. } => allocated.contains(&id),
-            _ => allocated.contains(&id) || worker.known.contains_key(&id) || uncommitted.contains(&id),
         };
-        if !allowed {
-            return Err(Broken::Misbehaved(format!(
-                "it wrote to {id}, which it was never shown"
-            )));
+        Ok(Said::Answer(answer))
+    }
+
+    fn show(&mut self, knowledge: &mut Knowledge, object: &ObjectImage, pending: bool) {
+        knowledge.shown.insert(object.id, Some(object.version));
+        if pending {
+            self.uncommitted.insert(object.id);
         }
-        let methods: Vec<(&str, &str)> = match write {
-            Write::Create { slots, .. } => slots
-                .iter()
-                .filter_map(|(slot, value)| method(slot, value))
-                .collect(),
-            Write::Put { slot, value, .. } => method(slot, value).into_iter().collect(),
-            // A method lives in a slot; as an entry it would be data that nobody checked.
-            Write::PutEntry {
-                value: Value::Method(_),
-                ..
-            }
-            | Write::Append {
-                value: Value::Method(_),
-                ..
-            } => {
+    }
+
+    /// A worker writes only to what it was shown or what it made.
+    fn check_writes(
+        &self,
+        finished: &Finished,
+        knowledge: &Knowledge,
+        world: World<'_>,
+    ) -> Result<(), Broken> {
+        for write in &finished.writes {
+            let id = write.object();
+            let is_made = self.allocated.contains(&id);
+            if !is_made && (matches!(write, Write::Create { .. }) || !knowledge.shown.contains_key(&id)) {
                 return Err(Broken::Misbehaved(format!(
-                    "it put a method into an entry of {id}"
+                    "it wrote to {id}, which it was never shown"
                 )));
             }
-            _ => Vec::new(),
-        };
-        let made = methods
-            .into_iter()
-            .find(|(slot, source)| !is_copy(worker, world, slot, source));
-        if let Some((slot, _)) = made {
+            check_methods(write, knowledge, world)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs an activation to its end on this worker, which nobody else uses.
+pub async fn run(
+    worker: &mut Worker,
+    world: World<'_>,
+    chain: &[(ObjectId, TransactionId)],
+    activation: &Activation,
+) -> Result<Finished, Broken> {
+    let conversation = async {
+        let (mut talk, first) = Talk::begin(&mut worker.knowledge, world, chain, activation);
+        let mut saying = first;
+        loop {
+            asynchronous::write(&mut worker.stream, &saying)
+                .await
+                .map_err(Broken::Gone)?;
+            let message = worker.hear().await.map_err(Broken::Gone)?;
+            match talk.answer(&mut worker.knowledge, world, message)? {
+                Said::Answer(answer) => saying = answer,
+                Said::Finished(finished) => return Ok(finished),
+            }
+        }
+    };
+    match timeout(activation.deadline, conversation).await {
+        Ok(result) => result,
+        Err(_) => Err(Broken::Deadline),
+    }
+}
+
+/// The methods in a write are copies of such as the worker was shown.
+fn check_methods(write: &Write, knowledge: &Knowledge, world: World<'_>) -> Result<(), Broken> {
+    let id = write.object();
+    let methods: Vec<(&str, &str)> = match write {
+        Write::Create { slots, .. } => slots
+            .iter()
+            .filter_map(|(slot, value)| method(slot, value))
+            .collect(),
+        Write::Put { slot, value, .. } => method(slot, value).into_iter().collect(),
+        // A method lives in a slot; as an entry it would be data that nobody checked.
+        Write::PutEntry {
+            value: Value::Method(_),
+            ..
+        }
+        | Write::Append {
+            value: Value::Method(_),
+            ..
+        } => {
             return Err(Broken::Misbehaved(format!(
-                "it put a method of its own making into {id}.{slot}"
+                "it put a method into an entry of {id}"
             )));
         }
+        _ => Vec::new(),
+    };
+    let made = methods
+        .into_iter()
+        .find(|(slot, source)| !is_copy(knowledge, world, slot, source));
+    if let Some((slot, _)) = made {
+        return Err(Broken::Misbehaved(format!(
+            "it put a method of its own making into {id}.{slot}"
+        )));
     }
     Ok(())
 }
@@ -244,8 +274,8 @@ fn method<'a>(slot: &'a str, value: &'a Value) -> Option<(&'a str, &'a str)> {
 }
 
 /// A clone carries its original's methods along; new ones come only through guard and trial, or a person's hand.
-fn is_copy(worker: &Worker, world: World<'_>, slot: &str, source: &str) -> bool {
-    worker.known.keys().any(|id| {
+fn is_copy(knowledge: &Knowledge, world: World<'_>, slot: &str, source: &str) -> bool {
+    knowledge.shown.keys().any(|id| {
         let object = world.object(*id).map(|(object, _)| object);
         let held = object
             .as_ref()

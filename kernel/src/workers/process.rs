@@ -1,6 +1,5 @@
 //! One method-worker process. The kernel is its parent: it is killed by its handle and always reaped.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -12,14 +11,19 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::Signal;
 use shared::activation::FromWorker;
-use shared::frame::asynchronous;
-use shared::id::{ObjectId, TransactionId};
+use shared::frame::FrameError;
+use shared::incoming::Incoming;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// The worker's only descriptor.
+use super::conversation::Knowledge;
+use super::progress::Progress;
+
+/// The worker's only descriptor, and the one that it closes as soon as it has mapped it.
 const WORKER_FD: i32 = 3;
+const PROGRESS_FD: i32 = 4;
 /// Processor time over a worker's whole life; each activation's own bound is its deadline, kept by kill.
 const CPU_SECONDS: &str = "86400";
 /// Starting CPython and closing the jail takes some 50 ms; a machine under load takes longer.
@@ -39,10 +43,10 @@ pub struct Settings {
 pub struct Worker {
     child: Child,
     pub stream: UnixStream,
-    /// Which version of which object it holds.
-    pub known: HashMap<ObjectId, TransactionId>,
-    /// Up to where its knowledge was compared with the image.
-    pub synced: TransactionId,
+    /// What it has said that nobody has looked at.
+    pub incoming: Incoming,
+    pub knowledge: Knowledge,
+    pub progress: Progress,
     pub runs: u32,
 }
 
@@ -50,6 +54,7 @@ impl Worker {
     /// Starts one and waits until it says that its jail is closed.
     pub async fn start(settings: &Settings) -> io::Result<Worker> {
         let (ours, theirs) = StdUnixStream::pair()?;
+        let (progress, page) = Progress::new()?;
         ours.set_nonblocking(true)?;
         let mut command = Command::new(&settings.program);
         command
@@ -64,10 +69,16 @@ impl Worker {
             .stderr(Stdio::inherit())
             .kill_on_drop(true);
         command
-            .fd_mappings(vec![FdMapping {
-                parent_fd: OwnedFd::from(theirs),
-                child_fd: WORKER_FD,
-            }])
+            .fd_mappings(vec![
+                FdMapping {
+                    parent_fd: OwnedFd::from(theirs),
+                    child_fd: WORKER_FD,
+                },
+                FdMapping {
+                    parent_fd: page,
+                    child_fd: PROGRESS_FD,
+                },
+            ])
             .map_err(io::Error::other)?;
         let child = command.spawn().map_err(|error| {
             io::Error::new(
@@ -80,11 +91,12 @@ impl Worker {
         let mut worker = Worker {
             child,
             stream: UnixStream::from_std(ours)?,
-            known: HashMap::new(),
-            synced: TransactionId(0),
+            incoming: Incoming::default(),
+            knowledge: Knowledge::default(),
+            progress,
             runs: 0,
         };
-        match timeout(START_DEADLINE, asynchronous::read(&mut worker.stream)).await {
+        match timeout(START_DEADLINE, worker.hear()).await {
             Ok(Ok(FromWorker::Ready { .. })) => Ok(worker),
             Ok(Ok(_)) => Err(io::Error::other("a method-worker spoke before it was ready")),
             Ok(Err(_)) => {
@@ -95,6 +107,18 @@ impl Worker {
                 )))
             }
             Err(_) => Err(io::Error::other("a method-worker was not ready in time")),
+        }
+    }
+
+    /// The next message that it sends. Nothing is lost when this is broken off.
+    pub async fn hear(&mut self) -> Result<FromWorker, FrameError> {
+        loop {
+            if let Some(message) = self.incoming.take()? {
+                return Ok(message);
+            }
+            if self.stream.read_buf(self.incoming.room()).await? == 0 {
+                return Err(self.incoming.end());
+            }
         }
     }
 

@@ -220,8 +220,10 @@ pub fn unix_ms() -> u64 {
 }
 
 fn watch(home: &Home, events: Sender<Event>) -> Option<notify::RecommendedWatcher> {
-    let watcher = notify::recommended_watcher(move |_| {
-        let _ = events.send(Event::Inbox);
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if is_news(&event) {
+            let _ = events.send(Event::Inbox);
+        }
     });
     let watched = watcher.and_then(|mut watcher| {
         watcher.watch(&home.inbox(), RecursiveMode::NonRecursive)?;
@@ -232,10 +234,22 @@ fn watch(home: &Home, events: Sender<Event>) -> Option<notify::RecommendedWatche
         .ok()
 }
 
+/// False for what looking into the inbox causes itself: answering it by another look would never end.
+fn is_news(event: &notify::Result<notify::Event>) -> bool {
+    use notify::event::{AccessKind, AccessMode, EventKind};
+    match event {
+        Ok(event) => {
+            !matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
+        }
+        Err(_) => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::Path;
+    use std::sync::mpsc::channel;
 
     use super::*;
 
@@ -417,5 +431,35 @@ mod tests {
         let channel = open(&folder, None);
         assert!(channel.handled.is_empty());
         assert_eq!(count(&folder.home.path().join("channel/claimed")), 0);
+    }
+
+    #[test]
+    fn a_look_is_no_news_and_a_file_is() {
+        let folder = folder();
+        let (sender, events) = channel();
+        let mut watcher = notify::recommended_watcher(move |event| {
+            let _ = sender.send(event);
+        })
+        .unwrap();
+        let inbox = folder.home.inbox();
+        watcher.watch(&inbox, RecursiveMode::NonRecursive).unwrap();
+        assert_eq!(fs::read_dir(&inbox).unwrap().count(), 0);
+        let aside = folder.home.path().join("a.json");
+        fs::write(&aside, "{}").unwrap();
+        fs::rename(&aside, inbox.join("a.json")).unwrap();
+        let mut news = Vec::new();
+        loop {
+            let event = events.recv_timeout(Duration::from_secs(10)).unwrap();
+            news.push(is_news(&event));
+            if event.unwrap().paths == [inbox.join("a.json")] {
+                break;
+            }
+        }
+        let (arrived, looks) = news.split_last().unwrap();
+        assert!(arrived, "the file is news");
+        assert!(
+            !looks.is_empty() && !looks.contains(&true),
+            "the look is seen, and is none: {looks:?}"
+        );
     }
 }
