@@ -461,3 +461,6 @@ fn damaged(path: &Path, what: &str) -> InferenceFault {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
