@@ -31,7 +31,7 @@ const NEXT: usize = OPEN << 1;
 /// Threads that wait for regions; ended when dropped.
 pub struct Crew {
     region: Arc<Region>,
-    helpers: Vec<JoinHandle<()>>,
+    mates: Vec<JoinHandle<()>>,
     threads: Vec<Thread>,
     /// One region at a time.
     turn: Mutex<()>,
@@ -63,7 +63,7 @@ unsafe impl Send for Region {}
 impl Crew {
     /// A crew of `threads` threads, the caller of a region counted. One means that no thread is started.
     pub fn new(threads: usize) -> std::io::Result<Crew> {
-        let helpers = threads.max(1) - 1;
+        let mates = threads.max(1) - 1;
         unsafe fn nothing(_: *const (), _: usize) {}
         let region = Arc::new(Region {
             door: AtomicUsize::new(0),
@@ -75,20 +75,20 @@ impl Crew {
             }),
             failed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            asleep: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
+            asleep: (0..mates).map(|_| AtomicBool::new(false)).collect(),
         });
-        let helpers = (0..helpers)
+        let mates = (0..mates)
             .map(|place| {
                 let region = region.clone();
                 std::thread::Builder::new()
                     .name(format!("tensor-{place}"))
-                    .spawn(move || help(&region, place))
+                    .spawn(move || work_along(&region, place))
             })
             .collect::<std::io::Result<Vec<_>>>()?;
-        let threads = helpers.iter().map(|helper| helper.thread().clone()).collect();
+        let threads = mates.iter().map(|mate| mate.thread().clone()).collect();
         Ok(Crew {
             region,
-            helpers,
+            mates,
             threads,
             turn: Mutex::new(()),
         })
@@ -96,7 +96,7 @@ impl Crew {
 
     /// How many threads work, the caller counted.
     pub fn threads(&self) -> usize {
-        self.helpers.len() + 1
+        self.mates.len() + 1
     }
 
     /// How many of `units` equal works to take at once, each of about `size` numbers: enough that taking them costs nothing and that
@@ -111,7 +111,7 @@ impl Crew {
     /// # Panics
     /// When `work` panicked.
     pub fn share(&self, pieces: usize, work: impl Fn(usize) + Sync) {
-        if pieces <= 1 || self.helpers.is_empty() {
+        if pieces <= 1 || self.mates.is_empty() {
             (0..pieces).for_each(work);
             return;
         }
@@ -160,8 +160,8 @@ impl Drop for Crew {
     fn drop(&mut self) {
         self.region.ended.store(true, Ordering::SeqCst);
         self.threads.iter().for_each(Thread::unpark);
-        for helper in self.helpers.drain(..) {
-            let _ = helper.join();
+        for mate in self.mates.drain(..) {
+            let _ = mate.join();
         }
     }
 }
@@ -235,7 +235,7 @@ impl Drop for Closing<'_> {
     }
 }
 
-fn help(region: &Region, place: usize) {
+fn work_along(region: &Region, place: usize) {
     let mut seen = 0;
     loop {
         let mut spins = 0;

@@ -48,6 +48,9 @@ impl Sampler {
         } else {
             total
         };
+        if ranked.is_empty() {
+            return best;
+        }
         self.draw(&mut ranked, total)
     }
 

@@ -9,6 +9,7 @@ use tokenizers::decoders::sequence::Sequence as Decoders;
 use tokenizers::decoders::strip::Strip;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence as Normalizers};
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
 /// Of `tokenizer.ggml.token_type`.
@@ -95,6 +96,26 @@ pub fn tokenizer(content: &Content) -> Result<Tokenizer, String> {
         .map(|(piece, _)| AddedToken::from(piece.clone(), true).normalized(false))
         .collect();
     tokenizer.add_special_tokens(special).map_err(told)?;
+    let adds_begin = !matches!(
+        content.metadata.get("tokenizer.ggml.add_bos_token"),
+        Some(Value::Bool(false))
+    );
+    let begin = content.metadata.get("tokenizer.ggml.bos_token_id").map(whole);
+    if let Some(begin) = begin
+        .and_then(|id| usize::try_from(id).ok())
+        .filter(|_| adds_begin)
+    {
+        let piece = pieces
+            .get(begin)
+            .ok_or_else(|| format!("its bos_token_id {begin} is no token"))?;
+        let template = TemplateProcessing::builder()
+            .try_single(vec![piece.clone(), "$0".into()])
+            .map_err(|error| error.to_string())?
+            .special_tokens(vec![(piece.clone(), begin as u32)])
+            .build()
+            .map_err(|error| error.to_string())?;
+        tokenizer.with_post_processor(Some(template));
+    }
     Ok(tokenizer)
 }
 
@@ -102,5 +123,57 @@ fn whole(value: &Value) -> i64 {
     match value {
         Value::U32(value) => i64::from(*value),
         value => value.to_i32().map(i64::from).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::quantized::gguf_file::VersionedMagic;
+
+    fn content(pieces: &[(&str, f32, i32)]) -> Content {
+        let list = |of: &dyn Fn(&(&str, f32, i32)) -> Value| Value::Array(pieces.iter().map(of).collect());
+        let metadata = [
+            (
+                "tokenizer.ggml.tokens",
+                list(&|piece| Value::String(piece.0.into())),
+            ),
+            ("tokenizer.ggml.scores", list(&|piece| Value::F32(piece.1))),
+            ("tokenizer.ggml.token_type", list(&|piece| Value::I32(piece.2))),
+            ("tokenizer.ggml.bos_token_id", Value::U32(1)),
+        ];
+        Content {
+            magic: VersionedMagic::GgufV3,
+            metadata: metadata
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+            tensor_infos: std::collections::HashMap::new(),
+            tensor_data_offset: 0,
+        }
+    }
+
+    #[test]
+    fn the_best_pieces_are_joined_first_and_unknown_characters_become_bytes() {
+        let mut pieces = vec![("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)];
+        let bytes: Vec<String> = (0..256).map(|byte| format!("<0x{byte:02X}>")).collect();
+        pieces.extend(bytes.iter().map(|byte| (byte.as_str(), 0.0, 6)));
+        let words = ["▁", "a", "b", "c", "ab", "bc", "▁a"];
+        pieces.extend(
+            words
+                .iter()
+                .zip([-9.0, -9.0, -9.0, -9.0, -3.0, -1.0, -2.0])
+                .map(|(word, score)| (*word, score, 1)),
+        );
+        let tokenizer = tokenizer(&content(&pieces)).unwrap();
+        let encoding = tokenizer.encode("abc é", true).unwrap();
+        // "bc" scores better than "▁a", and both better than "ab".
+        assert_eq!(
+            encoding.get_tokens(),
+            ["<s>", "▁a", "bc", "▁", "<0xC3>", "<0xA9>"]
+        );
+        assert_eq!(tokenizer.decode(encoding.get_ids(), true).unwrap(), "abc é");
+        let plain = tokenizer.encode("ab", false).unwrap();
+        assert_eq!(plain.get_tokens(), ["▁a", "b"]);
     }
 }

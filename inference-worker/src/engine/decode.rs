@@ -52,7 +52,12 @@ pub fn decode(settings: &Settings, queue: &Receiver<Job>, told: &Mutex<Result<De
                 .as_ref()
                 .map_or(true, |ready| ready.active.is_empty());
         if is_idle {
-            match queue.recv_timeout(LOOK_AGAIN) {
+            // Nothing to do: asleep until a request comes, or until it is time to look for a model again.
+            let next = match loaded.ready {
+                Ok(_) => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Err(_) => queue.recv_timeout(LOOK_AGAIN),
+            };
+            match next {
                 Ok(job) => arrived.push_back(job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -60,7 +65,7 @@ pub fn decode(settings: &Settings, queue: &Receiver<Job>, told: &Mutex<Result<De
         }
         loop {
             match queue.try_recv() {
-                Ok(job) if waiting.len() < MAX_WAITING => arrived.push_back(job),
+                Ok(job) if waiting.len() + arrived.len() < MAX_WAITING => arrived.push_back(job),
                 Ok(job) => job.fail(fault("busy", "too many requests wait for the model; try later")),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,

@@ -36,7 +36,9 @@ impl Waiting {
             Ok(text) => text,
             Err(what) => return refuse(job, "bad_request", what),
         };
-        let prompt = match checkpoint.tokenizer.encode(text.as_ref(), false) {
+        // A template writes what begins a text itself.
+        let adds_begin = job.messages.is_empty();
+        let prompt = match checkpoint.tokenizer.encode(text.as_ref(), adds_begin) {
             Ok(encoding) => encoding.get_ids().to_vec(),
             Err(error) => {
                 return refuse(
@@ -49,6 +51,11 @@ impl Waiting {
         let context = checkpoint.model.shape.context_tokens.min(cache_tokens);
         if prompt.is_empty() {
             return refuse(job, "bad_request", "the prompt is empty".into());
+        }
+        let vocabulary = checkpoint.model.shape.vocabulary;
+        if let Some(token) = prompt.iter().find(|token| **token as usize >= vocabulary) {
+            let message = format!("the tokenizer made the token {token}, the model has {vocabulary}");
+            return refuse(job, "engine", message);
         }
         if prompt.len() >= context {
             let message = format!(
@@ -151,6 +158,11 @@ impl Sequence {
         checkpoint: &Checkpoint,
         logits: &mut [f32],
     ) -> Result<Option<Finish>, InferenceFault> {
+        // Weights are finite, but sums of them need not be.
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            let message = "the model answered numbers that are not finite: its weights do not fit together";
+            return Err(fault("engine", message));
+        }
         let untouched = self.job.options.likelihoods.map(|top| (top, logits.to_vec()));
         let token = self.sampler.next(logits, &self.tokens);
         if let Some((top, logits)) = untouched {
