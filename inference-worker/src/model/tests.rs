@@ -191,34 +191,104 @@ impl Rows for Unpacked<'_> {
     }
 }
 
+/// candle's own Llama with the seed model.
+struct Theirs {
+    model: candle_transformers::models::llama::Llama,
+    config: candle_transformers::models::llama::Config,
+}
+
+impl Theirs {
+    fn load() -> Theirs {
+        use candle_transformers::models::llama::{Llama, LlamaConfig};
+        let folder = checkpoint_of("seed");
+        let config: LlamaConfig =
+            serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+        let config = config.into_config(false);
+        let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
+        let variables =
+            candle_nn::VarBuilder::from_buffered_safetensors(weights, DType::F32, &Device::Cpu).unwrap();
+        Theirs {
+            model: Llama::load(variables, &config).unwrap(),
+            config,
+        }
+    }
+
+    /// Logits after the last of these tokens, with `text` more chosen greedily; answers those tokens, too.
+    fn run(&self, prompt: &[u32], text: usize) -> (Vec<u32>, Vec<f32>) {
+        use candle_transformers::models::llama::Cache;
+        let mut cache = Cache::new(true, DType::F32, &self.config, &Device::Cpu).unwrap();
+        let (mut tokens, mut position) = (prompt.to_vec(), 0);
+        loop {
+            let input = Tensor::new(&tokens[position..], &Device::Cpu)
+                .unwrap()
+                .unsqueeze(0)
+                .unwrap();
+            let logits = self.model.forward(&input, position, &mut cache).unwrap();
+            let logits: Vec<f32> = logits.squeeze(0).unwrap().to_vec1().unwrap();
+            if tokens.len() == prompt.len() + text {
+                return (tokens[prompt.len()..].to_vec(), logits);
+            }
+            position = tokens.len();
+            tokens.push(largest(&logits));
+        }
+    }
+}
+
+fn largest(logits: &[f32]) -> u32 {
+    let best = (0..logits.len())
+        .rev()
+        .max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+    best.unwrap() as u32
+}
+
 #[test]
 fn another_implementation_says_the_same_over_a_long_text() {
-    use candle_transformers::models::llama::{Cache, Llama, LlamaConfig};
-    let folder = checkpoint_of("seed");
-    let config: LlamaConfig =
-        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
-    let config = config.into_config(false);
-    let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
-    let variables =
-        candle_nn::VarBuilder::from_buffered_safetensors(weights, DType::F32, &Device::Cpu).unwrap();
-    let theirs = Llama::load(variables, &config).unwrap();
     let tokens: Vec<u32> = (0..600_u32).map(|at| at * at * 31 % 2048).collect();
-    let input = Tensor::new(&tokens[..], &Device::Cpu)
-        .unwrap()
-        .unsqueeze(0)
-        .unwrap();
-    let mut cache = Cache::new(true, DType::F32, &config, &Device::Cpu).unwrap();
-    let wanted: Vec<f32> = theirs
-        .forward(&input, 0, &mut cache)
-        .unwrap()
-        .squeeze(0)
-        .unwrap()
-        .to_vec1()
-        .unwrap();
-    let ours = load(&folder, Weights::AsStored, 2);
+    let (_, wanted) = Theirs::load().run(&tokens, 0);
+    let ours = load(&checkpoint_of("seed"), Weights::AsStored, 2);
     let found = logits(&ours.model, &tokens, &[256, 300, 1]);
     let difference = largest_difference(&found[599..], &[wanted]);
     assert!(difference <= 2e-3, "{difference}");
+}
+
+/// The worker ran on candle's Llama at first: what the seed model wrote then, it writes now, token by token.
+#[test]
+fn the_seed_model_writes_what_it_wrote_before() {
+    let theirs = Theirs::load();
+    let ours = load(&checkpoint_of("seed"), Weights::AsStored, 2);
+    let slots = "title:text total:int price:float open:bool words:list[text] pages:map[int]";
+    let messages = [
+        "add_to_total(int)",
+        "increment_total()",
+        "toggle_open()",
+        "describe()",
+        "is_open()",
+        "set_title(text)",
+        "count_words()",
+        "longest_word()",
+        "double_price()",
+        "display_yourself()",
+        "reset_total()",
+        "has_word(text)",
+        "sum_of_pages()",
+        "append_word(text)",
+        "fly_to_the_moon()",
+    ];
+    for message in messages {
+        let prompt = format!(
+            "<|covenant|>state lives in slots; a change ends with self._p_changed = True\n<|receiver|>#12\n\
+             <|slots|>{slots}\n<|parents|>traits\n<|message|>{message}\n<|method|>"
+        );
+        let prompt = ours.tokenizer.encode(prompt, false).unwrap().get_ids().to_vec();
+        let (text, _) = theirs.run(&prompt, 48);
+        let all: Vec<u32> = prompt.iter().chain(&text).copied().collect();
+        let found = logits(&ours.model, &all, &[prompt.len(), 1]);
+        let chosen: Vec<u32> = found[prompt.len() - 1..]
+            .iter()
+            .map(|logits| largest(logits))
+            .collect();
+        assert_eq!(chosen[..text.len()], text, "{message}");
+    }
 }
 
 #[test]
