@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Print exactly one JSON document on standard output
     #[arg(long, global = true)]
     pub json: bool,
+    /// Send, inspect, new, set, define, blob put and console: in this branch, and not in the image itself
+    #[arg(long, global = true, value_name = "NAME")]
+    pub branch: Option<String>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -130,6 +133,20 @@ pub enum Command {
         #[command(flatten)]
         request: RequestId,
     },
+    /// Try changes in a branch of the image, then commit them all at once or throw them away
+    #[command(after_help = "Examples:\n  \
+        batos branch new what_if\n  \
+        batos --branch what_if send account deposit 25\n  \
+        batos --branch what_if inspect account\n  \
+        batos branch show what_if                  what it would change\n  \
+        batos branch commit what_if                one transaction; in conflict nothing is done\n  \
+        batos branch drop what_if                  nothing is left of it\n\n\
+        Whoever looks into a branch sees its own changes, and for all else what the image says now. What the\n\
+        branch's sends read or replaced must be as it was when it is committed. Nothing is thought about in a branch.")]
+    Branch {
+        #[command(subcommand)]
+        command: BranchCommand,
+    },
     /// Find every fault of the image: chain, records, references, index; exit code 1 when there is one
     #[command(
         after_help = "While a kernel runs it looks at its own image; else the image is opened as a start would."
@@ -191,6 +208,30 @@ pub enum Command {
     },
     /// Open the interactive console
     Console,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BranchCommand {
+    /// Begin a branch
+    New {
+        /// 1 to 64 of A-Z a-z 0-9 _ -
+        name: String,
+        #[command(flatten)]
+        request: RequestId,
+    },
+    /// List the branches, and whether each could be committed now
+    List,
+    /// Tell what a branch changes, slot by slot
+    #[command(visible_alias = "diff")]
+    Show { name: String },
+    /// Throw a branch away
+    Drop { name: String },
+    /// Make all that a branch changes one transaction; in conflict the places are named and the branch stays
+    Commit {
+        name: String,
+        #[command(flatten)]
+        request: RequestId,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,15 +19,15 @@ use crate::kernel::{Kernel, Manner};
 use crate::meter::Meter;
 use crate::output::Report;
 
-/// Runs one of them. `json` is true for a program that wants one document.
-pub fn run(home: &Home, command: BlobCommand, json: bool) -> Result<Report, Failure> {
+/// Runs one of them. `json` is true for a program that wants one document; a slot is one of `branch`.
+pub fn run(home: &Home, command: BlobCommand, json: bool, branch: Option<String>) -> Result<Report, Failure> {
     match command {
-        BlobCommand::Put(put) => give(home, put, json),
+        BlobCommand::Put(put) => give(home, put, json, branch),
         BlobCommand::Get(get) => read(home, &get, json),
     }
 }
 
-fn give(home: &Home, put: BlobPut, json: bool) -> Result<Report, Failure> {
+fn give(home: &Home, put: BlobPut, json: bool, branch: Option<String>) -> Result<Report, Failure> {
     let begun = Instant::now();
     let (mut source, total) = open(&put.file)?;
     let mut kernel = Kernel::of(home);
@@ -36,7 +36,13 @@ fn give(home: &Home, put: BlobPut, json: bool) -> Result<Report, Failure> {
     let mut document = json!({ "ok": true, "blob": to_json(&value) });
     let mut text = to_json(&value).to_string();
     if let (Some(object), Some(slot)) = (put.object, put.slot) {
-        let answer = ask(&mut kernel, Call::Set { object, slot, value })?;
+        let mut call = Call::Set { object, slot, value };
+        if let Some(branch) = &branch {
+            call = call
+                .in_branch(branch.clone())
+                .ok_or_else(|| Failure::internal("a set that no branch knows"))?;
+        }
+        let answer = ask(&mut kernel, call)?;
         let Answer::Changed {
             object,
             slot,
@@ -48,7 +54,14 @@ fn give(home: &Home, put: BlobPut, json: bool) -> Result<Report, Failure> {
         document["object"] = json!(object.to_string());
         document["slot"] = json!(slot);
         document["transaction"] = json!(transaction.0);
-        text = format!("{text}\n{object}.{slot} changed in transaction {transaction}");
+        let place = match &branch {
+            Some(branch) => format!("branch {branch}"),
+            None => format!("transaction {transaction}"),
+        };
+        text = format!("{text}\n{object}.{slot} changed in {place}");
+        if let Some(branch) = branch {
+            document = shared::document::in_branch(document, &branch);
+        }
     }
     document["elapsed_ms"] = json!(begun.elapsed().as_millis() as u64);
     Ok(Report::answered(document, text))

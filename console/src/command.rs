@@ -11,12 +11,12 @@ use shared::home::Home;
 use shared::id::{ThoughtId, TransactionId};
 use shared::{document, exit};
 
-use crate::arguments::{Arguments, ClientSequence, Command};
+use crate::arguments::{Arguments, BlobCommand, BranchCommand, ClientSequence, Command};
 use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{blob, down, literal, offline, past, render, repl, status, up};
+use crate::{blob, branch, down, literal, offline, past, render, repl, status, up};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -51,22 +51,40 @@ pub fn run(words: Vec<OsString>) -> u8 {
 
 fn perform(arguments: Arguments) -> Result<Report, Failure> {
     let json = arguments.json;
+    let branch = arguments.branch;
     let home = Home::resolve(arguments.home.as_deref())
         .map_err(|error| Failure::usage(format!("the home folder cannot be named: {error}")))?;
     match arguments.command {
+        Command::Up
+        | Command::Down
+        | Command::Status
+        | Command::Reindex
+        | Command::Restore { .. }
+        | Command::Blob {
+            command: BlobCommand::Get(_),
+        }
+        | Command::Verify
+            if branch.is_some() =>
+        {
+            Err(not_in_a_branch())
+        }
         Command::Up => up::run(&home, json),
         Command::Down => down::run(&home),
         Command::Status => status::run(&home),
         Command::Reindex => offline::reindex(&home),
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace),
-        Command::Blob { command } => blob::run(&home, command, json),
+        Command::Blob { command } => blob::run(&home, command, json, branch),
         Command::Verify if !offline::has_kernel(&home) => offline::verify(&home),
         Command::Console if json => Err(Failure::usage(
             "the console is for people; use the commands with --json",
         )),
-        Command::Console => repl::run(&home),
+        Command::Console => repl::run(&home, branch),
         command => {
             let (call, identity, is_quiet) = call(command)?;
+            let call = match &branch {
+                Some(branch) => call.in_branch(branch.clone()).ok_or_else(not_in_a_branch)?,
+                None => call,
+            };
             let is_watched = !json && !is_quiet && io::stderr().is_terminal();
             let mut kernel = Kernel::identified(&home, identity);
             let mut progress = Progress::new(output::has_error_colours());
@@ -82,12 +100,18 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
                 let is_one = matches!(call, Call::Thoughts { id: Some(_) });
                 kernel
                     .call(call, manner)
-                    .map(|answered| report(&answered, is_one))
+                    .map(|answered| report(&answered, is_one, branch.as_deref()))
             };
             progress.end();
             result
         }
     }
+}
+
+fn not_in_a_branch() -> Failure {
+    Failure::usage(
+        "this cannot be done in a branch; send, inspect, new, set, define, blob put and console can",
+    )
 }
 
 /// The call that a subcommand means; its identity, and whether it wants no progress.
@@ -181,6 +205,13 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             None,
             true,
         ),
+        Command::Branch { command } => match command {
+            BranchCommand::New { name, request } => (Call::BranchNew { name }, request.id, true),
+            BranchCommand::List => (Call::BranchList, None, true),
+            BranchCommand::Show { name } => (Call::BranchShow { name }, None, true),
+            BranchCommand::Drop { name } => (Call::BranchDrop { name }, None, true),
+            BranchCommand::Commit { name, request } => (Call::BranchCommit { name }, request.id, true),
+        },
         Command::Verify => (Call::Verify, None, true),
         Command::Pack => (Call::Pack, None, true),
         Command::Export {
@@ -234,9 +265,13 @@ fn absolute(path: &Path) -> Result<String, Failure> {
     text.ok_or_else(|| Failure::usage(format!("{} cannot be named in UTF-8", path.display())))
 }
 
-/// Both forms of an answer. `is_one` shows a single thought in full.
-pub fn report(answered: &Answered, is_one: bool) -> Report {
+/// Both forms of an answer. `is_one` shows a single thought in full; `in_branch` is where it was asked for.
+pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Report {
     let document = document::answer(&answered.answer, answered.elapsed_ms);
+    let document = match in_branch {
+        Some(branch) => document::in_branch(document, branch),
+        None => document,
+    };
     let (text, exit) = match &answered.answer {
         Answer::Sent { result, .. } => (render::answer(result), exit::ANSWERED),
         Answer::Object(view) => (render::object(view), exit::ANSWERED),
@@ -246,7 +281,10 @@ pub fn report(answered: &Answered, is_one: bool) -> Report {
             slot,
             transaction,
         } => (
-            format!("{object}.{slot} changed in transaction {transaction}"),
+            match in_branch {
+                Some(branch) => format!("{object}.{slot} changed in branch {branch}"),
+                None => format!("{object}.{slot} changed in transaction {transaction}"),
+            },
             exit::ANSWERED,
         ),
         Answer::Verdict { findings } => {
@@ -304,6 +342,28 @@ pub fn report(answered: &Answered, is_one: bool) -> Report {
             );
             (text, exit::ANSWERED)
         }
+        Answer::Branches(views) => (branch::list(views), exit::ANSWERED),
+        Answer::Branch(view) => (branch::one(view), exit::ANSWERED),
+        Answer::BranchShown {
+            branch: view,
+            differences,
+        } => (
+            format!("{}\n{}", branch::one(view), past::differences(differences)),
+            exit::ANSWERED,
+        ),
+        Answer::BranchDropped { name } => (format!("the branch {name} is gone"), exit::ANSWERED),
+        Answer::BranchCommitted {
+            name,
+            objects,
+            transaction,
+            ..
+        } => (
+            format!(
+                "the branch {name} is transaction {transaction}; it changed {}",
+                branch::counted(*objects, "object")
+            ),
+            exit::ANSWERED,
+        ),
         // Parts of a transfer, which `blob` looks at itself.
         Answer::Transfer { .. } | Answer::Arrived { .. } | Answer::Content { .. } | Answer::Blob(_) => {
             (document.to_string(), exit::ANSWERED)
@@ -331,6 +391,7 @@ mod tests {
                 elapsed_ms: 4,
             },
             false,
+            None,
         );
         assert_eq!(
             (
@@ -380,6 +441,48 @@ mod tests {
             r#"{"ok":true,"findings":[]}"#,
             "the guard has no objection",
             0,
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_done_in_a_branch_is_usage() {
+        for line in [
+            "log",
+            "pack",
+            "status",
+            "guard -",
+            "branch list",
+            "undo 3",
+            "verify",
+            "blob get a.b",
+        ] {
+            let words = ["batos", "--home", "/h", "--branch", "b"]
+                .into_iter()
+                .chain(line.split(' '));
+            let failure = perform(Arguments::try_parse_from(words).unwrap()).err().unwrap();
+            assert_eq!(failure.exit_code(), exit::USAGE, "{line}: {failure}");
+            assert!(failure.to_string().contains("in a branch"), "{line}: {failure}");
+        }
+    }
+
+    #[test]
+    fn an_answer_in_a_branch_names_it_and_no_transaction() {
+        let changed = Answer::Changed {
+            object: ObjectId(12),
+            slot: "n".into(),
+            transaction: TransactionId(0),
+        };
+        let answered = Answered {
+            answer: changed,
+            elapsed_ms: 4,
+        };
+        let report = report(&answered, false, Some("b"));
+        assert_eq!(
+            (report.document.to_string().as_str(), report.text.as_str()),
+            (
+                r##"{"ok":true,"object":"#12","slot":"n","transaction":null,"branch":"b"}"##,
+                "#12.n changed in branch b"
+            )
         );
     }
 

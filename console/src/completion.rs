@@ -25,6 +25,7 @@ const MAX_CHAIN: usize = 16;
 pub struct Completion {
     /// A conversation of its own: rustyline completes by a shared reference.
     kernel: RefCell<Kernel>,
+    branch: Option<String>,
 }
 
 /// What stands under the cursor.
@@ -41,7 +42,13 @@ impl Completion {
     pub fn of(home: &Home) -> Completion {
         Completion {
             kernel: RefCell::new(Kernel::of(home)),
+            branch: None,
         }
+    }
+
+    /// Names are those of this branch from now on; `None` is the image itself.
+    pub fn enter(&mut self, branch: Option<&str>) {
+        self.branch = branch.map(str::to_owned);
     }
 
     fn candidates(&self, line: &str, part: &str) -> BTreeSet<String> {
@@ -97,6 +104,11 @@ impl Completion {
         let call = Call::Inspect {
             object: object.to_owned(),
         };
+        let within = self
+            .branch
+            .clone()
+            .and_then(|branch| call.clone().in_branch(branch));
+        let call = within.unwrap_or(call);
         match self.kernel.borrow_mut().call(call, manner).ok()?.answer {
             Answer::Object(view) => Some(view),
             _ => None,

@@ -10,8 +10,9 @@ use crate::failure::Failure;
 use crate::literal;
 
 /// Words that are commands when a line begins with them.
-pub const COMMANDS: [&str; 11] = [
-    "define", "exit", "guard", "help", "inspect", "new", "quit", "send", "set", "status", "thoughts",
+pub const COMMANDS: [&str; 12] = [
+    "branch", "define", "exit", "guard", "help", "inspect", "new", "quit", "send", "set", "status",
+    "thoughts",
 ];
 
 pub const HELP: &str = "\
@@ -23,6 +24,8 @@ new PARENT [SLOT=JSON…] [--name NAME]   make an object
 set OBJECT SLOT JSON             give a slot a value
 define OBJECT [FILE]             install a method; without FILE, type it and end by an empty line
 guard [FILE]                     what the guard thinks of it; installs nothing
+branch new|show|commit|drop NAME, branch list   a what-if, to be committed or thrown away
+branch use NAME|main             what follows is said in the branch, or in the image again
 thoughts [NUMBER]                what the system has thought
 send RECEIVER SELECTOR [JSON…]   for receivers that are called like a command
 status   help   quit             Ctrl-C leaves a wait (the thought goes on), Ctrl-D quits
@@ -36,6 +39,8 @@ pub enum Line {
     Quit,
     Status,
     Call(Call),
+    /// What follows is said in this branch; `None` is the image itself.
+    Enter(Option<String>),
     /// `None` means that the source is typed below.
     Define {
         object: String,
@@ -55,6 +60,7 @@ pub fn parse(line: &str) -> Result<Line, Failure> {
         "quit" | "exit" => alone(rest, Line::Quit),
         "status" => alone(rest, Line::Status),
         "thoughts" => thoughts(rest),
+        "branch" => branch(rest),
         "inspect" => inspect(rest),
         "set" => set(rest),
         "new" => new(rest),
@@ -100,6 +106,26 @@ fn thoughts(rest: &str) -> Result<Line, Failure> {
         })?),
     };
     Ok(Line::Call(Call::Thoughts { id }))
+}
+
+fn branch(rest: &str) -> Result<Line, Failure> {
+    let form = "branch new|show|commit|drop|use NAME, or branch list";
+    let (what, rest) = word(rest);
+    if what == "list" {
+        return alone(rest, Line::Call(Call::BranchList));
+    }
+    let (name, surplus) = word(rest);
+    needed(name, form)?;
+    let name = name.to_owned();
+    let line = match what {
+        "new" => Line::Call(Call::BranchNew { name }),
+        "show" | "diff" => Line::Call(Call::BranchShow { name }),
+        "commit" => Line::Call(Call::BranchCommit { name }),
+        "drop" => Line::Call(Call::BranchDrop { name }),
+        "use" => Line::Enter(Some(name).filter(|name| name != "main")),
+        _ => return Err(Failure::usage(format!("'branch {what}' is no command: {form}"))),
+    };
+    alone(surplus, line)
 }
 
 fn inspect(rest: &str) -> Result<Line, Failure> {
@@ -260,6 +286,10 @@ mod tests {
             r#"slots: [("a", Int(1)), ("b", Text("x y")), ("c", List([]))], name: Some("n")"#,
         );
         check("thoughts 3", "id: Some(ThoughtId(3))");
+        check("branch list", "BranchList");
+        check("branch commit b", r#"BranchCommit { name: "b" }"#);
+        check("branch use b", r#"Enter(Some("b"))"#);
+        check("branch use main", "Enter(None)");
         check("define a", "file: None");
     }
 
@@ -270,6 +300,8 @@ mod tests {
         check("new traits a=1 a=2", "given twice");
         check("set a b", "something is missing");
         check("quit now", "too much");
+        check("branch", "something is missing");
+        check("branch fly b", "no command");
         check("thoughts x", "not the number");
         check(&format!("a b {}", "[".repeat(100_000)), "nested deeper");
     }

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod blob;
+mod branch;
 mod command;
 mod completion;
 mod down;

@@ -95,7 +95,7 @@ fn short(value: &Value) -> String {
     }
 }
 
-fn moment(unix_ms: u64) -> String {
+pub fn moment(unix_ms: u64) -> String {
     match Timestamp::from_millisecond(unix_ms as i64) {
         Ok(time) => time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
         Err(_) => format!("{unix_ms} ms"),

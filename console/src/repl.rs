@@ -29,10 +29,12 @@ use crate::status;
 /// Longest line of a script.
 const MAX_LINE_BYTES: u64 = (16 << 20) + 4096;
 
-pub fn run(home: &Home) -> Result<Report, Failure> {
+/// With a branch, what is said is said in it.
+pub fn run(home: &Home, branch: Option<String>) -> Result<Report, Failure> {
     let mut console = Console {
         home: home.clone(),
         kernel: Kernel::of(home),
+        branch,
         interrupt: None,
         input: Input::Script(io::stdin().lock()),
         exit: exit::ANSWERED,
@@ -48,7 +50,8 @@ pub fn run(home: &Home) -> Result<Report, Failure> {
             complain(&failure);
         }
     }
-    while let Some(text) = console.input.read("> ") {
+    console.input.enter(console.branch.as_deref());
+    while let Some(text) = console.input.read(&console.prompt()) {
         match text.and_then(|text| line::parse(&text)) {
             Ok(Line::Quit) => break,
             Ok(line) => console.perform(line),
@@ -70,6 +73,8 @@ pub fn run(home: &Home) -> Result<Report, Failure> {
 struct Console {
     home: Home,
     kernel: Kernel,
+    /// Where sends, looks and edits go; `None` is the image itself.
+    branch: Option<String>,
     /// On a terminal alone: elsewhere Ctrl-C ends the program as usual.
     interrupt: Option<Interrupt>,
     input: Input,
@@ -87,6 +92,10 @@ impl Console {
                 Err(failure) => self.fail(&failure),
             },
             Line::Call(call) => self.call(call),
+            Line::Enter(branch) => {
+                self.input.enter(branch.as_deref());
+                self.branch = branch;
+            }
             Line::Define { object, file } => {
                 self.with_source(file, |source| Call::Define { object, source });
             }
@@ -106,7 +115,21 @@ impl Console {
         }
     }
 
+    fn prompt(&self) -> String {
+        match &self.branch {
+            Some(branch) => format!("{branch}> "),
+            None => "> ".to_owned(),
+        }
+    }
+
     fn call(&mut self, call: Call) {
+        // What is no send, look or edit is the same everywhere.
+        let within = self
+            .branch
+            .clone()
+            .and_then(|branch| call.clone().in_branch(branch));
+        let branch = self.branch.clone().filter(|_| within.is_some());
+        let call = within.unwrap_or(call);
         let is_one = matches!(call, Call::Thoughts { id: Some(_) });
         let is_watched = self.interrupt.is_some() && matches!(call, Call::Send { .. });
         let mut progress = Progress::new(output::has_error_colours());
@@ -133,7 +156,7 @@ impl Console {
         }
         progress.end();
         match result {
-            Ok(answered) => self.show(&command::report(&answered, is_one)),
+            Ok(answered) => self.show(&command::report(&answered, is_one, branch.as_deref())),
             Err(failure) => self.fail(&failure),
         }
     }
@@ -180,6 +203,15 @@ impl Input {
             editor: Box::new(editor),
             history,
         })
+    }
+
+    /// Completes names as that branch has them.
+    fn enter(&mut self, branch: Option<&str>) {
+        if let Input::Terminal { editor, .. } = self
+            && let Some(completion) = editor.helper_mut()
+        {
+            completion.enter(branch);
+        }
     }
 
     /// The next line; `None` at the end.

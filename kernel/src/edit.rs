@@ -1,8 +1,6 @@
 //! What a person's hand does to the image: look, make, set, define.
 
-use std::sync::Arc;
-
-use shared::activation::ScanOrder;
+use shared::activation::{Read, ReadSlot, ScanOrder};
 use shared::bridge::{Answer, Fault, ObjectView};
 use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
@@ -13,21 +11,22 @@ use shared::value::Value;
 use crate::image::draft::Change;
 use crate::image::draft::{CommitError, Draft};
 use crate::kernel::{Asker, Kernel, commit_fault, findings};
-use crate::names::{known_name, name_of};
+use crate::names::{known_name, name_of, resolve};
 use crate::overlay::World;
 use crate::send::with_transaction;
 
 /// So many entries are shown of an object.
 const SHOWN_ENTRIES: usize = 8;
 
+/// What an edit comes to before it is committed, and its answer then.
+pub type Edit = (Draft, Answer);
+
 impl Kernel {
-    pub fn inspect(&self, object: &str) -> Result<Answer, Fault> {
-        let id = self.resolve(object)?;
-        let state = &self.image.state;
-        let image = state
+    pub fn inspect(&self, world: World<'_>, object: &str) -> Result<Answer, Fault> {
+        let id = resolve(world, object)?;
+        let (image, _) = world
             .object(id)
             .ok_or_else(|| Fault::new(reason::NO_OBJECT, format!("{id} does not exist")))?;
-        let world = World { state, overlay: None };
         let chain = world.look_up(id, PARENTS).chain;
         let mut unused = Vec::new();
         let entries = world.count(id, &mut unused);
@@ -35,11 +34,11 @@ impl Kernel {
         let (first, _) = world.scan(id, Key::first(), Key::last(), SHOWN_ENTRIES, order, &mut unused);
         Ok(Answer::Object(ObjectView {
             object: (*image).clone(),
-            name: known_name(state, id),
+            name: known_name(world, id),
             chain: chain
                 .into_iter()
                 .skip(1)
-                .map(|parent| name_of(state, parent))
+                .map(|parent| name_of(world, parent))
                 .collect(),
             entries,
             first_entries: first
@@ -50,19 +49,20 @@ impl Kernel {
     }
 
     /// A new object that delegates to `parent`; named in the lobby when a name is given.
-    pub async fn make(
-        self: &Arc<Self>,
-        asker: Asker,
+    pub fn made(
+        &self,
+        world: World<'_>,
+        author: &str,
         parent: &str,
         slots: Vec<(String, Value)>,
         name: Option<String>,
-    ) -> Result<Answer, Fault> {
-        let parent = self.resolve(parent)?;
+    ) -> Result<Edit, Fault> {
+        let parent = resolve(world, parent)?;
         let object = self.image.state.allocate();
         let mut all = vec![(PARENTS.to_owned(), Value::List(vec![Value::Ref(parent)]))];
         for (slot, value) in slots {
             check_slot(&slot)?;
-            self.check_value(&slot, &value)?;
+            check_value(world, &slot, &value)?;
             if let Value::Method(source) = &value {
                 self.pass_guard(source, &guard::Expectation::selector(&slot))?;
             }
@@ -80,76 +80,48 @@ impl Kernel {
             }
             all.push((slot, value));
         }
-        let mut draft = Draft::new(asker.author.clone());
+        let mut draft = Draft::new(author);
         draft.changes.push(Change::Create { object, slots: all });
         if let Some(name) = name {
-            self.name_in_lobby(&mut draft, name, object)?;
+            name_in_lobby(world, &mut draft, name, object)?;
         }
-        self.commit_edit(
-            &asker,
-            draft,
-            Answer::Created {
-                object,
-                transaction: TransactionId(0),
-            },
-        )
-        .await
+        let transaction = TransactionId(0);
+        Ok((draft, Answer::Created { object, transaction }))
     }
 
-    /// Adds to a draft that an object gets a name in the lobby, which must be free.
-    pub fn name_in_lobby(&self, draft: &mut Draft, name: String, object: ObjectId) -> Result<(), Fault> {
-        check_slot(&name)?;
-        let taken = self
-            .image
-            .state
-            .object(ObjectId::LOBBY)
-            .and_then(|lobby| lobby.slot(&name).map(|slot| slot.value.clone()));
-        if let Some(taken) = taken {
-            return Err(Fault::new(
-                reason::BAD_ARGUMENT,
-                format!(
-                    "the lobby has a slot {name} already ({}); choose another name",
-                    describe(&taken)
-                ),
-            ));
-        }
-        draft.reads.push(shared::activation::Read {
-            object: ObjectId::LOBBY,
-            slot: shared::activation::ReadSlot::Named(name.clone(), None),
-        });
-        draft.changes.push(Change::Put {
-            object: ObjectId::LOBBY,
-            slot: name,
-            value: Value::Ref(object),
-        });
-        Ok(())
-    }
-
-    pub async fn set(
-        self: &Arc<Self>,
-        asker: Asker,
+    pub fn set(
+        &self,
+        world: World<'_>,
+        author: &str,
         object: &str,
         slot: String,
         value: Value,
-    ) -> Result<Answer, Fault> {
-        let object = self.resolve(object)?;
+    ) -> Result<Edit, Fault> {
+        let object = resolve(world, object)?;
         check_slot(&slot)?;
         if let Value::Method(source) = value {
-            return self.install(asker, object, Some(&slot), source).await;
+            return self.installed(author, object, Some(&slot), source);
         }
-        self.check_value(&slot, &value)?;
-        self.put(asker, object, slot, value).await
+        check_value(world, &slot, &value)?;
+        Ok(put(author, object, slot, value))
     }
 
     /// Installs a method from a person's hand; its name is the selector.
-    pub async fn define(
-        self: &Arc<Self>,
-        asker: Asker,
+    pub fn defined(
+        &self,
+        world: World<'_>,
+        author: &str,
         object: &str,
         source: String,
-    ) -> Result<Answer, Fault> {
-        let object = self.resolve(object)?;
-        self.install(asker, object, None, source).await
+    ) -> Result<Edit, Fault> {
+        let object = resolve(world, object)?;
+        self.installed(author, object, None, source)
+    }
+
+    /// Commits an edit of the image.
+    pub async fn edit(&self, asker: &Asker, edit: Result<Edit, Fault>) -> Result<Answer, Fault> {
+        let (draft, answer) = edit?;
+        self.commit_edit(asker, draft, answer).await
     }
 
     /// Every method that a person brings goes by the guard, whatever the call.
@@ -170,13 +142,13 @@ impl Kernel {
         Err(fault)
     }
 
-    async fn install(
-        self: &Arc<Self>,
-        asker: Asker,
+    fn installed(
+        &self,
+        author: &str,
         object: ObjectId,
         slot: Option<&str>,
         source: String,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Edit, Fault> {
         let expected = slot.map_or_else(guard::Expectation::any, guard::Expectation::selector);
         self.pass_guard(&source, &expected)?;
         let selector = guard::signature(&source)
@@ -190,32 +162,7 @@ impl Kernel {
                 )
             })?;
         check_slot(&selector)?;
-        self.put(asker, object, selector, Value::Method(source)).await
-    }
-
-    async fn put(
-        self: &Arc<Self>,
-        asker: Asker,
-        object: ObjectId,
-        slot: String,
-        value: Value,
-    ) -> Result<Answer, Fault> {
-        let mut draft = Draft::new(asker.author.clone());
-        draft.changes.push(Change::Put {
-            object,
-            slot: slot.clone(),
-            value,
-        });
-        self.commit_edit(
-            &asker,
-            draft,
-            Answer::Changed {
-                object,
-                slot,
-                transaction: TransactionId(0),
-            },
-        )
-        .await
+        Ok(put(author, object, selector, Value::Method(source)))
     }
 
     pub async fn commit_edit(
@@ -233,21 +180,67 @@ impl Kernel {
             Err(error) => Err(commit_fault(error)),
         }
     }
+}
 
-    fn check_value(&self, slot: &str, value: &Value) -> Result<(), Fault> {
-        let mut missing = None;
-        value.each_reference(&mut |id| {
-            if self.image.state.object(id).is_none() {
-                missing = Some(id);
-            }
-        });
-        match missing {
-            Some(id) => Err(Fault::new(
-                reason::NO_OBJECT,
-                format!("the value for {slot} refers to {id}, which does not exist"),
-            )),
-            None => Ok(()),
+/// Adds to a draft that an object gets a name in the lobby, which must be free.
+pub fn name_in_lobby(
+    world: World<'_>,
+    draft: &mut Draft,
+    name: String,
+    object: ObjectId,
+) -> Result<(), Fault> {
+    check_slot(&name)?;
+    let lobby = world.object(ObjectId::LOBBY);
+    let taken = lobby.and_then(|(lobby, _)| lobby.slot(&name).map(|slot| slot.value.clone()));
+    if let Some(taken) = taken {
+        return Err(Fault::new(
+            reason::BAD_ARGUMENT,
+            format!(
+                "the lobby has a slot {name} already ({}); choose another name",
+                describe(&taken)
+            ),
+        ));
+    }
+    draft.reads.push(Read {
+        object: ObjectId::LOBBY,
+        slot: ReadSlot::Named(name.clone(), None),
+    });
+    draft.changes.push(Change::Put {
+        object: ObjectId::LOBBY,
+        slot: name,
+        value: Value::Ref(object),
+    });
+    Ok(())
+}
+
+fn put(author: &str, object: ObjectId, slot: String, value: Value) -> Edit {
+    let mut draft = Draft::new(author);
+    draft.changes.push(Change::Put {
+        object,
+        slot: slot.clone(),
+        value,
+    });
+    let answer = Answer::Changed {
+        object,
+        slot,
+        transaction: TransactionId(0),
+    };
+    (draft, answer)
+}
+
+fn check_value(world: World<'_>, slot: &str, value: &Value) -> Result<(), Fault> {
+    let mut missing = None;
+    value.each_reference(&mut |id| {
+        if world.object(id).is_none() {
+            missing = Some(id);
         }
+    });
+    match missing {
+        Some(id) => Err(Fault::new(
+            reason::NO_OBJECT,
+            format!("the value for {slot} refers to {id}, which does not exist"),
+        )),
+        None => Ok(()),
     }
 }
 

@@ -15,6 +15,7 @@ use shared::reason;
 use shared::value::Value;
 
 use crate::description::{self, Description};
+use crate::edit::name_in_lobby;
 use crate::export::{ExportManifest, FORMAT, KIND, file_of};
 use crate::image::blob::{Content, digest_of, relative_path};
 use crate::image::draft::Draft;
@@ -72,7 +73,7 @@ impl Kernel {
         }
         match (name, &roots[..]) {
             (None, _) => {}
-            (Some(name), [(_, root)]) => self.name_in_lobby(&mut draft, name, *root)?,
+            (Some(name), [(_, root)]) => name_in_lobby(self.world(), &mut draft, name, *root)?,
             (Some(_), _) => {
                 return Err(refused(format!(
                     "the export was made of {} objects; only one can have the name",

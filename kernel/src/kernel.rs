@@ -17,6 +17,7 @@ use crate::image::draft::CommitError;
 use crate::image::record::{Mission, RequestId, Stage};
 use crate::mind::Mind;
 use crate::names;
+use crate::overlay::World;
 use crate::transfers::Transfers;
 use crate::upkeep;
 use crate::workers::Workers;
@@ -99,10 +100,19 @@ impl Kernel {
     async fn call_other(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
         match call {
             Call::Send { .. } => Box::pin(self.call(asker, call)).await,
-            Call::Inspect { object } => self.inspect(&object),
-            Call::New { parent, slots, name } => self.make(asker, &parent, slots, name).await,
-            Call::Set { object, slot, value } => self.set(asker, &object, slot, value).await,
-            Call::Define { object, source } => self.define(asker, &object, source).await,
+            Call::Inspect { object } => self.inspect(self.world(), &object),
+            Call::New { parent, slots, name } => {
+                let edit = self.made(self.world(), &asker.author, &parent, slots, name);
+                self.edit(&asker, edit).await
+            }
+            Call::Set { object, slot, value } => {
+                let edit = self.set(self.world(), &asker.author, &object, slot, value);
+                self.edit(&asker, edit).await
+            }
+            Call::Define { object, source } => {
+                let edit = self.defined(self.world(), &asker.author, &object, source);
+                self.edit(&asker, edit).await
+            }
             Call::Guard { source } => Ok(Answer::Verdict {
                 findings: findings(&guard::check(&source, &guard::Expectation::any())),
             }),
@@ -127,6 +137,12 @@ impl Kernel {
             | Call::BlobEnd { .. }
             | Call::BlobOpen { .. }
             | Call::BlobRead { .. } => self.transfer(asker.transfers, call).await,
+            Call::BranchNew { name } => self.begin_branch(&asker, &name).await,
+            Call::BranchList => self.branches().await,
+            Call::BranchShow { name } => self.show_branch(&name).await,
+            Call::BranchDrop { name } => self.drop_branch(&name).await,
+            Call::BranchCommit { name } => self.commit_branch(&asker, &name).await,
+            Call::InBranch { branch, call } => self.call_in_branch(asker, &branch, call).await,
         }
     }
 
@@ -168,7 +184,12 @@ impl Kernel {
 
     /// The object that a name means.
     pub fn resolve(&self, name: &str) -> Result<ObjectId, Fault> {
-        names::resolve(&self.image.state, name)
+        names::resolve(self.world(), name)
+    }
+
+    /// The durable state alone, as most calls see it.
+    pub fn world(&self) -> World<'_> {
+        World::of(&self.image.state)
     }
 
     fn thoughts(&self, id: Option<ThoughtId>) -> Result<Answer, Fault> {

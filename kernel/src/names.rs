@@ -10,22 +10,23 @@ use shared::reason;
 use shared::value::Value;
 
 use crate::image::state::State;
+use crate::overlay::World;
 
 /// The object that a name means.
-pub fn resolve(state: &State, name: &str) -> Result<ObjectId, Fault> {
+pub fn resolve(world: World<'_>, name: &str) -> Result<ObjectId, Fault> {
     let unknown = |what: String| Err(Fault::new(reason::NO_OBJECT, what));
     if name.starts_with('#') {
         return match name.parse::<ObjectId>() {
-            Ok(id) if state.object(id).is_some() => Ok(id),
+            Ok(id) if world.object(id).is_some() => Ok(id),
             Ok(id) => unknown(format!("there is no object {id} in this image")),
             Err(()) => unknown(format!("{} is not an object id; ids look like #12", quoted(name))),
         };
     }
-    state.at_once(|snapshot| {
+    world.at_once(|reader| {
         let mut object = ObjectId::LOBBY;
         let mut path = String::from("the lobby");
         for segment in name.split('.') {
-            let Ok(found) = lookup(snapshot, object, segment);
+            let Ok(found) = lookup(reader, object, segment);
             match found.map(|found| found.value) {
                 Some(Value::Ref(next)) => object = next,
                 Some(other) => {
@@ -40,7 +41,7 @@ pub fn resolve(state: &State, name: &str) -> Result<ObjectId, Fault> {
             }
             path = segment.to_owned();
         }
-        if snapshot.object(object).is_none() {
+        if reader.object(object).is_none() {
             return unknown(format!("{} refers to {object}, which does not exist", quoted(name)));
         }
         Ok(object)
@@ -48,8 +49,8 @@ pub fn resolve(state: &State, name: &str) -> Result<ObjectId, Fault> {
 }
 
 /// What people call the object: its name or one-step path in the lobby, else its id.
-pub fn name_of(state: &State, id: ObjectId) -> String {
-    known_name(state, id).unwrap_or_else(|| id.to_string())
+pub fn name_of(world: World<'_>, id: ObjectId) -> String {
+    known_name(world, id).unwrap_or_else(|| id.to_string())
 }
 
 /// What people call the objects of the lobby, and of its folders: what [`known_name`] says of each.
@@ -79,8 +80,9 @@ pub fn known_names(state: &State) -> HashMap<ObjectId, String> {
 }
 
 /// Its name or one-step path in the lobby.
-pub fn known_name(state: &State, id: ObjectId) -> Option<String> {
-    let lobby = state.object(ObjectId::LOBBY)?;
+pub fn known_name(world: World<'_>, id: ObjectId) -> Option<String> {
+    let object = |id| world.object(id).map(|(object, _)| object);
+    let lobby = object(ObjectId::LOBBY)?;
     let named = |slots: &[shared::object::SlotImage]| {
         slots
             .iter()
@@ -94,7 +96,7 @@ pub fn known_name(state: &State, id: ObjectId) -> Option<String> {
         let Some(Value::Ref(inner)) = lobby.slot(folder).map(|slot| &slot.value) else {
             return None;
         };
-        let inner = state.object(*inner)?;
+        let inner = object(*inner)?;
         named(&inner.slots).map(|name| format!("{folder}.{name}"))
     })
 }

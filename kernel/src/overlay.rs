@@ -1,4 +1,4 @@
-//! The world as one activation sees it: the durable state, with a thought's own pending changes in front.
+//! The world as one activation sees it: the durable state, with the pending changes of a thought or a branch in front.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,17 +9,11 @@ use shared::lookup::{Found, Slots, chain, lookup, push_parents, walk};
 use shared::object::{ObjectImage, PARENTS};
 use shared::value::Value;
 
-use crate::image::draft::{Change, CommitError};
 use crate::image::layer::Layer;
 use crate::image::lmdb::Direction;
-use crate::image::log::Next;
-use crate::image::record::{Entry, Place};
-use crate::image::resolution::resolve;
+pub use crate::image::overlay::{Overlay, PENDING};
 use crate::image::scan::Scanned;
-use crate::image::state::{State, range_digest};
-
-/// The change mark of a slot that is not committed yet.
-pub const PENDING: TransactionId = TransactionId(u64::MAX);
+use crate::image::state::{Snapshot, State, range_digest};
 
 /// What a scan answers takes so many bytes at most, unless its first entry alone takes more: it must fit into a frame.
 const SCANNED_BYTES: usize = 4 << 20;
@@ -27,52 +21,6 @@ const SCANNED_BYTES: usize = 4 << 20;
 const ENTRY_BYTES: usize = 8;
 /// How many entries the first piece of a scan has.
 const FIRST_PIECE: usize = 64;
-
-/// Changes of a thought that has not committed, and what it read.
-#[derive(Clone, Default)]
-pub struct Overlay {
-    layer: Layer,
-    pub changes: Vec<Change>,
-    pub reads: Vec<Read>,
-}
-
-impl Overlay {
-    /// Adds changes; later activations see them. Refused changes leave nothing.
-    pub fn apply(&mut self, state: &State, changes: Vec<Change>) -> Result<(), CommitError> {
-        let (objects, entries) = resolve(state, &self.layer, changes.clone())?;
-        let place = Place {
-            segment: u64::MAX,
-            offset: 0,
-        };
-        let next = Next {
-            transaction: PENDING,
-            place,
-            chain: [0; 32],
-        };
-        let entry = Entry {
-            objects,
-            entries,
-            ..Entry::default()
-        };
-        self.layer.advance(next, entry, &|id| state.held(id));
-        self.changes.extend(changes);
-        Ok(())
-    }
-
-    /// Adds an activation's reads; what it saw of this overlay itself is no read of the image.
-    pub fn absorb(&mut self, reads: Vec<Read>) {
-        self.reads.extend(reads.into_iter().filter(|read| {
-            let touched = |object| self.layer.objects.contains_key(&object);
-            match &read.slot {
-                ReadSlot::Named(_, seen) => *seen != Some(PENDING),
-                ReadSlot::Whole(version) => *version != PENDING,
-                ReadSlot::Entry(_, seen) => *seen != Some(PENDING),
-                // Mixed with pending entries they cannot be compared later; the entries read one by one still are.
-                ReadSlot::Range { .. } | ReadSlot::Count(_) => !touched(read.object),
-            }
-        }));
-    }
-}
 
 /// Where an activation reads.
 #[derive(Clone, Copy)]
@@ -97,10 +45,15 @@ pub struct Way {
     pub chain: Vec<(ObjectId, TransactionId)>,
 }
 
-impl World<'_> {
+impl<'w> World<'w> {
+    /// The durable state alone.
+    pub fn of(state: &'w State) -> World<'w> {
+        World { state, overlay: None }
+    }
+
     /// The object, and whether it has uncommitted changes.
     pub fn object(&self, id: ObjectId) -> Option<(Arc<ObjectImage>, bool)> {
-        match self.overlay.and_then(|overlay| overlay.layer.objects.get(&id)) {
+        match self.overlay.and_then(|overlay| overlay.object(id)) {
             Some(held) => held.as_ref().map(|held| (held.image.clone(), true)),
             None => self.state.object(id).map(|object| (object, false)),
         }
@@ -109,10 +62,14 @@ impl World<'_> {
     /// An entry's value; the read is noted.
     pub fn entry(&self, object: ObjectId, key: &Key, reads: &mut Vec<Read>) -> Option<Value> {
         let entry = self.state.entry_before(self.layer(), object, key);
-        reads.push(Read {
-            object,
-            slot: ReadSlot::Entry(key.clone(), entry.as_ref().map(|entry| entry.changed)),
-        });
+        let seen = entry.as_ref().map(|entry| entry.changed);
+        match self.overlay {
+            Some(overlay) => reads.extend(overlay.entry_read(object, key, seen)),
+            None => reads.push(Read {
+                object,
+                slot: ReadSlot::Entry(key.clone(), seen),
+            }),
+        }
         entry.map(|entry| entry.value.clone())
     }
 
@@ -127,73 +84,46 @@ impl World<'_> {
         order: ScanOrder,
         reads: &mut Vec<Read>,
     ) -> (Vec<(Key, Value)>, bool) {
-        let (mut found, is_whole) = self.scan_bounded(object, &from, &to, limit, order);
-        let entries = found
-            .iter()
-            .map(|(key, entry)| (key.clone(), entry.value.clone()))
-            .collect();
-        // What was seen reaches to the last key only, unless it is all.
-        let edge = found.last().map(|(key, _)| key.clone()).filter(|_| !is_whole);
-        let (from, to) = match (edge, order) {
-            (Some(edge), ScanOrder::Ascending) => (from, edge.after()),
-            (Some(edge), ScanOrder::Descending) => (edge, to),
-            (None, _) => (from, to),
+        let is_changed = self
+            .overlay
+            .is_some_and(|overlay| overlay.object(object).is_some());
+        let (found, is_whole, digest) = match is_changed {
+            false => {
+                let state = self.state;
+                let (found, is_whole) =
+                    scan_bounded(&from, &to, limit, order, |low, high, wanted, direction| {
+                        state.scan(self.layer(), object, low, high, wanted, direction)
+                    });
+                let digest = range_digest(&ascending(&found, order));
+                (found, is_whole, digest)
+            }
+            // Mixed with pending entries, they cannot be compared later: what the image itself has there can, if it is
+            // looked at in the same moment.
+            true => self.state.at_once(|snapshot| {
+                let (found, is_whole) =
+                    scan_bounded(&from, &to, limit, order, |low, high, wanted, direction| {
+                        snapshot.scan(self.layer(), object, (low, high), wanted, direction)
+                    });
+                let (from, to) = seen(&from, &to, &found, is_whole, order);
+                let below = snapshot.scan(
+                    &Layer::default(),
+                    object,
+                    (&from, &to),
+                    usize::MAX,
+                    Direction::Ascending,
+                );
+                (found, is_whole, range_digest(&below))
+            }),
         };
-        if order == ScanOrder::Descending {
-            found.reverse();
+        let (from, to) = seen(&from, &to, &found, is_whole, order);
+        if !self.overlay.is_some_and(|overlay| overlay.is_made_here(object)) {
+            reads.push(Read {
+                object,
+                slot: ReadSlot::Range { from, to, digest },
+            });
         }
-        reads.push(Read {
-            object,
-            slot: ReadSlot::Range {
-                from,
-                to,
-                digest: range_digest(&found),
-            },
-        });
-        (entries, is_whole)
-    }
-
-    /// Reads in growing pieces, so that large values are never all in memory before their size is known.
-    fn scan_bounded(
-        &self,
-        object: ObjectId,
-        from: &Key,
-        to: &Key,
-        limit: usize,
-        order: ScanOrder,
-    ) -> (Scanned, bool) {
-        let direction = match order {
-            ScanOrder::Ascending => Direction::Ascending,
-            ScanOrder::Descending => Direction::Descending,
-        };
-        let (mut low, mut high) = (from.clone(), to.clone());
-        let mut found = Scanned::new();
-        let (mut piece, mut left) = (FIRST_PIECE, SCANNED_BYTES);
-        while found.len() < limit {
-            let wanted = piece.min(limit - found.len());
-            let some = self
-                .state
-                .scan(self.layer(), object, &low, &high, wanted, direction);
-            let is_last = some.len() < wanted;
-            for (key, entry) in some {
-                let bytes = key.bytes().len() + entry.value.frame_bytes() + ENTRY_BYTES;
-                if bytes > left && !found.is_empty() {
-                    return (found, false);
-                }
-                left = left.saturating_sub(bytes);
-                found.push((key, entry));
-            }
-            if is_last {
-                return (found, true);
-            }
-            match (found.last(), order) {
-                (Some((edge, _)), ScanOrder::Ascending) => low = edge.after(),
-                (Some((edge, _)), ScanOrder::Descending) => high = edge.clone(),
-                (None, _) => {}
-            }
-            piece *= 4;
-        }
-        (found, false)
+        let entries = found.into_iter().map(|(key, entry)| (key, entry.value.clone()));
+        (entries.collect(), is_whole)
     }
 
     /// How many entries an object has; the read is noted.
@@ -202,16 +132,19 @@ impl World<'_> {
             Some(held) => held.as_ref().map_or(0, |held| held.entries),
             None => self.state.held(object).map_or(0, |held| held.entries),
         };
-        reads.push(Read {
-            object,
-            slot: ReadSlot::Count(count),
-        });
+        match self.overlay {
+            Some(overlay) => reads.extend(overlay.count_read(object, count)),
+            None => reads.push(Read {
+                object,
+                slot: ReadSlot::Count(count),
+            }),
+        }
         count
     }
 
     fn layer(&self) -> &Layer {
         static NOTHING: LazyLock<Layer> = LazyLock::new(Layer::default);
-        self.overlay.map_or(&NOTHING, |overlay| &overlay.layer)
+        self.overlay.map_or(&NOTHING, Overlay::layer)
     }
 
     /// Looks a selector up, all of it in one unchanging state; whoever carries the message out looks again and notes the reads.
@@ -222,8 +155,7 @@ impl World<'_> {
                 chain: Vec::new(),
             };
             let Ok(()) = walk(receiver, |id, parents| {
-                let pending = self.overlay.and_then(|overlay| overlay.layer.objects.get(&id));
-                let object = match pending {
+                let object = match self.overlay.and_then(|overlay| overlay.object(id)) {
                     Some(held) => held.as_ref().map(|held| held.image.clone()),
                     None => snapshot.object(id),
                 };
@@ -242,35 +174,105 @@ impl World<'_> {
 
     /// Looks a selector up, all of it in one unchanging state.
     pub fn look_up(&self, receiver: ObjectId, selector: &str) -> Looked {
+        self.at_once(|reader| {
+            let Ok(found) = lookup(reader, receiver, selector);
+            let reads = std::mem::take(&mut reader.reads);
+            let Ok(chain) = chain(reader, receiver);
+            Looked { found, reads, chain }
+        })
+    }
+
+    /// Runs `work` on one unchanging state.
+    pub fn at_once<T>(&self, work: impl FnOnce(&mut Reader<'_, '_>) -> T) -> T {
         self.state.at_once(|snapshot| {
-            let mut reader = Reader {
+            work(&mut Reader {
                 overlay: self.overlay,
                 snapshot,
                 reads: Vec::new(),
-            };
-            let Ok(found) = lookup(&mut reader, receiver, selector);
-            let reads = std::mem::take(&mut reader.reads);
-            let Ok(chain) = chain(&mut reader, receiver);
-            Looked { found, reads, chain }
+            })
         })
     }
 }
 
-struct Reader<'a, 'b> {
+/// The range that an answer has seen: to its last key only, unless it is all.
+fn seen(from: &Key, to: &Key, found: &Scanned, is_whole: bool, order: ScanOrder) -> (Key, Key) {
+    let edge = found.last().map(|(key, _)| key.clone()).filter(|_| !is_whole);
+    match (edge, order) {
+        (Some(edge), ScanOrder::Ascending) => (from.clone(), edge.after()),
+        (Some(edge), ScanOrder::Descending) => (edge, to.clone()),
+        (None, _) => (from.clone(), to.clone()),
+    }
+}
+
+fn ascending(found: &Scanned, order: ScanOrder) -> Scanned {
+    let mut found = found.clone();
+    if order == ScanOrder::Descending {
+        found.reverse();
+    }
+    found
+}
+
+/// Reads in growing pieces, so that large values are never all in memory before their size is known.
+fn scan_bounded(
+    from: &Key,
+    to: &Key,
+    limit: usize,
+    order: ScanOrder,
+    mut read: impl FnMut(&Key, &Key, usize, Direction) -> Scanned,
+) -> (Scanned, bool) {
+    let direction = match order {
+        ScanOrder::Ascending => Direction::Ascending,
+        ScanOrder::Descending => Direction::Descending,
+    };
+    let (mut low, mut high) = (from.clone(), to.clone());
+    let mut found = Scanned::new();
+    let (mut piece, mut left) = (FIRST_PIECE, SCANNED_BYTES);
+    while found.len() < limit {
+        let wanted = piece.min(limit - found.len());
+        let some = read(&low, &high, wanted, direction);
+        let is_last = some.len() < wanted;
+        for (key, entry) in some {
+            let bytes = key.bytes().len() + entry.value.frame_bytes() + ENTRY_BYTES;
+            if bytes > left && !found.is_empty() {
+                return (found, false);
+            }
+            left = left.saturating_sub(bytes);
+            found.push((key, entry));
+        }
+        if is_last {
+            return (found, true);
+        }
+        match (found.last(), order) {
+            (Some((edge, _)), ScanOrder::Ascending) => low = edge.after(),
+            (Some((edge, _)), ScanOrder::Descending) => high = edge.clone(),
+            (None, _) => {}
+        }
+        piece *= 4;
+    }
+    (found, false)
+}
+
+/// One unchanging world; what is looked at is noted.
+pub struct Reader<'a, 'b> {
     overlay: Option<&'a Overlay>,
-    snapshot: &'a mut crate::image::state::Snapshot<'b>,
+    snapshot: &'a mut Snapshot<'b>,
     reads: Vec<Read>,
+}
+
+impl Reader<'_, '_> {
+    pub fn object(&self, id: ObjectId) -> Option<Arc<ObjectImage>> {
+        match self.overlay.and_then(|overlay| overlay.object(id)) {
+            Some(held) => held.as_ref().map(|held| held.image.clone()),
+            None => self.snapshot.object(id),
+        }
+    }
 }
 
 impl Slots for Reader<'_, '_> {
     type Error = std::convert::Infallible;
 
     fn slot(&mut self, object: ObjectId, name: &str) -> Result<Option<Value>, Self::Error> {
-        let overlaid = self
-            .overlay
-            .and_then(|overlay| overlay.layer.objects.get(&object))
-            .and_then(|held| held.as_ref().map(|held| held.image.clone()));
-        let holder = overlaid.or_else(|| self.snapshot.object(object));
+        let holder = self.object(object);
         let slot = holder.as_ref().and_then(|holder| holder.slot(name));
         let seen = slot.map(|slot| slot.changed);
         if seen != Some(PENDING) {

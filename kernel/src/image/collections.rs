@@ -308,11 +308,8 @@ fn scans_match_a_plain_map() {
                     changes.push(Change::Append { object, value });
                 }
                 _ => {
-                    // Its own transaction: an append after a removal in the same one still counts the removed key.
                     model.remove(&at);
-                    commit(&image, Vec::new(), std::mem::take(&mut changes)).unwrap();
-                    let key = at;
-                    commit(&image, Vec::new(), vec![Change::RemoveEntry { object, key }]).unwrap();
+                    changes.push(Change::RemoveEntry { object, key: at });
                 }
             }
         }

@@ -379,7 +379,8 @@ pub fn stamp(answer: &mut Answer, id: TransactionId) {
         | Answer::Created { transaction, .. }
         | Answer::Changed { transaction, .. }
         | Answer::Undone { transaction, .. }
-        | Answer::Imported { transaction, .. } => {
+        | Answer::Imported { transaction, .. }
+        | Answer::BranchCommitted { transaction, .. } => {
             *transaction = id;
         }
         _ => {}

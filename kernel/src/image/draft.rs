@@ -144,22 +144,23 @@ impl CommitError {
 
 /// The objects and slots of reads, as an error names them.
 fn places(reads: &[Read]) -> String {
-    let mut words: Vec<String> = reads
-        .iter()
-        .take(5)
-        .map(|read| match &read.slot {
-            ReadSlot::Named(name, _) => format!("{}.{name}", read.object),
-            ReadSlot::Whole(_) => format!("{} (its slots)", read.object),
-            ReadSlot::Entry(key, _) => match key.value() {
-                Some(value) => format!("{}[{}]", read.object, shared::json::to_json(&value)),
-                None => format!("{} (an entry)", read.object),
-            },
-            ReadSlot::Range { .. } => format!("{} (a range of entries)", read.object),
-            ReadSlot::Count(_) => format!("{} (its number of entries)", read.object),
-        })
-        .collect();
+    let mut words: Vec<String> = reads.iter().take(5).map(place).collect();
     if reads.len() > words.len() {
         words.push(format!("{} more", reads.len() - words.len()));
     }
     words.join(", ")
+}
+
+/// The object and slot of a read.
+pub fn place(read: &Read) -> String {
+    match &read.slot {
+        ReadSlot::Named(name, _) => format!("{}.{name}", read.object),
+        ReadSlot::Whole(_) => format!("{} (its slots)", read.object),
+        ReadSlot::Entry(key, _) => match key.value() {
+            Some(value) => format!("{}[{}]", read.object, shared::json::to_json(&value)),
+            None => format!("{} (an entry)", read.object),
+        },
+        ReadSlot::Range { .. } => format!("{} (a range of entries)", read.object),
+        ReadSlot::Count(_) => format!("{} (its number of entries)", read.object),
+    }
 }

@@ -14,7 +14,7 @@ use super::draft::{Change, Draft};
 use super::layer::{empty_object, put};
 use super::lmdb::{Direction, Table};
 use super::log::BEGINNING;
-use super::record::{Entry, Place};
+use super::record::{Entry, Place, RequestId};
 use super::segment::{LogError, Position};
 use super::state::{State, entry_key};
 
@@ -291,6 +291,21 @@ impl<'a> History<'a> {
             }
             is_before
         })?;
+        Ok(found)
+    }
+
+    /// Whether a transaction after that one has stored the reply of a request.
+    pub fn has_reply(&self, request: &RequestId, after: TransactionId) -> Result<bool, HistoryError> {
+        self.check(after)?;
+        let mut found = false;
+        self.walk(
+            TransactionId(after.0 + 1),
+            self.state.standing().last,
+            |_, entry| {
+                found = entry.reply.is_some_and(|stored| stored.request == *request);
+                !found
+            },
+        )?;
         Ok(found)
     }
 

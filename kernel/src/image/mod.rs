@@ -6,12 +6,14 @@
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
 //! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
 //! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
+//! - [`overlay`]: changes in front of the state that are not committed: of a thought, or of a [`branch`].
 //! - [`blob`]: contents that are files of their own. [`backup`], [`restore`]: a copy that a [`manifest`] describes.
 //! - [`verify`]: finds every fault, by [`digest`]s and rules. [`exercise`]: a load to try all this under.
 
 pub mod backup;
 pub mod base;
 pub mod blob;
+pub mod branch;
 #[cfg(test)]
 mod collections;
 pub mod committer;
@@ -25,6 +27,7 @@ pub mod layer;
 pub mod lmdb;
 pub mod log;
 pub mod manifest;
+pub mod overlay;
 pub mod pack;
 pub mod rebuild;
 pub mod record;
@@ -47,6 +50,7 @@ use std::sync::mpsc::sync_channel;
 use nix::fcntl::{Flock, FlockArg};
 use shared::id::{Epoch, TransactionId};
 
+use self::branch::Branches;
 use self::committer::Committer;
 use self::draft::Draft;
 use self::epoch::EpochFile;
@@ -86,6 +90,7 @@ pub enum OpenError {
 pub struct Image {
     pub state: Arc<State>,
     pub committer: Committer,
+    pub branches: Branches,
     pub folder: PathBuf,
     /// Made at the awakening; every file of the image carries it.
     pub id: [u8; 16],
@@ -136,11 +141,14 @@ impl Image {
         state.begin_epoch(epoch, log.bytes());
         let (id, found) = (log.image(), log.end());
         let state = Arc::new(state);
+        // Before anything is committed: the ids that branches hold are taken.
+        let branches = Branches::open(folder, id, state.clone())?;
         let indexer = Indexer::start(state.clone());
         let committer = Committer::start(log, state.clone(), fence, indexer.signals());
         let image = Image {
             state,
             committer,
+            branches,
             folder: folder.to_path_buf(),
             id,
             found,

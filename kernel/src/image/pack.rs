@@ -1,7 +1,7 @@
 //! Pack: drops what no root reaches and all history before now, while others go on (M4).
 //!
 //! 1. The log is cut: a new segment begins after transaction P, and the index holds just the state at P.
-//! 2. What the roots reach at P is marked. What is not marked is collected by one transaction of the log; references that
+//! 2. What the roots reach at P is marked; roots are the lobby, open missions and all that branches refer to. What is not marked is collected by one transaction of the log; references that
 //!    were stored since P are watched and keep what they reach.
 //! 3. The marked state at P is written as a base, durably.
 //! 4. A new index is made from the base and the log after it, and takes the place of the old one.
@@ -78,7 +78,7 @@ pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Res
     drop(reading);
     image.state.stop_watching();
     let (objects, collected, named) = result?;
-    let unnamed = unnamed_blobs(image, &named)?;
+    let mut unnamed = unnamed_blobs(image, &named)?;
     progress("making the index");
     let base = known.position.transaction;
     let new = folder.join("index.new");
@@ -93,6 +93,10 @@ pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Res
     {
         let _turn = image.hold_index();
         let (from, to) = (folder.join("index"), folder.join("index.old"));
+        // A branch names what it names now, until this is done.
+        let _held = image.branches.hold();
+        let kept = image.branches.blobs();
+        unnamed.retain(|digest| !kept.contains(digest));
         image
             .committer
             .exclusively(move |log, state| {
@@ -144,10 +148,16 @@ fn mark_and_collect(
     .map_err(|source| in_index(image, source))?;
     for _ in 0..ROUNDS {
         roots.extend(image.state.watched());
+        roots.extend(image.branches.roots());
         mark(reading, &mut reached, std::mem::take(&mut roots)).map_err(|source| in_index(image, source))?;
         let (ranges, count) = unreached(reading, &reached).map_err(|source| in_index(image, source))?;
         if count == 0 {
             return Ok((reached, 0));
+        }
+        // From here to the commit no branch comes to refer to anything that is being dropped.
+        let _held = image.branches.hold();
+        if image.branches.roots().iter().any(|id| reached.lacks(*id)) {
+            continue;
         }
         let mut draft = Draft::new("pack");
         draft.collected = ranges;
@@ -441,6 +451,11 @@ impl Bits {
 
     fn bound(&self) -> u64 {
         self.words.len() as u64 * 64 - 64
+    }
+
+    /// True for an id below the bound that is not here.
+    fn lacks(&self, id: ObjectId) -> bool {
+        (id.0 / 64) < self.words.len() as u64 && !self.has(id)
     }
 
     fn has(&self, id: ObjectId) -> bool {

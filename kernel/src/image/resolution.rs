@@ -161,6 +161,9 @@ impl Resolution<'_> {
         {
             *last = last.take().max(Some(key.clone()));
         }
+        if value.is_none() && self.last_integers.get(&object) == Some(&Some(key.clone())) {
+            self.last_integers.remove(&object);
+        }
         let at = (object, key);
         if let Some(known) = self.entry_at.get(&at) {
             self.entries[*known].value = value;
@@ -204,11 +207,14 @@ impl Resolution<'_> {
     }
 
     fn last_integer(&self, object: ObjectId) -> Option<Key> {
-        let (from, to) = Key::integers();
-        let stored = self
-            .state
-            .last_entry(self.pending, object, &from, &to)
-            .map(|(key, _)| key);
+        let (from, mut to) = Key::integers();
+        let stored = loop {
+            let last = self.state.last_entry(self.pending, object, &from, &to);
+            match last.map(|(key, _)| key) {
+                Some(key) if self.is_removed(object, &key) => to = key,
+                last => break last,
+            }
+        };
         let own = self
             .entries
             .iter()
@@ -217,6 +223,11 @@ impl Resolution<'_> {
             .filter(|key| is_integer(key))
             .max();
         stored.max(own.cloned())
+    }
+
+    fn is_removed(&self, object: ObjectId, key: &Key) -> bool {
+        let at = self.entry_at.get(&(object, key.clone()));
+        at.is_some_and(|at| self.entries[*at].value.is_none())
     }
 
     /// Nothing may refer to what does not exist.

@@ -168,6 +168,11 @@ impl State {
         self.next_object.load(Ordering::Relaxed)
     }
 
+    /// Ids below this are taken.
+    pub(super) fn raise_next_object(&self, next_object: u64) {
+        self.next_object.fetch_max(next_object, Ordering::Relaxed);
+    }
+
     /// The object as of the newest durable commit.
     pub fn object(&self, id: ObjectId) -> Option<Arc<ObjectImage>> {
         self.held(id).map(|held| held.image)
@@ -715,6 +720,19 @@ pub struct Snapshot<'a> {
 impl Snapshot<'_> {
     pub fn object(&self, id: ObjectId) -> Option<Arc<ObjectImage>> {
         self.state.find(&self.core, id).map(|held| held.image)
+    }
+
+    /// As [`State::scan`].
+    pub fn scan(
+        &self,
+        pending: &Layer,
+        object: ObjectId,
+        range: (&Key, &Key),
+        limit: usize,
+        direction: Direction,
+    ) -> Scanned {
+        self.state
+            .scan_in(&self.core, pending, object, range, limit, direction)
     }
 }
 

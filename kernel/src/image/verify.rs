@@ -1,4 +1,4 @@
-//! Finds every fault of an image: chain, records, back pointers, references, counts, index.
+//! Finds every fault of an image: chain, records, back pointers, references, counts, index, branches.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -100,6 +100,9 @@ pub fn verify(image: &Image, folder: &Path, scratch: &Path, chains: Chains) -> R
             "index",
             format!("it counts {} objects and there are {}", known.objects, counts.0),
         );
+    }
+    for (path, what) in image.branches.faults() {
+        faults.add(&path.display().to_string(), what);
     }
     drop((rebuilt_index, rebuilt));
     let _ = std::fs::remove_dir_all(scratch);

@@ -153,13 +153,13 @@ impl Cycle<'_> {
     fn brief(&self) -> Value {
         let mission = self.lock().clone();
         let state = &self.kernel.image.state;
-        let chain = World { state, overlay: None }
+        let chain = World::of(state)
             .look_up(mission.receiver, &mission.selector)
             .chain;
         let chain = chain
             .into_iter()
             .skip(1)
-            .map(|id| Value::Text(name_of(state, id)))
+            .map(|id| Value::Text(name_of(World::of(state), id)))
             .collect();
         let kinds = mission
             .arguments
@@ -281,7 +281,7 @@ impl Cycle<'_> {
                 let message = text(directive, "message").unwrap_or_default();
                 let may_correct = matches!(member(directive, "correct"), Some(Value::Bool(true)));
                 let mission = self.lock().clone();
-                let receiver = name_of(&self.kernel.image.state, mission.receiver);
+                let receiver = name_of(World::of(&self.kernel.image.state), mission.receiver);
                 let fault = Fault::new(
                     known_reason(&reason),
                     format!(
@@ -493,10 +493,8 @@ impl Cycle<'_> {
             });
         }
         // The method must still be missing, or somebody's hand was quicker.
-        let world = World { state, overlay: None };
-        attempt
-            .overlay
-            .absorb(world.look_up(mission.receiver, &mission.selector).reads);
+        let looked = World::of(state).look_up(mission.receiver, &mission.selector);
+        attempt.overlay.reads.extend(looked.reads);
         let done = {
             let mut done = self.lock();
             done.elapsed_ms = self.begun.elapsed().as_millis() as u64;

@@ -17,7 +17,6 @@ use crate::image::draft::Draft;
 use crate::image::log::unix_ms;
 use crate::image::record::{Mission, RequestId, Stage};
 use crate::kernel::{Asker, Kernel, commit_fault};
-use crate::overlay::World;
 use crate::send::{Message, Thought};
 
 /// Correcting missions after the first, when the image does not say otherwise.
@@ -87,10 +86,7 @@ impl Kernel {
         let joined = {
             let mut running = self.mind.lock();
             // It may have been installed since it was missed.
-            let world = World {
-                state: &self.image.state,
-                overlay: None,
-            };
+            let world = self.world();
             if world.look_up(message.receiver, &message.selector).found.is_some() {
                 return Ok(Thought {
                     thought: None,

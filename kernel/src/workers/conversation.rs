@@ -44,12 +44,14 @@ pub enum Broken {
 pub struct Knowledge {
     /// The version that it holds; `None` once it was told to forget it.
     shown: FxHashMap<ObjectId, Option<TransactionId>>,
+    /// What it was shown of an overlay on its way, and was not told to forget.
+    pending: Vec<ObjectId>,
     /// Up to where this was compared with the image.
     synced: TransactionId,
 }
 
 impl Knowledge {
-    /// What the worker holds and the image has changed since they were compared.
+    /// What the worker holds and the image has changed since they were compared, or has otherwise in this world.
     fn forget_changed(&mut self, world: World<'_>) -> Vec<ObjectId> {
         let mut stale: Vec<ObjectId> = match world.state.changed_since(self.synced) {
             Some((now, changed)) => {
@@ -61,6 +63,8 @@ impl Knowledge {
                 self.shown.keys().copied().collect()
             }
         };
+        stale.append(&mut self.pending);
+        stale.extend(world.overlay.into_iter().flat_map(|overlay| overlay.objects()));
         stale.retain(|id| {
             self.shown
                 .get_mut(id)
@@ -83,7 +87,9 @@ pub enum Said {
 /// One activation on one worker, between its beginning and its end.
 #[derive(Default)]
 pub struct Talk {
+    /// What it was shown of the overlay; of this it was told at the beginning that it is to be forgotten.
     uncommitted: HashSet<ObjectId>,
+    told: HashSet<ObjectId>,
     allocated: HashSet<ObjectId>,
     reads: Vec<Read>,
 }
@@ -115,6 +121,7 @@ impl Talk {
                 objects.push((*object).clone());
             }
         }
+        talk.told.clone_from(&talk.uncommitted);
         let run = Run {
             receiver: activation.receiver,
             selector: activation.selector.clone(),
@@ -165,9 +172,11 @@ impl Talk {
             FromWorker::Count(object) => ToWorker::Count(world.count(object, &mut self.reads)),
             FromWorker::Finished(mut finished) => {
                 self.check_writes(&finished, knowledge, world)?;
-                for id in &self.uncommitted {
+                for id in &self.told {
                     knowledge.shown.insert(*id, None);
                 }
+                let later = self.uncommitted.difference(&self.told);
+                knowledge.pending.extend(later.copied());
                 finished.reads.append(&mut self.reads);
                 return Ok(Said::Finished(*finished));
             }

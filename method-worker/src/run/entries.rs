@@ -29,6 +29,9 @@ const REMEMBERED: usize = 4_096;
 /// So many lists and dicts of entries are held before those that nobody else holds are let go.
 const HELD: usize = 2_048;
 
+/// Stored entries that are looked at at once for one that is not removed.
+const REMOVED_AT_ONCE: u32 = 64;
+
 /// The entries of every object that the run has to do with.
 pub type AllEntries = IndexMap<ObjectId, Entries, FxBuildHasher>;
 
@@ -334,10 +337,7 @@ impl Run {
             .map(|(key, _)| key.clone());
         let stored = match self.is_created(object) {
             true => None,
-            false => {
-                let (last, _) = self.peer.scan(object, from, to, 1, ScanOrder::Descending);
-                last.into_iter().next().map(|(key, _)| key)
-            }
+            false => self.last_stored(object, from, to),
         };
         let mut last = own.max(stored);
         let entries = self.entries_of(object);
@@ -350,6 +350,31 @@ impl Run {
                 }
                 None => entries.appended.push(value),
             }
+        }
+    }
+}
+
+impl Run {
+    /// The largest key of a range under which something is stored and not removed by this activation.
+    fn last_stored(&mut self, object: ObjectId, from: Key, mut to: Key) -> Option<Key> {
+        let mut wanted = 1;
+        loop {
+            let (found, is_whole) =
+                self.peer
+                    .scan(object, from.clone(), to.clone(), wanted, ScanOrder::Descending);
+            let pending = self.entries.get(&object).map(|entries| &entries.pending);
+            let is_removed = |key: &Key| {
+                let pending = pending.and_then(|pending| pending.get(key));
+                matches!(pending, Some(Pending::Is(Content::Removed)))
+            };
+            if let Some((key, _)) = found.iter().find(|(key, _)| !is_removed(key)) {
+                return Some(key.clone());
+            }
+            match found.last() {
+                Some((edge, _)) if !is_whole => to = edge.clone(),
+                _ => return None,
+            }
+            wanted = REMOVED_AT_ONCE;
         }
     }
 }

@@ -4,6 +4,7 @@
 mod backup;
 mod bad_input;
 mod blobs;
+mod branches;
 mod channel;
 mod collections;
 mod exports;
