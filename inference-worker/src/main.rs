@@ -1,12 +1,18 @@
 //! The inference-worker of BAT OS: one model, many requests.
 //!
 //! Parts in reading order: `run` (arguments, life), `server` (the socket), `engine` (the decoding thread), `checkpoint` (what is
-//! loaded and what is refused), `sampler` (the next token), `text` (tokens to text, piece by piece).
+//! loaded and what is refused), `model` (the forward pass), `kernel` (its arithmetic for each processor), `crew` (its threads),
+//! `chat` (conversations as text), `sampler` (the next token), `text` (tokens to text, piece by piece).
 
+mod chat;
 mod checkpoint;
+mod crew;
 mod engine;
+mod generate;
+mod kernel;
 mod listener;
 mod measure;
+mod model;
 mod run;
 mod sampler;
 mod server;

@@ -1,53 +1,104 @@
-//! Tokens per second of a model on this machine, as one JSON document.
+//! Tokens per second of a model on this machine, as JSON documents.
 
-use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use candle_core::{DType, Tensor};
-use candle_transformers::models::llama::Cache;
+use crate::checkpoint::{self, Checkpoint};
+use crate::crew::Crew;
+use crate::engine::Settings;
+use crate::model::cache::{Cache, POSITIONS};
+use crate::model::{Row, Scratch};
 
-use crate::checkpoint;
+const PROMPT_TOKENS: usize = 256;
+const TEXT_TOKENS: usize = 32;
+const ROUNDS: usize = 5;
+/// A round of a small model is run again and again until this time is over: the first runs find caches cold and threads asleep.
+const ROUND: Duration = Duration::from_millis(200);
 
-const PROMPT_TOKENS: usize = 150;
-const TEXT_TOKENS: usize = 60;
-const ROUNDS: usize = 7;
+/// Prints the medians of some rounds; or, by `turns`, each round for which a line comes in.
+pub fn print(settings: &Settings, turns: bool) -> anyhow::Result<()> {
+    let ready = checkpoint::load(&settings.model, settings.weights, Crew::new(settings.threads)?)?;
+    let mut rounds = Rounds::new(&ready);
+    if turns {
+        for line in std::io::stdin().lines() {
+            line?;
+            let (prefill, decode) = rounds.run();
+            tell(&ready, prefill, decode, 1);
+        }
+        return Ok(());
+    }
+    let (mut prefill, mut decode): (Vec<f64>, Vec<f64>) = (0..ROUNDS).map(|_| rounds.run()).unzip();
+    tell(&ready, median(&mut prefill), median(&mut decode), ROUNDS);
+    Ok(())
+}
 
-/// Prints medians of prefill and decode.
-pub fn print(folder: &Path) -> anyhow::Result<()> {
-    let ready = checkpoint::load(folder)?;
-    let mut prefill = Vec::new();
-    let mut decode = Vec::new();
-    for _ in 0..ROUNDS {
-        let mut cache = Cache::new(true, DType::F32, &ready.config, &ready.device)?;
-        let prompt: Vec<u32> = (0..PROMPT_TOKENS as u32)
-            .map(|n| n * 7 % ready.config.vocab_size as u32)
+struct Rounds<'a> {
+    ready: &'a Checkpoint,
+    blocks: Vec<u32>,
+    cache: Cache,
+    scratch: Scratch,
+}
+
+impl Rounds<'_> {
+    fn new(ready: &Checkpoint) -> Rounds<'_> {
+        let blocks: Vec<u32> = (0..(PROMPT_TOKENS + TEXT_TOKENS).div_ceil(POSITIONS) as u32).collect();
+        Rounds {
+            cache: Cache::new(ready.model.cache_shape(), blocks.len()),
+            scratch: Scratch::default(),
+            blocks,
+            ready,
+        }
+    }
+
+    /// Tokens per second of a prompt, and of text behind it: medians of a round.
+    fn run(&mut self) -> (f64, f64) {
+        let begun = Instant::now();
+        let mut figures = vec![self.once()];
+        while begun.elapsed() < ROUND {
+            figures.push(self.once());
+        }
+        let (mut prefill, mut decode): (Vec<f64>, Vec<f64>) = figures.into_iter().unzip();
+        (median(&mut prefill), median(&mut decode))
+    }
+
+    fn once(&mut self) -> (f64, f64) {
+        let model = &self.ready.model;
+        let row = |position: usize, is_wanted| Row {
+            token: (position * 7 % model.shape.vocabulary) as u32,
+            position,
+            blocks: &self.blocks,
+            is_wanted,
+        };
+        let prompt: Vec<Row<'_>> = (0..PROMPT_TOKENS)
+            .map(|at| row(at, at + 1 == PROMPT_TOKENS))
             .collect();
         let begun = Instant::now();
-        ready.model.forward(
-            &Tensor::new(&prompt[..], &ready.device)?.unsqueeze(0)?,
-            0,
-            &mut cache,
-        )?;
-        prefill.push(PROMPT_TOKENS as f64 / begun.elapsed().as_secs_f64());
+        model.forward(&prompt, &mut self.cache, &mut self.scratch);
+        let prefill = PROMPT_TOKENS as f64 / begun.elapsed().as_secs_f64();
         let begun = Instant::now();
-        for (n, token) in prompt.iter().take(TEXT_TOKENS).enumerate() {
-            let input = Tensor::new(&[*token], &ready.device)?.unsqueeze(0)?;
-            ready.model.forward(&input, PROMPT_TOKENS + n, &mut cache)?;
+        for at in PROMPT_TOKENS..PROMPT_TOKENS + TEXT_TOKENS {
+            model.forward(&[row(at, true)], &mut self.cache, &mut self.scratch);
         }
-        decode.push(TEXT_TOKENS as f64 / begun.elapsed().as_secs_f64());
+        (prefill, TEXT_TOKENS as f64 / begun.elapsed().as_secs_f64())
     }
-    let median = |mut figures: Vec<f64>| {
-        figures.sort_by(f64::total_cmp);
-        figures[figures.len() / 2].round()
-    };
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn tell(ready: &Checkpoint, prefill: f64, decode: f64, rounds: usize) {
+    let rounded = |figure: f64| (figure * 10.0).round() / 10.0;
     let document = serde_json::json!({
         "model": ready.description.name,
         "parameters": ready.description.parameters,
         "load_ms": ready.description.load_ms,
-        "prefill_tokens_per_second": median(prefill),
-        "decode_tokens_per_second": median(decode),
-        "rounds": ROUNDS,
+        "threads": ready.model.crew.threads(),
+        "instructions": ready.model.level.name(),
+        "prompt_tokens": PROMPT_TOKENS,
+        "prefill_tokens_per_second": rounded(prefill),
+        "decode_tokens_per_second": rounded(decode),
+        "rounds": rounds,
     });
     println!("{document}");
-    Ok(())
 }

@@ -3,36 +3,82 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use shared::exit;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::engine::Engine;
-use crate::{listener, measure, server};
+use crate::checkpoint::Weights;
+use crate::engine::{Engine, Settings};
+use crate::generate::GenerateArguments;
+use crate::{generate, listener, measure, server};
 
 /// Holds a Llama-architecture model and generates for the kernel. The steward starts it.
 ///
-/// The model folder holds model.safetensors, config.json and tokenizer.json, and optionally model.json with sizes and SHA-256
-/// digests of these. A missing or damaged model does not end the worker: it answers requests with what is wrong, and looks
+/// The model is a folder with model.safetensors (or the files of model.safetensors.index.json), config.json and tokenizer.json, and
+/// optionally model.json with sizes and SHA-256 digests of these; or a GGUF file. Any model of the Llama architecture will do. A missing or damaged model does not end the worker: it answers requests with what is wrong, and looks
 /// again when the files change.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(
+    version,
+    about,
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
-    /// Folder of the model.
-    #[arg(long)]
-    model: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    model: ModelArguments,
     /// Local socket to answer at; made here unless --listen-fd passes it.
     #[arg(long, required_unless_present = "measure")]
     socket: Option<PathBuf>,
     /// A listening socket passed as this descriptor.
     #[arg(long)]
     listen_fd: Option<i32>,
-    /// Threads of the tensor kernels; a small model is fastest with one.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    threads: u16,
     /// Print tokens per second as one JSON document and end.
     #[arg(long)]
     measure: bool,
+    /// With --measure: measure once for each line of standard input, so that others can be measured by turns.
+    #[arg(long, requires = "measure")]
+    turns: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write the continuation of a prompt, or the answer to a question, to standard output. Needs no kernel.
+    Generate(GenerateArguments),
+}
+
+/// Which model, and how it is run.
+#[derive(Args)]
+pub struct ModelArguments {
+    /// Folder of the model, or a GGUF file.
+    #[arg(long, required = true)]
+    model: Option<PathBuf>,
+    /// Threads of the tensor kernels; by default as many as there are cores.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// How plain weights are kept in memory.
+    #[arg(long, value_enum, default_value_t)]
+    weights: Weights,
+    /// Memory for keys and values of all requests together, in MiB; requests that find no room wait.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    cache_mib: u64,
+}
+
+impl ModelArguments {
+    pub fn settings(self) -> Settings {
+        let threads = match self.threads {
+            Some(threads) => usize::from(threads),
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        Settings {
+            model: self.model.unwrap_or_default(),
+            weights: self.weights,
+            threads,
+            cache_bytes: self.cache_mib << 20,
+        }
+    }
 }
 
 pub fn main() -> ExitCode {
@@ -45,11 +91,6 @@ pub fn main() -> ExitCode {
         // A log that cannot be written, as on a full disk, must not become a panic.
         .log_internal_errors(false)
         .init();
-    // SAFETY: no other thread runs yet; candle's pool reads this variable when it is made.
-    #[allow(unsafe_code)]
-    unsafe {
-        std::env::set_var("RAYON_NUM_THREADS", arguments.threads.to_string());
-    }
     match start(arguments) {
         Ok(()) => ExitCode::from(exit::ANSWERED),
         Err(error) => {
@@ -60,10 +101,14 @@ pub fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
-    if arguments.measure {
-        return measure::print(&arguments.model);
+    if let Some(Command::Generate(generate)) = arguments.command {
+        return generate::print(generate);
     }
-    let engine = Engine::start(arguments.model)?;
+    let settings = arguments.model.settings();
+    if arguments.measure {
+        return measure::print(&settings, arguments.turns);
+    }
+    let engine = Engine::start(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

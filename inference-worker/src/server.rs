@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use shared::frame::{FrameError, asynchronous};
-use shared::inference::{InferenceEvent, InferenceFault, InferenceRequest};
+use shared::inference::{ChatMessage, Generate, InferenceEvent, InferenceFault, InferenceRequest, Options};
 use tokio::sync::mpsc;
 
 use crate::engine::{Engine, Job};
 
 /// Longest text, in tokens, that one request may ask for.
 const MAX_TOKENS: u32 = 8192;
+const MAX_STOPS: usize = 16;
 
 /// Serves for ever.
 pub async fn serve(engine: Engine, listener: Listener) {
@@ -50,6 +51,60 @@ impl Drop for Open {
     }
 }
 
+impl Open {
+    fn begin(
+        &mut self,
+        engine: &Engine,
+        events: &mpsc::UnboundedSender<InferenceEvent>,
+        mut request: Generate,
+        options: Options,
+        messages: Vec<ChatMessage>,
+    ) {
+        if let Err(message) = check(&request, &options) {
+            let fault = InferenceFault {
+                reason: "bad_request".into(),
+                message,
+            };
+            let request = request.request;
+            let _ = events.send(InferenceEvent::Failed { request, fault });
+            return;
+        }
+        request.max_tokens = request.max_tokens.min(MAX_TOKENS);
+        let cancelled = Arc::new(AtomicBool::new(false));
+        self.0.insert(request.request, cancelled.clone());
+        engine.submit(Job {
+            request,
+            options,
+            messages,
+            events: events.clone(),
+            cancelled,
+            arrived: Instant::now(),
+        });
+    }
+}
+
+/// What cannot be meant.
+pub fn check(request: &Generate, options: &Options) -> Result<(), String> {
+    let within = |name: &str, value: f32, least: f32, most: f32| {
+        if (least..=most).contains(&value) {
+            Ok(())
+        } else {
+            Err(format!("{name} is {value}, it must be within {least} and {most}"))
+        }
+    };
+    within("temperature", request.temperature, f32::MIN, f32::MAX)?;
+    within("top_p", request.top_p, 0.0, 1.0)?;
+    within("min_p", options.min_p, 0.0, 1.0)?;
+    within("repetition_penalty", options.repetition_penalty, 0.1, 10.0)?;
+    if request.stop.len() > MAX_STOPS {
+        return Err(format!(
+            "there are {} stop sequences, {MAX_STOPS} at most",
+            request.stop.len()
+        ));
+    }
+    Ok(())
+}
+
 async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (events, mut queue) = mpsc::unbounded_channel::<InferenceEvent>();
@@ -71,30 +126,15 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
                     cancelled.store(true, Ordering::Relaxed);
                 }
             }
-            Ok(InferenceRequest::Generate(mut request)) => {
-                let sane = request.temperature.is_finite() && (0.0..=1.0).contains(&request.top_p);
-                if !sane || request.stop.len() > 16 {
-                    let fault = InferenceFault {
-                        reason: "bad_request".into(),
-                        message:
-                            "temperature must be finite, top_p within 0 and 1, at most 16 stop sequences"
-                                .into(),
-                    };
-                    let _ = events.send(InferenceEvent::Failed {
-                        request: request.request,
-                        fault,
-                    });
-                    continue;
-                }
-                request.max_tokens = request.max_tokens.min(MAX_TOKENS);
-                let cancelled = Arc::new(AtomicBool::new(false));
-                open.0.insert(request.request, cancelled.clone());
-                engine.submit(Job {
-                    request,
-                    events: events.clone(),
-                    cancelled,
-                    arrived: Instant::now(),
-                });
+            Ok(InferenceRequest::Generate(request)) => {
+                open.begin(&engine, &events, request, Options::default(), Vec::new());
+            }
+            Ok(InferenceRequest::GenerateWith {
+                generate,
+                options,
+                messages,
+            }) => {
+                open.begin(&engine, &events, generate, options, messages);
             }
             Err(error) => break error,
         }

@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use shared::frame::{FrameError, read, write};
-use shared::inference::{Description, Finish, Generate, InferenceEvent, InferenceRequest};
+use shared::inference::{
+    ChatMessage, Description, Finish, Generate, InferenceEvent, InferenceRequest, Options,
+};
 
 /// A running worker; killed and reaped when dropped.
 struct Worker {
@@ -205,4 +207,86 @@ fn a_prompt_beyond_the_context_and_random_bytes_are_refused_and_it_goes_on() {
     let mut rude = worker.attach();
     rude.write_all(&[0x5a; 4096]).unwrap();
     assert_eq!(describe(&mut stream).unwrap().name, "seed");
+}
+
+#[test]
+fn options_are_followed_and_what_cannot_be_meant_is_refused() {
+    let worker = Worker::start(&seed());
+    let mut stream = worker.attach();
+    let with = |options: Options, messages: Vec<ChatMessage>| InferenceRequest::GenerateWith {
+        generate: generate(1, PROMPT),
+        options,
+        messages,
+    };
+    let likelihoods = Options {
+        likelihoods: Some(2),
+        ..Options::default()
+    };
+    write(&mut stream, &with(likelihoods, Vec::new())).unwrap();
+    match next(&mut stream) {
+        InferenceEvent::Likelihoods { tokens, .. } => assert_eq!(tokens[0].top.len(), 2),
+        other => panic!("{other:?}"),
+    }
+    let (_, text, _) = collect(&mut stream, 1);
+    assert!(
+        text.ends_with("return self.lantern\n") || text.starts_with("def toggle_lantern"),
+        "{text}"
+    );
+    let hello = ChatMessage {
+        role: "user".into(),
+        content: "hello".into(),
+    };
+    let wrong = Options {
+        min_p: 2.0,
+        ..Options::default()
+    };
+    for (request, named) in [
+        (with(wrong, Vec::new()), "min_p"),
+        (with(Options::default(), vec![hello]), "chat template"),
+    ] {
+        write(&mut stream, &request).unwrap();
+        match next(&mut stream) {
+            InferenceEvent::Failed { fault, .. } => {
+                assert_eq!(fault.reason, "bad_request");
+                assert!(fault.message.contains(named), "{fault}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn generate_command(arguments: &[&str]) -> (bool, String, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_inference-worker"))
+        .arg("generate")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (done.status.success(), text(&done.stdout), text(&done.stderr))
+}
+
+#[test]
+fn it_generates_without_a_kernel() {
+    let model = seed();
+    let model = model.to_str().unwrap();
+    for weights in ["as-stored", "q8_0"] {
+        let arguments = [
+            "--model",
+            model,
+            "--prompt",
+            PROMPT,
+            "--figures",
+            "--weights",
+            weights,
+        ];
+        let (succeeded, out, error) = generate_command(&arguments);
+        assert!(succeeded, "{error}");
+        assert_eq!(
+            out,
+            "def toggle_lantern(self):\n    self.lantern = not self.lantern\n    self._p_changed = True\n    return self.lantern\n\n"
+        );
+        assert!(error.contains("32 tokens of prompt"), "{error}");
+    }
+    let (succeeded, _, error) = generate_command(&["--model", "/nowhere", "--prompt", "x"]);
+    assert!(!succeeded && error.contains("does not exist"), "{error}");
 }

@@ -9,11 +9,12 @@ import json
 
 import clients
 import image
+import inference
 import methods
 import rows
 import system
 
-PARTS = [system, image, clients, methods]
+PARTS = [system, inference, image, clients, methods]
 NAMES = [name for part in PARTS for name in part.NAMES]
 GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
 

@@ -29,12 +29,12 @@ def bench_programs():
 
 
 @functools.cache
-def rival_python():
-    """The interpreter of an environment that holds what rival/requirements.txt names; made once for each version of that file.
+def rival_python(names="requirements.txt"):
+    """The interpreter of an environment that holds what a file of `rival` names; made once for each version of that file.
 
     It is made from this interpreter, the system's: the one that our method-workers embed.
     """
-    requirements = RIVAL / "requirements.txt"
+    requirements = RIVAL / names
     version = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     folder = CACHE / f"rival-{version}"
     python = folder / "bin/python"
@@ -51,6 +51,6 @@ def rival_python():
     return str(python)
 
 
-def rival(program, *arguments):
+def rival(program, *arguments, names="requirements.txt"):
     """The command line of one of the rival's programs."""
-    return [rival_python(), "-B", str(RIVAL / program), *map(str, arguments)]
+    return [rival_python(names), "-B", str(RIVAL / program), *map(str, arguments)]

@@ -1,6 +1,5 @@
-"""The whole system as one client sees it: sends, start, the first act, the seed model."""
+"""The whole system as one client sees it: sends, start, the first act."""
 
-import json
 import os
 import socket
 import statistics
@@ -9,10 +8,9 @@ import sys
 import time
 
 from home import Home
-from programs import PROGRAMS, ROOT
 from rows import row
 
-NAMES = ["durable_send", "read_only_send", "start", "first_act", "inference"]
+NAMES = ["durable_send", "read_only_send", "start", "first_act"]
 
 
 def measure(wanted, quick):
@@ -23,8 +21,6 @@ def measure(wanted, quick):
         rows += bench_start(quick)
     if "first_act" in wanted:
         rows += bench_first_act(quick)
-    if "inference" in wanted:
-        rows += bench_inference()
     return rows
 
 
@@ -97,17 +93,6 @@ def bench_first_act(quick):
         finally:
             home.remove()
     return [row("display_yourself_on_an_empty_image", statistics.median(times), "s", None, "", 10.0)]
-
-
-def bench_inference():
-    command = [str(PROGRAMS / "inference-worker"), "--measure", "--model", str(ROOT / "inference-worker/seed/model")]
-    figures = json.loads(
-        subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ, RUST_LOG="off")).stdout
-    )
-    return [
-        row("seed_decode", figures["decode_tokens_per_second"], "tokens/s", None, "", 100.0),
-        row("seed_prefill", figures["prefill_tokens_per_second"], "tokens/s", None, "", 500.0),
-    ]
 
 
 def timed(work, rounds):

@@ -12,6 +12,21 @@ pub enum InferenceRequest {
     Cancel {
         request: u64,
     },
+    /// As `Generate`, with more to say about it. (A variant of its own: a kernel and a worker of different age understand each other.)
+    GenerateWith {
+        generate: Generate,
+        options: Options,
+        /// A conversation, written by the model's own chat template, up to where the answer begins; then follows the prompt.
+        messages: Vec<ChatMessage>,
+    },
+}
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    pub content: String,
 }
 
 /// One generation.
@@ -28,6 +43,33 @@ pub struct Generate {
     /// The text ends before the first of these; a checkpoint's own end token always ends it.
     pub stop: Vec<String>,
     pub deadline_ms: u64,
+}
+
+/// How tokens are chosen beyond temperature and top-p, and what is told of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    /// Only so many of the likeliest are drawn from; zero means all.
+    pub top_k: u32,
+    /// Only those are drawn from that are at least so likely, measured by the likeliest.
+    pub min_p: f32,
+    /// Logits of tokens that came lately are divided by it, negative ones multiplied; 1 changes nothing.
+    pub repetition_penalty: f32,
+    /// How many tokens are "lately".
+    pub repetition_window: u32,
+    /// Tell each token's likelihood, and so many of the likeliest beside it, by [`InferenceEvent::Likelihoods`].
+    pub likelihoods: Option<u8>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            repetition_window: 64,
+            likelihoods: None,
+        }
+    }
 }
 
 /// What the inference-worker answers.
@@ -52,6 +94,20 @@ pub enum InferenceEvent {
         request: u64,
         fault: InferenceFault,
     },
+    /// Of tokens as they are chosen, before the text that they make.
+    Likelihoods {
+        request: u64,
+        tokens: Vec<Likelihood>,
+    },
+}
+
+/// How likely the model held a token where it was chosen, whatever the temperature: natural logarithms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Likelihood {
+    pub token: u32,
+    pub logprob: f32,
+    /// The likeliest tokens, best first.
+    pub top: Vec<(u32, f32)>,
 }
 
 /// The loaded model.

@@ -116,7 +116,9 @@ impl Model {
                     };
                     return Ok(Err(Fault::new(word, fault.message)));
                 }
-                InferenceEvent::Text { .. } | InferenceEvent::Described(_) => {}
+                InferenceEvent::Text { .. }
+                | InferenceEvent::Likelihoods { .. }
+                | InferenceEvent::Described(_) => {}
             }
         }
     }

@@ -1,0 +1,466 @@
+//! What is loaded, and what is refused: headers, sizes, shapes and the memory they need are checked before it is spent; numbers and
+//! digests while they are read.
+//!
+//! Parts in reading order: `config` (config.json), `safetensors`, `gguf` (with `pieces`, its tokenizer), `stored` (a tensor in a file).
+
+mod config;
+mod gguf;
+mod pieces;
+mod safetensors;
+mod stored;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use candle_core::quantized::GgmlDType;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use shared::inference::{Description, InferenceFault};
+use tokenizers::Tokenizer;
+
+use crate::crew::Crew;
+use crate::kernel::Level;
+use crate::kernel::tile::Format;
+use crate::model::matrix::{Matrix, fitting, own_format, packed_bytes};
+use crate::model::rope::{Scaling, speeds};
+use crate::model::{Layer, Llama};
+use config::{Architecture, Config};
+use gguf::Gguf;
+use stored::Stored;
+
+const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+const MANIFEST: &str = "model.json";
+/// A GGUF file in a model folder, when there are no safetensors.
+const GGUF: &str = "model.gguf";
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// A model ready to run.
+pub struct Checkpoint {
+    pub model: Llama,
+    pub tokenizer: Tokenizer,
+    /// The token that begins a conversation, by its text, for the chat template.
+    pub begin: Option<u32>,
+    /// Tokens that end a text.
+    pub ends: Vec<u32>,
+    /// The model's own way to write a conversation, a Jinja template.
+    pub chat_template: Option<String>,
+    pub description: Description,
+}
+
+/// How weights are kept that the checkpoint has as plain numbers; quantised ones stay as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Weights {
+    /// As they are in the checkpoint.
+    #[default]
+    AsStored,
+    /// 8 bits and a scale for each 32.
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4 bits with scales in blocks of 256, the last product 6 bits; q8_0 where a block does not fit.
+    #[value(name = "q4_k")]
+    Q4K,
+}
+
+/// When the files last changed: a failed load is not tried again before they differ.
+pub type Stamp = Vec<Option<(u64, SystemTime)>>;
+
+#[derive(Default, Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    files: HashMap<String, ManifestFile>,
+}
+
+#[derive(Deserialize)]
+struct ManifestFile {
+    bytes: u64,
+    sha256: String,
+}
+
+/// The stamp of a model: a folder, or a GGUF file.
+pub fn stamp(model: &Path) -> Stamp {
+    let look = |path: PathBuf| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.len(), metadata.modified().ok()?))
+    };
+    let names = [
+        safetensors::WEIGHTS,
+        safetensors::INDEX,
+        GGUF,
+        CONFIG,
+        TOKENIZER,
+        MANIFEST,
+    ];
+    let mut stamp: Stamp = names.iter().map(|name| look(model.join(name))).collect();
+    stamp.push(look(model.to_owned()).filter(|_| model.is_file()));
+    stamp
+}
+
+/// Loads a folder or a GGUF file, or says which file is wrong and what to do. The crew packs the weights, and runs the model then.
+pub fn load(model: &Path, weights: Weights, crew: Crew) -> Result<Checkpoint, InferenceFault> {
+    let begun = Instant::now();
+    let gguf = if model.is_file() {
+        model.to_owned()
+    } else {
+        model.join(GGUF)
+    };
+    let parts = if gguf.is_file() && !model.join(safetensors::WEIGHTS).exists() {
+        Parts::of_gguf(&gguf)?
+    } else {
+        Parts::of_folder(model)?
+    };
+    parts.load(model, weights, crew, begun)
+}
+
+/// What a checkpoint is made of, before its weights are read.
+struct Parts {
+    /// Named in errors.
+    weights_path: PathBuf,
+    architecture: Architecture,
+    tensors: HashMap<String, Stored>,
+    tokenizer: Tokenizer,
+    chat_template: Option<String>,
+    name: Option<String>,
+    /// Files whose digest is told, checked while the weights are packed.
+    digests: Vec<(PathBuf, ManifestFile)>,
+}
+
+impl Parts {
+    fn of_folder(folder: &Path) -> Result<Parts, InferenceFault> {
+        let files = safetensors::files(folder).map_err(|(path, what)| damaged(&path, &what))?;
+        for path in files
+            .iter()
+            .cloned()
+            .chain([folder.join(CONFIG), folder.join(TOKENIZER)])
+        {
+            if !path.is_file() {
+                return Err(InferenceFault {
+                    reason: "model_missing".into(),
+                    message: format!(
+                        "{} does not exist; put a model there, or name one as [inference] model in steward.toml",
+                        path.display()
+                    ),
+                });
+            }
+        }
+        let mut manifest: Manifest = match folder.join(MANIFEST) {
+            path if path.exists() => read_json(&path)?,
+            _ => Manifest::default(),
+        };
+        let config: Config = read_json(&folder.join(CONFIG))?;
+        let architecture = config
+            .architecture()
+            .map_err(|what| damaged(&folder.join(CONFIG), &what))?;
+        let tokenizer_path = folder.join(TOKENIZER);
+        let tokenizer = read_bounded(&tokenizer_path, MAX_TEXT_BYTES)
+            .and_then(|bytes| Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()))
+            .map_err(|what| damaged(&tokenizer_path, &what))?;
+        let mut tensors = HashMap::new();
+        for path in &files {
+            tensors.extend(safetensors::read(path).map_err(|what| damaged(path, &what))?);
+        }
+        let names = [CONFIG, TOKENIZER].into_iter().map(|name| folder.join(name));
+        let digests = files.iter().cloned().chain(names).filter_map(|path| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            Some((path, manifest.files.remove(&name)?))
+        });
+        Ok(Parts {
+            digests: digests.collect(),
+            weights_path: files.into_iter().next().unwrap_or_default(),
+            architecture,
+            tensors,
+            tokenizer,
+            chat_template: chat_template(folder)?,
+            name: manifest.name,
+        })
+    }
+
+    fn of_gguf(path: &Path) -> Result<Parts, InferenceFault> {
+        let wrong = |what: String| damaged(path, &what);
+        let file = Gguf::open(path).map_err(wrong)?;
+        let mut architecture = file.architecture().map_err(wrong)?;
+        let tensors = file.tensors(&architecture.shape).map_err(wrong)?;
+        if let Some(scaling) = file.divisors(&tensors, &architecture.shape).map_err(wrong)? {
+            architecture.scaling = scaling;
+        }
+        Ok(Parts {
+            weights_path: path.to_owned(),
+            tokenizer: file.tokenizer().map_err(wrong)?,
+            chat_template: file.chat_template().map(str::to_owned),
+            name: file.name().map(str::to_owned),
+            architecture,
+            tensors,
+            digests: Vec::new(),
+        })
+    }
+
+    fn load(
+        self,
+        model: &Path,
+        weights: Weights,
+        crew: Crew,
+        begun: Instant,
+    ) -> Result<Checkpoint, InferenceFault> {
+        let wrong = |what: String| damaged(&self.weights_path, &what);
+        let shape = self.architecture.shape;
+        if self.tokenizer.get_vocab_size(true) > shape.vocabulary {
+            return Err(wrong(
+                "its tokenizer has more tokens than the model has embedding rows".into(),
+            ));
+        }
+        let plan = Plan {
+            tensors: &self.tensors,
+            architecture: &self.architecture,
+            weights,
+        };
+        plan.check().map_err(wrong)?;
+        let (packed, digests) = std::thread::scope(|scope| {
+            let digests = scope.spawn(|| {
+                self.digests
+                    .iter()
+                    .try_for_each(|(path, told)| check_digest(path, told))
+            });
+            (plan.pack(crew), digests.join())
+        });
+        digests.unwrap_or_else(|_| Err(wrong("its digest could not be made".into())))?;
+        let llama = packed.map_err(wrong)?;
+        let name = self.name.unwrap_or_else(|| {
+            let name = model.file_stem().map(|name| name.to_string_lossy().into_owned());
+            name.unwrap_or_default()
+        });
+        let description = Description {
+            name,
+            parameters: self.tensors.values().map(Stored::elements).sum(),
+            context_tokens: shape.context_tokens as u32,
+            path: model.display().to_string(),
+            load_ms: begun.elapsed().as_millis() as u64,
+        };
+        Ok(Checkpoint {
+            model: llama,
+            tokenizer: self.tokenizer,
+            begin: self.architecture.begin,
+            ends: self.architecture.ends,
+            chat_template: self.chat_template,
+            description,
+        })
+    }
+}
+
+/// Which tensor becomes what.
+struct Plan<'a> {
+    tensors: &'a HashMap<String, Stored>,
+    architecture: &'a Architecture,
+    weights: Weights,
+}
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
+const NORM: &str = "model.norm.weight";
+
+impl Plan<'_> {
+    /// Names and shapes against the configuration, and the memory for them against what the machine has.
+    fn check(&self) -> Result<(), String> {
+        let mut bytes = 0;
+        for (name, wanted) in self.wanted() {
+            let stored = self
+                .tensors
+                .get(&name)
+                .ok_or_else(|| format!("it lacks the tensor {name}"))?;
+            if stored.shape != wanted {
+                return Err(format!(
+                    "{name} has the shape {:?}, the configuration needs {wanted:?}",
+                    stored.shape
+                ));
+            }
+            let format = self.format(&name, stored);
+            if let [rows, columns] = *wanted {
+                bytes += packed_bytes(format, rows, columns);
+            }
+        }
+        match available_bytes() {
+            Some(available) if bytes > available => Err(format!(
+                "its weights need {} MiB, {} MiB of memory are left",
+                bytes >> 20,
+                available >> 20
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn wanted(&self) -> Vec<(String, Vec<usize>)> {
+        let shape = self.architecture.shape;
+        let queries = shape.heads * shape.head_dimension;
+        let keys = shape.key_value_heads * shape.head_dimension;
+        let (hidden, inner) = (shape.hidden, shape.inner);
+        let mut wanted = vec![
+            (EMBEDDING.to_owned(), vec![shape.vocabulary, hidden]),
+            (NORM.to_owned(), vec![hidden]),
+        ];
+        if !self.architecture.is_tied {
+            wanted.push((HEAD.to_owned(), vec![shape.vocabulary, hidden]));
+        }
+        for layer in 0..shape.layers {
+            for (part, size) in [
+                ("input_layernorm", vec![hidden]),
+                ("post_attention_layernorm", vec![hidden]),
+                ("self_attn.q_proj", vec![queries, hidden]),
+                ("self_attn.k_proj", vec![keys, hidden]),
+                ("self_attn.v_proj", vec![keys, hidden]),
+                ("self_attn.o_proj", vec![hidden, queries]),
+                ("mlp.gate_proj", vec![inner, hidden]),
+                ("mlp.up_proj", vec![inner, hidden]),
+                ("mlp.down_proj", vec![hidden, inner]),
+            ] {
+                wanted.push((format!("model.layers.{layer}.{part}.weight"), size));
+            }
+        }
+        wanted
+    }
+
+    fn format(&self, name: &str, stored: &Stored) -> Format {
+        let columns = stored.shape.last().copied().unwrap_or(0);
+        let is_plain = matches!(stored.kind, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
+        let is_last = name == HEAD || name == EMBEDDING && self.architecture.is_tied;
+        match self.weights {
+            Weights::Q8_0 if is_plain => fitting(Format::Q8_0, columns),
+            Weights::Q4K if is_plain && is_last => fitting(Format::Q6K, columns),
+            Weights::Q4K if is_plain => fitting(Format::Q4K, columns),
+            _ => own_format(stored.kind, columns),
+        }
+    }
+
+    fn pack(&self, crew: Crew) -> Result<Llama, String> {
+        let find = |name: &str| {
+            self.tensors
+                .get(name)
+                .ok_or_else(|| format!("it lacks the tensor {name}"))
+        };
+        let matrix = |name: &str| {
+            let stored = find(name)?;
+            Matrix::pack(&crew, stored, self.format(name, stored)).map_err(|what| format!("{name}: {what}"))
+        };
+        let vector = |name: &str| find(name)?.plain().map_err(|what| format!("{name}: {what}"));
+        let Architecture { shape, .. } = *self.architecture;
+        let layers = (0..shape.layers).map(|layer| {
+            let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
+            Ok(Layer {
+                input_layernorm: vector(&name("input_layernorm"))?,
+                q_proj: matrix(&name("self_attn.q_proj"))?,
+                k_proj: matrix(&name("self_attn.k_proj"))?,
+                v_proj: matrix(&name("self_attn.v_proj"))?,
+                o_proj: matrix(&name("self_attn.o_proj"))?,
+                post_attention_layernorm: vector(&name("post_attention_layernorm"))?,
+                gate_proj: matrix(&name("mlp.gate_proj"))?,
+                up_proj: matrix(&name("mlp.up_proj"))?,
+                down_proj: matrix(&name("mlp.down_proj"))?,
+            })
+        });
+        let layers = layers.collect::<Result<Vec<_>, String>>()?;
+        let scaling: &Scaling = &self.architecture.scaling;
+        Ok(Llama {
+            embed_tokens: matrix(EMBEDDING)?,
+            layers,
+            norm: vector(NORM)?,
+            lm_head: if self.architecture.is_tied {
+                None
+            } else {
+                Some(matrix(HEAD)?)
+            },
+            rope_speeds: speeds(shape.head_dimension, self.architecture.rope_base, scaling),
+            level: Level::best(),
+            shape,
+            crew,
+        })
+    }
+}
+
+/// The template in its own file, or in tokenizer_config.json.
+fn chat_template(folder: &Path) -> Result<Option<String>, InferenceFault> {
+    #[derive(Deserialize)]
+    struct TokenizerConfig {
+        chat_template: Option<serde_json::Value>,
+    }
+    let own = folder.join(CHAT_TEMPLATE);
+    if own.is_file() {
+        let bytes = read_bounded(&own, MAX_TEXT_BYTES).map_err(|what| damaged(&own, &what))?;
+        return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
+    }
+    let path = folder.join(TOKENIZER_CONFIG);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let config: TokenizerConfig = read_json(&path)?;
+    Ok(config
+        .chat_template
+        .and_then(|template| template.as_str().map(str::to_owned)))
+}
+
+/// Of Linux; elsewhere nothing is known, and nothing is refused for it.
+fn available_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes << 10)
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, InferenceFault> {
+    read_bounded(path, MAX_TEXT_BYTES)
+        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
+        .map_err(|what| damaged(path, &what))
+}
+
+/// A whole file of at most `most` bytes.
+fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > most {
+        return Err(format!("it is larger than {most} bytes"));
+    }
+    Ok(bytes)
+}
+
+fn check_digest(path: &Path, told: &ManifestFile) -> Result<(), InferenceFault> {
+    let wrong = |what: &str| damaged(path, what);
+    let mut file = fs::File::open(path).map_err(|error| wrong(&error.to_string()))?;
+    let bytes = file.metadata().map_err(|error| wrong(&error.to_string()))?.len();
+    if bytes != told.bytes {
+        return Err(wrong(&format!(
+            "it has {bytes} bytes, {MANIFEST} says {}",
+            told.bytes
+        )));
+    }
+    let mut digest = Sha256::new();
+    std::io::copy(&mut file, &mut digest).map_err(|error| wrong(&error.to_string()))?;
+    let digest: String = digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    if digest != told.sha256 {
+        return Err(wrong(&format!("its SHA-256 differs from the one in {MANIFEST}")));
+    }
+    Ok(())
+}
+
+fn damaged(path: &Path, what: &str) -> InferenceFault {
+    InferenceFault {
+        reason: "model_damaged".into(),
+        message: format!(
+            "{} cannot be used: {what}; replace it with an intact copy",
+            path.display()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

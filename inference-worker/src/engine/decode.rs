@@ -1,0 +1,228 @@
+//! The decoding thread: one model; each forward pass takes the next token of every request and a stretch of the prompts that are new.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use shared::inference::{Description, Finish, InferenceFault};
+
+use super::blocks::Blocks;
+use super::sequence::{Sequence, Waiting};
+use super::{Job, Settings, fault};
+use crate::checkpoint::{self, Checkpoint, Stamp};
+use crate::crew::Crew;
+use crate::model::cache::{Cache, POSITIONS};
+use crate::model::{Row, Scratch};
+
+/// Requests that are decoded at the same time; more wait their turn.
+const MAX_ACTIVE: usize = 32;
+const MAX_WAITING: usize = 1024;
+/// Tokens of prompts in one forward pass, while nobody waits for a next token and while somebody does.
+const PROMPT_ROWS: usize = 256;
+const PROMPT_ROWS_BESIDE_TEXT: usize = 64;
+/// A model that is missing is looked for again so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A model, or why there is none as of these files.
+struct Loaded {
+    ready: Result<Ready, InferenceFault>,
+    stamp: Stamp,
+}
+
+/// A model at work.
+struct Ready {
+    checkpoint: Checkpoint,
+    cache: Cache,
+    blocks: Blocks,
+    scratch: Scratch,
+    active: Vec<Sequence>,
+}
+
+pub fn decode(settings: &Settings, queue: &Receiver<Job>, told: &Mutex<Result<Description, InferenceFault>>) {
+    let mut loaded = load(settings, told);
+    let mut arrived: VecDeque<Job> = VecDeque::new();
+    let mut waiting: VecDeque<Box<Waiting>> = VecDeque::new();
+    loop {
+        let is_idle = arrived.is_empty()
+            && waiting.is_empty()
+            && loaded
+                .ready
+                .as_ref()
+                .map_or(true, |ready| ready.active.is_empty());
+        if is_idle {
+            // Nothing to do: asleep until a request comes, or until it is time to look for a model again.
+            let next = match loaded.ready {
+                Ok(_) => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Err(_) => queue.recv_timeout(LOOK_AGAIN),
+            };
+            match next {
+                Ok(job) => arrived.push_back(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+        loop {
+            match queue.try_recv() {
+                Ok(job) if waiting.len() + arrived.len() < MAX_WAITING => arrived.push_back(job),
+                Ok(job) => job.fail(fault("busy", "too many requests wait for the model; try later")),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return,
+            }
+        }
+        if loaded.ready.is_err() && checkpoint::stamp(&settings.model) != loaded.stamp {
+            loaded = load(settings, told);
+        }
+        match &mut loaded.ready {
+            Ok(ready) => {
+                for job in arrived.drain(..) {
+                    match Waiting::new(&ready.checkpoint, ready.blocks.count() * POSITIONS, job) {
+                        Ok(ready) => waiting.push_back(ready),
+                        Err(refused) => {
+                            let (job, fault) = *refused;
+                            job.fail(fault);
+                        }
+                    }
+                }
+                ready.admit(&mut waiting);
+                ready.step();
+            }
+            Err(fault) => arrived.drain(..).for_each(|job| job.fail(fault.clone())),
+        }
+    }
+}
+
+fn load(settings: &Settings, told: &Mutex<Result<Description, InferenceFault>>) -> Loaded {
+    let stamp = checkpoint::stamp(&settings.model);
+    let ready = Crew::new(settings.threads)
+        .map_err(|error| fault("engine", format!("no threads for the model: {error}")))
+        .and_then(|crew| checkpoint::load(&settings.model, settings.weights, crew))
+        .and_then(|checkpoint| Ready::new(checkpoint, settings.cache_bytes));
+    let description = ready.as_ref().map(|ready| ready.checkpoint.description.clone());
+    match &description {
+        Ok(model) => tracing::info!(name = model.name, ms = model.load_ms, "model loaded"),
+        Err(fault) => tracing::error!(reason = fault.reason, "{}", fault.message),
+    }
+    *told.lock().unwrap_or_else(PoisonError::into_inner) = description.map_err(Clone::clone);
+    Loaded { ready, stamp }
+}
+
+impl Ready {
+    fn new(checkpoint: Checkpoint, cache_bytes: u64) -> Result<Ready, InferenceFault> {
+        let shape = checkpoint.model.cache_shape();
+        // No more than so many requests of the whole context can use.
+        let useful = MAX_ACTIVE * checkpoint.model.shape.context_tokens.div_ceil(POSITIONS);
+        let count = useful.min((cache_bytes / shape.block_bytes()) as usize);
+        if count == 0 {
+            let message = format!(
+                "the cache needs at least {} bytes, it may take {cache_bytes}",
+                shape.block_bytes()
+            );
+            return Err(fault("engine", message));
+        }
+        Ok(Ready {
+            cache: Cache::new(shape, count),
+            blocks: Blocks::new(count),
+            scratch: Scratch::default(),
+            active: Vec::new(),
+            checkpoint,
+        })
+    }
+
+    /// Lets requests in, in the order in which they came, as long as there is room; drops those that nobody wants any more.
+    fn admit(&mut self, waiting: &mut VecDeque<Box<Waiting>>) {
+        let mut left = VecDeque::with_capacity(waiting.len());
+        let mut is_full = false;
+        for request in waiting.drain(..) {
+            if request.job.cancelled.load(Ordering::Relaxed) {
+                request.finish(Finish::Cancelled);
+            } else if request.job.is_late() {
+                request.finish(Finish::Deadline);
+            } else if is_full || self.active.len() >= MAX_ACTIVE {
+                left.push_back(request);
+            } else {
+                match request.enter(&mut self.blocks) {
+                    Ok(sequence) => self.active.push(sequence),
+                    Err(request) => {
+                        is_full = true;
+                        left.push_back(request);
+                    }
+                }
+            }
+        }
+        *waiting = left;
+    }
+
+    /// One forward pass, and a token for each request whose prompt is through.
+    fn step(&mut self) {
+        let mut left = Vec::with_capacity(self.active.len());
+        for sequence in self.active.drain(..) {
+            match sequence.ended() {
+                Some(finish) => sequence.finish(&self.checkpoint.tokenizer, &mut self.blocks, finish),
+                None => left.push(sequence),
+            }
+        }
+        self.active = left;
+        if self.active.is_empty() {
+            return;
+        }
+        let counts = self.counts();
+        for (sequence, count) in self.active.iter_mut().zip(&counts) {
+            sequence.grow(&mut self.blocks, *count);
+        }
+        let rows: Vec<Row<'_>> = self
+            .active
+            .iter()
+            .zip(&counts)
+            .flat_map(|(sequence, count)| {
+                (sequence.cached..sequence.cached + count).map(|position| Row {
+                    token: sequence.tokens[position],
+                    position,
+                    blocks: &sequence.held.blocks,
+                    is_wanted: position + 1 == sequence.tokens.len(),
+                })
+            })
+            .collect();
+        let logits = self
+            .checkpoint
+            .model
+            .forward(&rows, &mut self.cache, &mut self.scratch);
+        drop(rows);
+        let mut wanted = logits.chunks_mut(self.checkpoint.model.shape.vocabulary);
+        let mut left = Vec::with_capacity(self.active.len());
+        for (mut sequence, count) in self.active.drain(..).zip(counts) {
+            let is_through = count == sequence.pending();
+            sequence.advance(&mut self.blocks, count);
+            let outcome = match is_through.then(|| wanted.next()).flatten() {
+                Some(logits) => sequence.choose(&self.checkpoint, logits),
+                None => Ok(None),
+            };
+            match outcome {
+                Ok(None) => left.push(sequence),
+                Ok(Some(finish)) => sequence.finish(&self.checkpoint.tokenizer, &mut self.blocks, finish),
+                Err(fault) => sequence.fail(&mut self.blocks, fault),
+            }
+        }
+        self.active = left;
+    }
+
+    /// How many tokens of each request the next forward pass takes: one of each text, and as much of the prompts, oldest first, as
+    /// does not keep the others waiting.
+    fn counts(&self) -> Vec<usize> {
+        let is_text = |sequence: &Sequence| sequence.pending() == 1;
+        let mut room = match self.active.iter().any(is_text) {
+            true => PROMPT_ROWS_BESIDE_TEXT,
+            false => PROMPT_ROWS,
+        };
+        let take = |sequence: &Sequence| {
+            if is_text(sequence) {
+                return 1;
+            }
+            let count = room.min(sequence.pending());
+            room -= count;
+            count
+        };
+        self.active.iter().map(take).collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! The door to the decoding thread.
+//!
+//! Parts in reading order: `decode` (the loop: who is let in, what the next forward pass holds), `sequence` (one request being
+//! decoded), `blocks` (who holds which part of the cache).
+
+mod blocks;
+mod decode;
+mod sequence;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use shared::inference::{ChatMessage, Description, Generate, InferenceEvent, InferenceFault, Options};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::checkpoint::Weights;
+
+/// How a model is run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A model folder or a GGUF file.
+    pub model: PathBuf,
+    pub weights: Weights,
+    pub threads: usize,
+    /// For keys and values of all requests together.
+    pub cache_bytes: u64,
+}
+
+#[derive(Clone)]
+pub struct Engine {
+    jobs: Sender<Job>,
+    description: Arc<Mutex<Result<Description, InferenceFault>>>,
+}
+
+/// A request and where its events go.
+pub struct Job {
+    pub request: Generate,
+    pub options: Options,
+    /// The conversation before the prompt, if it is one.
+    pub messages: Vec<ChatMessage>,
+    pub events: UnboundedSender<InferenceEvent>,
+    /// Set by whoever gives the request up.
+    pub cancelled: Arc<AtomicBool>,
+    pub arrived: Instant,
+}
+
+impl Engine {
+    /// Begins to load the model; requests may come at once.
+    pub fn start(settings: Settings) -> std::io::Result<Engine> {
+        let (jobs, queue) = channel();
+        let description = Arc::new(Mutex::new(Err(fault("loading", "the model is being loaded"))));
+        let told = description.clone();
+        std::thread::Builder::new()
+            .name("decode".into())
+            .spawn(move || decode::decode(&settings, &queue, &told))?;
+        Ok(Engine { jobs, description })
+    }
+
+    /// The loaded model, or why there is none.
+    pub fn describe(&self) -> Result<Description, InferenceFault> {
+        self.description
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn submit(&self, job: Job) {
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl Job {
+    fn fail(&self, fault: InferenceFault) {
+        let request = self.request.request;
+        let _ = self.events.send(InferenceEvent::Failed { request, fault });
+    }
+
+    fn is_late(&self) -> bool {
+        self.arrived.elapsed() >= Duration::from_millis(self.request.deadline_ms)
+    }
+}
+
+fn fault(reason: &str, message: impl Into<String>) -> InferenceFault {
+    InferenceFault {
+        reason: reason.into(),
+        message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! A request that is being decoded.
+
+use std::sync::atomic::Ordering;
+
+use shared::inference::{Finish, InferenceEvent, InferenceFault};
+use tokenizers::Tokenizer;
+
+use super::blocks::{Blocks, Held};
+use super::{Job, fault};
+use crate::chat;
+use crate::checkpoint::Checkpoint;
+use crate::model::cache::POSITIONS;
+use crate::sampler::{Sampler, likelihood};
+use crate::text::Text;
+
+/// Prompts share what the same weights made of them: here that is the base model alone.
+const ROOT: u64 = 0;
+
+/// A request whose prompt is tokens, and that waits for room in the cache.
+pub struct Waiting {
+    pub job: Job,
+    prompt: Vec<u32>,
+    /// Prompt and text together.
+    most_tokens: usize,
+}
+
+impl Waiting {
+    /// Refuses, on the spot, what can never run.
+    pub fn new(
+        checkpoint: &Checkpoint,
+        cache_tokens: usize,
+        job: Job,
+    ) -> Result<Box<Waiting>, Box<(Job, InferenceFault)>> {
+        let refuse = |job, reason: &str, message: String| Err(Box::new((job, fault(reason, message))));
+        let text = match chat::prompt(checkpoint, &job.messages, &job.request.prompt) {
+            Ok(text) => text,
+            Err(what) => return refuse(job, "bad_request", what),
+        };
+        // A template writes what begins a text itself.
+        let adds_begin = job.messages.is_empty();
+        let prompt = match checkpoint.tokenizer.encode(text.as_ref(), adds_begin) {
+            Ok(encoding) => encoding.get_ids().to_vec(),
+            Err(error) => {
+                return refuse(
+                    job,
+                    "bad_request",
+                    format!("the prompt cannot be tokenised: {error}"),
+                );
+            }
+        };
+        let context = checkpoint.model.shape.context_tokens.min(cache_tokens);
+        if prompt.is_empty() {
+            return refuse(job, "bad_request", "the prompt is empty".into());
+        }
+        let vocabulary = checkpoint.model.shape.vocabulary;
+        if let Some(token) = prompt.iter().find(|token| **token as usize >= vocabulary) {
+            let message = format!("the tokenizer made the token {token}, the model has {vocabulary}");
+            return refuse(job, "engine", message);
+        }
+        if prompt.len() >= context {
+            let message = format!(
+                "the prompt has {} tokens, the model's context is {context}",
+                prompt.len()
+            );
+            return refuse(job, "prompt_too_long", message);
+        }
+        let most_tokens = context.min(prompt.len() + job.request.max_tokens as usize);
+        Ok(Box::new(Waiting {
+            job,
+            prompt,
+            most_tokens,
+        }))
+    }
+
+    /// Lets it in when there is room.
+    pub fn enter(self: Box<Self>, blocks: &mut Blocks) -> Result<Sequence, Box<Waiting>> {
+        let Some(held) = blocks.enter(ROOT, &self.prompt, self.most_tokens) else {
+            return Err(self);
+        };
+        Ok(Sequence {
+            sampler: Sampler::new(&self.job.request, self.job.options.clone()),
+            cached: held.blocks.len() * POSITIONS,
+            prompt_tokens: self.prompt.len(),
+            tokens: self.prompt,
+            most_tokens: self.most_tokens,
+            text: Text::default(),
+            held,
+            job: self.job,
+        })
+    }
+
+    /// Ends a request that never ran.
+    pub fn finish(self, finish: Finish) {
+        let _ = self.job.events.send(InferenceEvent::Done {
+            request: self.job.request.request,
+            text: String::new(),
+            finish,
+            prompt_tokens: self.prompt.len() as u32,
+            generated_tokens: 0,
+            elapsed_ms: self.job.arrived.elapsed().as_millis() as u64,
+        });
+    }
+}
+
+pub struct Sequence {
+    pub job: Job,
+    sampler: Sampler,
+    /// Tokens of the prompt, then of the text.
+    pub tokens: Vec<u32>,
+    prompt_tokens: usize,
+    most_tokens: usize,
+    /// Tokens whose keys and values are in the cache; the next forward pass begins there.
+    pub cached: usize,
+    pub held: Held,
+    text: Text,
+}
+
+impl Sequence {
+    /// Why it ends before another forward pass, if it does.
+    pub fn ended(&self) -> Option<Finish> {
+        if self.job.cancelled.load(Ordering::Relaxed) {
+            Some(Finish::Cancelled)
+        } else if self.job.is_late() {
+            Some(Finish::Deadline)
+        } else if self.tokens.len() >= self.most_tokens {
+            Some(Finish::MaxTokens)
+        } else {
+            None
+        }
+    }
+
+    /// Tokens that the next forward pass could take.
+    pub fn pending(&self) -> usize {
+        self.tokens.len() - self.cached
+    }
+
+    /// Takes the blocks for the next `count` tokens.
+    pub fn grow(&mut self, blocks: &mut Blocks, count: usize) {
+        while self.held.blocks.len() * POSITIONS < self.cached + count {
+            blocks.grow(&mut self.held);
+        }
+    }
+
+    /// The next `count` tokens are in the cache: full blocks become known.
+    pub fn advance(&mut self, blocks: &mut Blocks, count: usize) {
+        let before = self.cached / POSITIONS;
+        self.cached += count;
+        for index in before..self.cached / POSITIONS {
+            if let Some(tokens) = self.tokens[index * POSITIONS..].first_chunk() {
+                blocks.know(ROOT, &self.held, index, tokens);
+            }
+        }
+    }
+
+    /// Chooses the next token and tells its text; the reason to end, when there is one.
+    pub fn choose(
+        &mut self,
+        checkpoint: &Checkpoint,
+        logits: &mut [f32],
+    ) -> Result<Option<Finish>, InferenceFault> {
+        // Weights are finite, but sums of them need not be.
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            let message = "the model answered numbers that are not finite: its weights do not fit together";
+            return Err(fault("engine", message));
+        }
+        let untouched = self.job.options.likelihoods.map(|top| (top, logits.to_vec()));
+        let token = self.sampler.next(logits, &self.tokens);
+        if let Some((top, logits)) = untouched {
+            let _ = self.job.events.send(InferenceEvent::Likelihoods {
+                request: self.job.request.request,
+                tokens: vec![likelihood(&logits, token, usize::from(top))],
+            });
+        }
+        if checkpoint.ends.contains(&token) {
+            return Ok(Some(Finish::Stop));
+        }
+        self.tokens.push(token);
+        let text = &self.tokens[self.prompt_tokens..];
+        let stopped = self
+            .text
+            .grow(&checkpoint.tokenizer, text, &self.job.request.stop)
+            .map_err(|what| fault("engine", what))?;
+        self.piece(stopped);
+        Ok(stopped.then_some(Finish::Stop))
+    }
+
+    fn piece(&mut self, end: bool) {
+        let text = self.text.piece(&self.job.request.stop, end);
+        if !text.is_empty() {
+            let _ = self.job.events.send(InferenceEvent::Text {
+                request: self.job.request.request,
+                text: text.to_owned(),
+            });
+        }
+    }
+
+    /// Tells the rest and the end, and gives its part of the cache back.
+    pub fn finish(mut self, tokenizer: &Tokenizer, blocks: &mut Blocks, finish: Finish) {
+        let text = &self.tokens[self.prompt_tokens..];
+        match self.text.end(tokenizer, text, &self.job.request.stop) {
+            Ok(()) => {
+                self.piece(true);
+                let _ = self.job.events.send(InferenceEvent::Done {
+                    request: self.job.request.request,
+                    text: self.text.whole().to_owned(),
+                    finish,
+                    prompt_tokens: self.prompt_tokens as u32,
+                    generated_tokens: (self.tokens.len() - self.prompt_tokens) as u32,
+                    elapsed_ms: self.job.arrived.elapsed().as_millis() as u64,
+                });
+            }
+            Err(what) => self.job.fail(fault("engine", what)),
+        }
+        blocks.leave(self.held);
+    }
+
+    /// Gives its part of the cache back after a fault.
+    pub fn fail(self, blocks: &mut Blocks, fault: InferenceFault) {
+        self.job.fail(fault);
+        blocks.leave(self.held);
+    }
+}

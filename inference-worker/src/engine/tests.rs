@@ -1,0 +1,242 @@
+//! Many requests at the engine's door, with the seed model.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use shared::inference::{Finish, Generate, InferenceEvent, InferenceFault, Likelihood, Options};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::{Engine, Job, Settings};
+use crate::checkpoint::Weights;
+
+const MIB: u64 = 1 << 20;
+
+fn start(cache_bytes: u64) -> Engine {
+    let settings = Settings {
+        model: Path::new(env!("CARGO_MANIFEST_DIR")).join("seed/model"),
+        weights: Weights::AsStored,
+        threads: 2,
+        cache_bytes,
+    };
+    Engine::start(settings).unwrap()
+}
+
+/// A message that the seed model writes a method for, different for each name.
+fn prompt(name: &str) -> String {
+    format!(
+        "<|covenant|>state lives in slots; a change ends with self._p_changed = True\n<|receiver|>#12\n\
+         <|slots|>{name}:bool\n<|parents|>traits\n<|message|>toggle_{name}()\n<|method|>"
+    )
+}
+
+fn greedy(prompt: String) -> Generate {
+    Generate {
+        request: 1,
+        prompt,
+        max_tokens: 100,
+        temperature: 0.0,
+        top_p: 1.0,
+        seed: 1,
+        stop: Vec::new(),
+        deadline_ms: 60_000,
+    }
+}
+
+struct Asked {
+    events: UnboundedReceiver<InferenceEvent>,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// What came of a request.
+#[derive(Debug, Default)]
+struct Outcome {
+    pieces: Vec<String>,
+    likelihoods: Vec<Likelihood>,
+    text: String,
+    finish: Option<Finish>,
+    generated_tokens: u32,
+    failed: Option<InferenceFault>,
+}
+
+fn ask_with(engine: &Engine, request: Generate, options: Options) -> Asked {
+    let (sender, events) = unbounded_channel();
+    let cancelled = Arc::new(AtomicBool::new(false));
+    engine.submit(Job {
+        request,
+        options,
+        messages: Vec::new(),
+        events: sender,
+        cancelled: cancelled.clone(),
+        arrived: Instant::now(),
+    });
+    Asked { events, cancelled }
+}
+
+fn ask(engine: &Engine, request: Generate) -> Asked {
+    ask_with(engine, request, Options::default())
+}
+
+impl Asked {
+    fn outcome(mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        while let Some(event) = self.events.blocking_recv() {
+            match event {
+                InferenceEvent::Text { text, .. } => outcome.pieces.push(text),
+                InferenceEvent::Likelihoods { tokens, .. } => outcome.likelihoods.extend(tokens),
+                InferenceEvent::Done {
+                    text,
+                    finish,
+                    generated_tokens,
+                    ..
+                } => {
+                    outcome.text = text;
+                    outcome.finish = Some(finish);
+                    outcome.generated_tokens = generated_tokens;
+                }
+                InferenceEvent::Failed { fault, .. } => outcome.failed = Some(fault),
+                InferenceEvent::Described(_) => {}
+            }
+        }
+        assert_eq!(outcome.pieces.concat(), outcome.text);
+        outcome
+    }
+}
+
+#[test]
+fn what_is_written_does_not_depend_on_who_else_is_served() {
+    let engine = start(64 * MIB);
+    let names = [
+        "lantern", "gate", "valve", "door", "alarm", "pump", "fan", "light", "shutter",
+    ];
+    let request = |at: usize| Generate {
+        // Some draw, some do not.
+        temperature: if at.is_multiple_of(2) { 0.0 } else { 0.9 },
+        seed: at as u64,
+        ..greedy(prompt(names[at]))
+    };
+    let alone: Vec<String> = (0..names.len())
+        .map(|at| ask(&engine, request(at)).outcome().text)
+        .collect();
+    assert!(alone[0].starts_with("def toggle_lantern(self)"), "{}", alone[0]);
+    let together: Vec<Asked> = (0..names.len()).map(|at| ask(&engine, request(at))).collect();
+    for (asked, alone) in together.into_iter().zip(&alone) {
+        assert_eq!(&asked.outcome().text, alone);
+    }
+    // Again, from an engine that shares nothing yet: no prompt is known, the order is another.
+    let fresh = start(64 * MIB);
+    let backwards: Vec<Asked> = (0..names.len())
+        .rev()
+        .map(|at| ask(&fresh, request(at)))
+        .collect();
+    for (asked, alone) in backwards.into_iter().zip(alone.iter().rev()) {
+        assert_eq!(&asked.outcome().text, alone);
+    }
+}
+
+#[test]
+fn who_finds_no_room_waits_and_is_served() {
+    // A block of 32 tokens is 384 KiB: six blocks, room for one request at a time.
+    let engine = start(6 * 384 * 1024);
+    let asked: Vec<Asked> = ["lantern", "gate", "valve", "door"]
+        .map(|name| ask(&engine, greedy(prompt(name))))
+        .into();
+    for asked in asked {
+        assert_eq!(asked.outcome().finish, Some(Finish::Stop));
+    }
+    let long = ask(&engine, greedy("word ".repeat(300))).outcome();
+    assert_eq!(long.failed.unwrap().reason, "prompt_too_long");
+}
+
+#[test]
+fn requests_end_by_cancel_deadline_length_and_stop() {
+    let engine = start(64 * MIB);
+    let endless = Generate {
+        temperature: 50.0,
+        max_tokens: 900,
+        ..greedy(prompt("lantern"))
+    };
+    let mut cancelled = ask(&engine, endless.clone());
+    // Something was written before it is given up.
+    assert!(matches!(
+        cancelled.events.blocking_recv(),
+        Some(InferenceEvent::Text { .. })
+    ));
+    cancelled.cancelled.store(true, Ordering::Relaxed);
+    let mut last = None;
+    while let Some(event) = cancelled.events.blocking_recv() {
+        last = Some(event);
+    }
+    assert!(
+        matches!(
+            last,
+            Some(InferenceEvent::Done {
+                finish: Finish::Cancelled,
+                ..
+            })
+        ),
+        "{last:?}"
+    );
+
+    let late = Generate {
+        deadline_ms: 0,
+        ..endless.clone()
+    };
+    assert_eq!(ask(&engine, late).outcome().finish, Some(Finish::Deadline));
+    let short = Generate {
+        max_tokens: 3,
+        ..greedy(prompt("lantern"))
+    };
+    let short = ask(&engine, short).outcome();
+    assert_eq!(
+        (short.finish, short.generated_tokens),
+        (Some(Finish::MaxTokens), 3)
+    );
+    let stopped = Generate {
+        stop: vec!["self.lantern =".into()],
+        ..greedy(prompt("lantern"))
+    };
+    let stopped = ask(&engine, stopped).outcome();
+    assert_eq!(stopped.finish, Some(Finish::Stop));
+    assert_eq!(stopped.text, "def toggle_lantern(self):\n    ");
+}
+
+#[test]
+fn likelihoods_are_told_for_each_token() {
+    let engine = start(64 * MIB);
+    let options = Options {
+        likelihoods: Some(3),
+        ..Options::default()
+    };
+    let outcome = ask_with(&engine, greedy(prompt("lantern")), options).outcome();
+    // The end token's, too.
+    assert_eq!(outcome.likelihoods.len() as u32, outcome.generated_tokens + 1);
+    for likelihood in &outcome.likelihoods {
+        assert_eq!(likelihood.top.len(), 3);
+        assert_eq!(likelihood.top[0], (likelihood.token, likelihood.logprob));
+        assert!(likelihood.logprob <= 0.0 && likelihood.logprob > -3.0);
+    }
+}
+
+#[test]
+fn a_known_beginning_is_not_run_again() {
+    let engine = start(64 * MIB);
+    let long = format!("{}{}", "# state lives in slots\n".repeat(60), prompt("lantern"));
+    let one = Generate {
+        max_tokens: 1,
+        ..greedy(long)
+    };
+    let time = |request: Generate| {
+        let begun = Instant::now();
+        let text = ask(&engine, request).outcome().text;
+        (begun.elapsed(), text)
+    };
+    // The first asks for the model to be loaded, too.
+    time(greedy(prompt("gate")));
+    let (first, text) = time(one.clone());
+    let again: Vec<_> = (0..5).map(|_| time(one.clone())).collect();
+    assert!(again.iter().all(|(_, again)| *again == text));
+    let fastest = again.iter().map(|(took, _)| *took).min().unwrap();
+    assert!(fastest * 2 < first, "{fastest:?} again, {first:?} at first");
+}
