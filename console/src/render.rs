@@ -99,7 +99,10 @@ pub fn object(view: &ObjectView) -> String {
     if let Some(name) = &view.name {
         let _ = write!(out, "  {name}");
     }
-    let _ = writeln!(out, "  (version {})", view.object.version);
+    let _ = match view.object.version.committed() {
+        Some(version) => writeln!(out, "  (version {version})"),
+        None => writeln!(out, "  (changed in this branch)"),
+    };
     let _ = writeln!(out, "delegates to: {}", or_dash(&view.chain.join(" → ")));
     let width = view
         .object
@@ -354,9 +357,12 @@ mod tests {
             entries: 1200,
             first_entries: vec![(Value::Text("a".into()), Value::Int(1))],
         };
+        let mut pending = view.clone();
+        pending.object.version = TransactionId::PENDING;
+        assert!(object(&pending).starts_with("#12  account  (changed in this branch)\n"));
         let text = object(&view);
         for part in [
-            "#12  account",
+            "#12  account  (version 2)",
             "delegates to: traits",
             "balance  int        5",
             "      def show(self):",

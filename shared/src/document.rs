@@ -251,7 +251,7 @@ fn object(view: &ObjectView) -> Json {
             let shown = json!({
                 "kind": slot.value.detailed_kind(),
                 "value": to_json(&slot.value),
-                "changed": slot.changed.0,
+                "changed": slot.changed.committed(),
             });
             (slot.name.clone(), shown)
         })
@@ -260,7 +260,7 @@ fn object(view: &ObjectView) -> Json {
         "ok": true,
         "object": view.object.id.to_string(),
         "name": view.name,
-        "version": view.object.version.0,
+        "version": view.object.version.committed(),
         "parents": view.object.parents().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "chain": view.chain,
         "slots": slots,

@@ -13,6 +13,16 @@ pub struct ObjectId(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TransactionId(pub u64);
 
+impl TransactionId {
+    /// The change mark of what is not committed yet: in a thought, or in a branch.
+    pub const PENDING: TransactionId = TransactionId(u64::MAX);
+
+    /// The number, unless it is pending.
+    pub fn committed(self) -> Option<u64> {
+        (self != TransactionId::PENDING).then_some(self.0)
+    }
+}
+
 /// Identity of a mission and of the thought that carries it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ThoughtId(pub u64);

@@ -5,6 +5,7 @@
  * data length (4), data; integers as the machine has them.
  *
  *   w  a write: number = offset, data          t  a truncation: number = new length
+ *   y  after a write by a descriptor that syncs what it writes (O_DSYNC, as LMDB's for its meta pages): the same again
  *   s  a sync of a file or folder              c  a file was made
  *   m  a folder was made                       r  a rename: data = new path
  *   u  a file was removed                      d  a folder was removed
@@ -121,7 +122,9 @@ int openat64(int at, const char *path, int flags, ...) { MODE return opening(at,
 /* A write at a known offset that went as `done` says. */
 static void wrote(int file, off_t offset, const void *data, ssize_t done) {
     char path[PATH_MAX];
-    if (done > 0 && path_of(file, path)) record('w', path, (uint64_t)offset, data, (size_t)done);
+    if (done <= 0 || !path_of(file, path)) return;
+    record('w', path, (uint64_t)offset, data, (size_t)done);
+    if (fcntl(file, F_GETFL) & O_DSYNC) record('y', path, (uint64_t)offset, data, (size_t)done);
 }
 
 ssize_t pwrite64(int file, const void *data, size_t length, off_t offset) {

@@ -70,6 +70,8 @@ class Disk:
             file = self.current[path]
             if kind in "wt":
                 self.pending.setdefault(file, []).append((kind, number, data))
+            elif kind == "y" and not dropped(path):
+                self.sync_sectors(file, number, len(data))
             elif kind == "s" and not dropped(path):
                 content = self.files[file]
                 for done in self.pending.pop(file, []):
@@ -77,6 +79,21 @@ class Disk:
         elif kind == "s" and path in self.current and not dropped(path + "/"):
             for operation in self.names.pop(path, []):
                 rename(self.durable, operation)
+
+    def sync_sectors(self, file, offset, length):
+        """The sectors of a range are durable; what else was written stays pending."""
+        begin, end = offset // SECTOR * SECTOR, -(-(offset + length) // SECTOR) * SECTOR
+        left = []
+        for kind, at, data in self.pending.pop(file, []):
+            first, last = max(at, begin), min(at + len(data), end)
+            if kind == "t" or first >= last:
+                left.append((kind, at, data))
+                continue
+            apply(self.files[file], kind, first, data[first - at:last - at])
+            for piece_at, piece in ((at, data[:first - at]), (last, data[last - at:])):
+                if piece:
+                    left.append((kind, piece_at, piece))
+        self.pending[file] = left
 
     def follow(self, old, new):
         """What is pending in a folder goes with it when it is renamed; what was pending in one that it replaces is gone."""

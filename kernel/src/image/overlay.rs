@@ -17,7 +17,7 @@ use super::resolution::resolve;
 use super::state::State;
 
 /// The change mark of a slot or entry that is not committed yet.
-pub const PENDING: TransactionId = TransactionId(u64::MAX);
+pub const PENDING: TransactionId = TransactionId::PENDING;
 /// A version that nothing ever had: who has read it is in conflict.
 const NEVER: TransactionId = TransactionId(0);
 
