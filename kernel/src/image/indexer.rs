@@ -15,7 +15,7 @@ const TRANSACTIONS: usize = 40_000;
 /// An index of more objects than this gains nothing from a large backlog, since hardly two changes fall on one page of it; then
 /// less is left waiting, for a restart takes longer there.
 const MANY_OBJECTS: u64 = 200_000;
-const BACKLOG_OF_MANY: usize = 4_000;
+const BACKLOG_OF_MANY: usize = 2_000;
 
 /// The indexing thread. Dropped without [`Indexer::stop`] it ends without a last flush, as in a crash.
 pub struct Indexer {
