@@ -121,7 +121,10 @@ fn check(bytes: &[u8], origin: &str) -> Features {
     eprintln!("{origin}: {first}; making it shorter");
     let short = shrunk(bytes.to_vec());
     let error = tried(&short).err().unwrap_or_else(|| first.clone());
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
+        PathBuf::from,
+    );
     let folder = std::path::absolute(target).unwrap().join("fuzz");
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join(format!("failure-{}", &blake3::hash(&short).to_hex()[..12]));

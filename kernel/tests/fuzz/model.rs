@@ -118,7 +118,6 @@ impl Model {
     pub fn apply(&self, changes: &[Change]) -> Option<(World, Changed)> {
         let next = self.last() + 1;
         let (before, mut world, mut changed) = (self.now(), self.now().clone(), Changed::default());
-        let mut appended: BTreeMap<u64, Option<i64>> = BTreeMap::new();
         for change in changes {
             let id = change.object().0;
             if let Change::Create { slots, .. } = change {
@@ -156,9 +155,6 @@ impl Model {
                     .max()
             };
             let mut entry = |object: &mut Object, key: PlainKey, value: Option<Value>| {
-                if let (PlainKey::Int(int), Some(_), Some(last)) = (&key, &value, appended.get_mut(&id)) {
-                    *last = (*last).max(Some(*int));
-                }
                 changed.entries.insert((id, key.clone()), value.is_some());
                 match value {
                     Some(value) => object.entries.insert(key, Put { value, changed: next }),
@@ -200,10 +196,8 @@ impl Model {
                     entry(object, key, Some(Value::Int(sum)));
                 }
                 Change::Append { value, .. } => {
-                    let stored = before.get(&id).and_then(own);
-                    let last = *appended.entry(id).or_insert(stored.max(own(object)));
-                    let next = last.map_or(0, |last| last + 1);
-                    appended.insert(id, Some(next));
+                    // What the transaction has removed before does not count.
+                    let next = own(object).map_or(0, |last| last + 1);
                     changed.entries.insert((id, PlainKey::Int(next)), true);
                     object.entries.insert(
                         PlainKey::Int(next),
