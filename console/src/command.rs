@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{blob, branch, down, literal, offline, past, render, repl, status, up};
+use crate::{blob, branch, down, literal, offline, past, render, repl, status, up, upgrade};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -60,6 +60,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         | Command::Status
         | Command::Reindex
         | Command::Restore { .. }
+        | Command::Upgrade { .. }
         | Command::Blob {
             command: BlobCommand::Get(_),
         }
@@ -74,6 +75,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Reindex => offline::reindex(&home),
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace),
         Command::Blob { command } => blob::run(&home, command, json, branch),
+        Command::Upgrade { command } => upgrade::run(&home, command),
         Command::Verify if !offline::has_kernel(&home) => offline::verify(&home),
         Command::Console if json => Err(Failure::usage(
             "the console is for people; use the commands with --json",
@@ -251,6 +253,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         | Command::Status
         | Command::Reindex
         | Command::Restore { .. }
+        | Command::Upgrade { .. }
         | Command::Blob { .. }
         | Command::Console => {
             return Err(Failure::internal("a command without a call"));

@@ -28,6 +28,7 @@ mod repl;
 mod status;
 mod steward;
 mod up;
+mod upgrade;
 
 #[cfg(test)]
 mod fake_kernel;

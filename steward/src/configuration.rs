@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use minisign_verify::PublicKey;
 use serde::Deserialize;
 use shared::home::Home;
 
@@ -43,6 +44,10 @@ pub struct Inference {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Channel {
     pub enabled: bool,
+    /// Of which one must have signed an instruction; without any, no signature is needed.
+    pub public_keys: Vec<PublicKey>,
+    /// Whether an instruction may run commands.
+    pub allow_commands: bool,
     /// Absolute folders of which one must contain a new program; empty means anywhere.
     pub allow_under: Vec<PathBuf>,
 }
@@ -117,6 +122,8 @@ impl Configuration {
             channel: Channel {
                 enabled: raw.channel.enabled.unwrap_or(true),
                 allow_under: absolute("channel.allow_under", raw.channel.allow_under)?,
+                public_keys: keys("channel.public_keys", &raw.channel.public_keys)?,
+                allow_commands: raw.channel.allow_commands.unwrap_or(false),
             },
             supervision: Supervision {
                 crash_loop_after: within(
@@ -177,6 +184,8 @@ struct RawInference {
 struct RawChannel {
     enabled: Option<bool>,
     allow_under: Vec<PathBuf>,
+    public_keys: Vec<String>,
+    allow_commands: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -214,6 +223,18 @@ fn absolute(key: &str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
         )),
         None => Ok(paths),
     }
+}
+
+fn keys(key: &str, texts: &[String]) -> Result<Vec<PublicKey>, String> {
+    let read = |text: &String| {
+        PublicKey::from_base64(text.trim()).map_err(|error| {
+            format!(
+                "{key} holds {text:?}, which is no minisign public key ({error}); it is the second line of the file that \
+                 `minisign -G` wrote, 56 characters"
+            )
+        })
+    };
+    texts.iter().map(read).collect()
 }
 
 fn display(path: &Path) -> String {
@@ -269,6 +290,7 @@ mod tests {
                 "supervision.stop_deadline_ms",
             ),
             ("[kernel]\nmethod_workers = 2\nmethod_workers = 3", "duplicate"),
+            ("[channel]\npublic_keys = [\"abc\"]", "channel.public_keys"),
             ("kernel", "expected"),
         ] {
             let message = parse(text).unwrap_err();

@@ -4,19 +4,21 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use shared::control::{ControlReply, ControlRequest};
 
-use crate::staging::{Staged, StagingError};
+use crate::preparation::Prepared;
 
 pub enum Event {
     /// A child ended, perhaps.
     Child,
     /// TERM or INT.
     Stop,
-    /// The inbox changed, perhaps; or HUP.
+    /// There is news of the inbox.
     Inbox,
+    /// HUP: everything in the inbox is to be looked at.
+    Look,
     Control(ControlCall),
     Probed(Probed),
-    /// The staging thread of the running upgrade is done.
-    Staged(Result<Staged, StagingError>),
+    /// A thread of an upgrade is done.
+    Prepared(Prepared),
 }
 
 /// A request on the control socket.

@@ -2,7 +2,7 @@
 //! - [`home`]: the home prepared and locked. [`configuration`]: `steward.toml`, checked. [`seed`]: the shipped model.
 //! - [`listener`]: the sockets, made once. [`spawn`]: every process creation. [`process`]: who a process is.
 //! - [`backoff`], [`plank`], [`supervisor`]: supervised processes. [`predecessor`]: what a killed steward left running.
-//! - [`channel`], [`instruction`], [`staging`], [`upgrade`], [`choice`]: the upgrade channel, `docs/channel.md`.
+//! - [`channel`], [`instruction`], [`preparation`], [`staging`], [`upgrade`], [`choice`]: upgrades, `docs/upgrade.md`.
 //! - [`control`], [`probe`], [`event`], [`steward`]: the one loop and those who send it events.
 //!
 //! The steward never opens the image and never forks itself: the process that was started is the one that stays.
@@ -19,6 +19,7 @@ mod instruction;
 mod listener;
 mod plank;
 mod predecessor;
+mod preparation;
 mod probe;
 mod process;
 mod seed;

@@ -136,13 +136,18 @@ impl Plank {
 
     /// Asks it to end and stay down. Killed when it has not ended within the deadline.
     pub fn stop(&mut self, now: Instant) {
+        self.stop_within(now, self.stop_deadline);
+    }
+
+    /// The same with a deadline of the caller.
+    pub fn stop_within(&mut self, now: Instant, deadline: Duration) {
         match self.phase {
             Phase::Starting { pid } | Phase::Ready { pid, .. } => {
                 info!(plank = self.name, pid, "asked to end");
                 let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
                 self.phase = Phase::Stopping {
                     pid,
-                    kill_at: Some(now + self.stop_deadline),
+                    kill_at: Some(now + deadline),
                 };
             }
             Phase::Waiting { .. } => self.phase = Phase::Down,

@@ -14,6 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use shared::home::Home;
 
 /// Where a plank finds its listening socket.
 pub const LISTEN_DESCRIPTOR: RawFd = 3;
@@ -102,6 +105,52 @@ pub fn version(program: &Path, deadline: Duration) -> Result<String, String> {
         .map_err(|_| "--version left its output open".to_owned())
 }
 
+/// Runs a step's program in the home, without a shell, in a process group that is killed as a whole at the deadline. Its output is appended
+/// to `logs/steps.log`. It dies with this process, and with the thread that calls.
+pub fn command(argv: &[String], home: &Home, deadline: Duration) -> Result<String, String> {
+    let until = Instant::now() + deadline;
+    let program = argv.first().map_or("", String::as_str);
+    let failed = |error: io::Error| format!("{program} cannot be started: {error}");
+    let log = open_log(&home.logs().join("steps.log")).map_err(failed)?;
+    let mut command = Command::new(program);
+    command
+        .args(argv.iter().skip(1))
+        .current_dir(home.path())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(failed)?)
+        .stderr(log)
+        .process_group(0);
+    for name in OWN_ENVIRONMENT {
+        command.env_remove(name);
+    }
+    // SAFETY: between fork and exec only prctl is called, which is a system call and nothing else.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    let mut child = command.spawn().map_err(failed)?;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            Ok(None) | Err(_) => {
+                let _ = kill(Pid::from_raw(-(child.id() as i32)), Signal::SIGKILL);
+                let _ = child.wait();
+                return Err(format!(
+                    "{program} did not end within {} ms and was killed",
+                    deadline.as_millis()
+                ));
+            }
+        }
+    };
+    match status.success() {
+        true => Ok(format!("{program} ended well")),
+        false => Err(format!("{program} ended with {status}; see logs/steps.log")),
+    }
+}
+
 fn start_version(program: &Path) -> io::Result<Child> {
     let start = || {
         let mut command = Command::new(program);
@@ -162,6 +211,29 @@ mod tests {
             version(&slow, Duration::from_millis(100))
                 .unwrap_err()
                 .contains("within 100 ms")
+        );
+    }
+
+    #[test]
+    fn a_command_is_bounded_and_its_words_are_no_shells() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::resolve(Some(folder.path())).unwrap();
+        fs::create_dir(home.logs()).unwrap();
+        let run = |words: &[&str], ms| {
+            let argv: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            command(&argv, &home, Duration::from_millis(ms))
+        };
+        run(&["/bin/echo", "$HOME; pwd"], 60_000).unwrap();
+        let log = fs::read_to_string(home.logs().join("steps.log")).unwrap();
+        assert_eq!(log, "$HOME; pwd\n");
+        assert!(run(&["/bin/false"], 60_000).unwrap_err().contains("steps.log"));
+        assert!(run(&["/no/such"], 60_000).unwrap_err().contains("started"));
+        // Its children, too.
+        let begun = Instant::now();
+        let late = run(&["/bin/sh", "-c", "sleep 60 & sleep 60"], 100).unwrap_err();
+        assert!(
+            late.contains("within 100 ms") && begun.elapsed() < Duration::from_secs(30),
+            "{late}"
         );
     }
 

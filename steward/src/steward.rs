@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Report};
 use crate::choice::Choice;
 use crate::configuration::{Configuration, ConfigurationError};
 use crate::control;
@@ -182,7 +182,8 @@ impl Steward {
         match event {
             Event::Child => {}
             Event::Stop => self.stop(),
-            Event::Inbox => self.channel.iter_mut().for_each(|channel| channel.hint(now)),
+            Event::Inbox => {}
+            Event::Look => self.channel.iter_mut().for_each(Channel::ask),
             Event::Control(call) => match call.request {
                 ControlRequest::Status => {
                     let _ = call.reply.send(ControlReply::Status(self.status()));
@@ -202,14 +203,9 @@ impl Steward {
             Event::Probed(Probed::Kernel(Err(error)) | Probed::Inference(Err(error))) => {
                 tracing::debug!("not ready yet: {error}");
             }
-            Event::Staged(result) => {
-                let kernel = &mut self.supervisor.kernel;
-                if let Some(report) = self
-                    .upgrade
-                    .as_mut()
-                    .and_then(|upgrade| upgrade.staged(result, kernel, now))
-                {
-                    self.conclude(report);
+            Event::Prepared(prepared) => {
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.prepared(prepared, &mut self.supervisor.kernel, now);
                 }
             }
         }
@@ -239,36 +235,17 @@ impl Steward {
 
     fn look_at_inbox(&mut self, now: Instant) {
         let Some(channel) = &mut self.channel else { return };
-        let Some((claim, instruction)) = channel.next(now) else {
-            return;
-        };
         let kernel = &self.supervisor.kernel;
-        let events = self.events.clone();
-        let (spare_claim, spare) = (claim.clone(), instruction.clone());
-        match Upgrade::begin(
-            &self.home,
-            claim,
-            instruction,
-            kernel,
-            self.health_deadline,
-            events,
-        ) {
-            Ok(upgrade) => self.upgrade = Some(upgrade),
-            Err(error) => channel.conclude(crate::channel::Report::of(
-                spare_claim,
-                &spare,
-                crate::channel::Outcome::Failed,
-                "program_unusable",
-                format!("no thread could be started: {error}"),
-            )),
+        if let Some(accepted) = channel.next(now, kernel.program()) {
+            let events = self.events.clone();
+            let upgrade = Upgrade::begin(&self.home, accepted, kernel, self.health_deadline, events, now);
+            self.upgrade = Some(upgrade);
         }
     }
 
-    fn conclude(&mut self, report: crate::channel::Report) {
-        self.upgrade = None;
-        if let Some(channel) = &mut self.channel {
-            channel.conclude(report);
-            channel.hint(Instant::now());
+    fn conclude(&mut self, report: Report) {
+        if let (Some(channel), Some(upgrade)) = (&mut self.channel, self.upgrade.take()) {
+            channel.conclude(report, upgrade.into_journal());
         }
     }
 
@@ -279,7 +256,7 @@ impl Steward {
         info!("stopping");
         self.is_stopping = true;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
-        if let Some(mut upgrade) = self.upgrade.take() {
+        if let Some(upgrade) = &mut self.upgrade {
             let report = upgrade.abandon(&mut self.supervisor.kernel);
             self.conclude(report);
         }
@@ -304,7 +281,10 @@ impl Steward {
         [
             self.supervisor.due(),
             self.upgrade.as_ref().and_then(Upgrade::due),
-            self.channel.as_ref().filter(|_| can_claim).map(Channel::due),
+            self.channel
+                .as_ref()
+                .filter(|_| can_claim)
+                .map(|channel| channel.due(now)),
             self.watchdog.map(|_| self.watchdog_at),
         ]
         .into_iter()
@@ -343,8 +323,9 @@ impl Steward {
             instructions: self
                 .channel
                 .as_ref()
-                .map(|channel| channel.handled.clone())
+                .map(|channel| channel.handled.iter().cloned().collect())
                 .unwrap_or_default(),
+            upgrade: self.upgrade.as_ref().map(|upgrade| Box::new(upgrade.status())),
         }
     }
 }
@@ -403,7 +384,7 @@ fn watch_signals(events: Sender<Event>) -> Result<(), StartError> {
         for signal in signals.forever() {
             let event = match signal {
                 SIGCHLD => Event::Child,
-                SIGHUP => Event::Inbox,
+                SIGHUP => Event::Look,
                 _ => Event::Stop,
             };
             if events.send(event).is_err() {

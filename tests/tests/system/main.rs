@@ -17,6 +17,7 @@ mod harness;
 mod idle;
 mod imports;
 mod jail;
+mod journal;
 mod kills;
 mod methods;
 mod pipeline;
