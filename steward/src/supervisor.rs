@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use tracing::warn;
 
 use crate::backoff::Backoff;
 use crate::configuration::Configuration;
+use crate::event::Event;
 use crate::listener::Listener;
 use crate::plank::Plank;
 use crate::process::Identity;
@@ -47,6 +49,7 @@ impl Supervisor {
         programs: &Path,
         kernel_program: PathBuf,
         listeners: (&Listener, &Listener),
+        events: &Sender<Event>,
     ) -> io::Result<Supervisor> {
         let kernel = Launch {
             program: kernel_program,
@@ -59,6 +62,7 @@ impl Supervisor {
                 .collect(),
             listener: listeners.0.socket.try_clone()?,
             log: home.logs().join("kernel.log"),
+            events: Some(events.clone()),
         };
         let inference = Launch {
             program: programs.join(INFERENCE),
@@ -66,6 +70,7 @@ impl Supervisor {
             environment: Vec::new(),
             listener: listeners.1.socket.try_clone()?,
             log: home.logs().join("inference-worker.log"),
+            events: None,
         };
         let supervision = &configuration.supervision;
         let plank = |name, launch| {
