@@ -45,13 +45,13 @@ impl Canary {
         (Canary(asked), questions)
     }
 
-    pub fn old(&mut self, question: u64, said: Said) {
+    pub fn old_said(&mut self, question: u64, said: Said) {
         if let Some(asked) = self.0.get_mut(&question) {
             asked.old = Some(said);
         }
     }
 
-    pub fn new(&mut self, question: u64, said: Said) {
+    pub fn new_said(&mut self, question: u64, said: Said) {
         if let Some(asked) = self.0.get_mut(&question) {
             asked.new = Some(said);
         }
@@ -123,9 +123,9 @@ mod tests {
                     panic!("{question:?}")
                 };
                 assert!(canary.verdict().is_none());
-                canary.old(*question, object(1, 7));
+                canary.old_said(*question, object(1, 7));
                 assert!(canary.verdict().is_none());
-                canary.new(*question, new.clone());
+                canary.new_said(*question, new.clone());
             }
             assert_eq!(canary.verdict().unwrap().is_ok(), agrees, "{new:?}");
         };

@@ -173,8 +173,12 @@ impl Handover {
         match (&said.message, is_kernel, is_other) {
             (Some(message), true, _) => self.kernel_said(message, kernel, now),
             (Some(message), _, true) => self.other_said(message, kernel, now),
-            (None, true, _) => self.kernel_ended(kernel, "it closed its control channel", now),
-            (None, _, true) => self.other_ended("it closed its control channel", kernel),
+            (None, true, _) => self.kernel_ended(kernel, "its control channel ended, or made no sense", now),
+            (None, _, true) => {
+                let ended = self.other.as_mut().and_then(Companion::ended);
+                let how = ended.unwrap_or_else(|| "its control channel ended, or made no sense".to_owned());
+                self.other_ended(&how, kernel)
+            }
             _ => None,
         }
     }
@@ -322,7 +326,7 @@ impl Handover {
                 self.leave_it("prepare", "not_prepared", message, kernel)
             }
             (FromKernel::Answered { question, result }, State::Warming(Some(canary))) => {
-                canary.old(*question, result.clone());
+                canary.old_said(*question, result.clone());
                 self.compare(kernel, now)
             }
             (
@@ -400,7 +404,7 @@ impl Handover {
                 None
             }
             (FromKernel::Answered { question, result }, State::Warming(Some(canary))) => {
-                canary.new(*question, result.clone());
+                canary.new_said(*question, result.clone());
                 self.compare(kernel, now)
             }
             (FromKernel::Refused { message }, State::Warming(_)) => {
