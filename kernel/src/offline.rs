@@ -1,4 +1,5 @@
-//! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`.
+//! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`; and a look at one
+//! that a kernel has open: `kernel rehearse`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::image::reindex::reindex;
 use crate::image::restore::{Present, restore};
 use crate::image::verify::{Chains, Report, verify};
 use crate::image::{Image, doubt, take_lock};
+use crate::rehearsal::rehearse;
 
 /// What can be done without serving.
 #[derive(Subcommand)]
@@ -37,6 +39,12 @@ pub enum Offline {
         /// Tell this fault of the index, too
         #[arg(long, hide = true)]
         known: Option<String>,
+    },
+    /// Look whether this kernel could take over from the one that serves this image and has frozen its index; changes nothing
+    Rehearse {
+        /// The folder image/ of a home
+        #[arg(long)]
+        image: PathBuf,
     },
     /// Make the index anew from the log
     Reindex {
@@ -102,6 +110,11 @@ impl Offline {
                 } else {
                     exit::ERROR
                 }))
+            }
+            Offline::Rehearse { image } => {
+                let found = rehearse(image)?;
+                println!("{found}");
+                Ok(ExitCode::from(exit::ANSWERED))
             }
             Offline::Reindex { image, json } => {
                 let _lock = take_lock(image)?;

@@ -9,6 +9,9 @@ use minisign_verify::PublicKey;
 use serde::Deserialize;
 use shared::home::Home;
 
+use crate::backoff::Intensity;
+use crate::spawn::Limits;
+
 /// What the file says, checked, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
@@ -16,6 +19,15 @@ pub struct Configuration {
     pub inference: Inference,
     pub channel: Channel,
     pub supervision: Supervision,
+    pub handover: Handover,
+    pub limits: PlankLimits,
+}
+
+/// Bounds of each process of a plank.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlankLimits {
+    pub kernel: Limits,
+    pub inference: Limits,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,10 +70,27 @@ pub struct Supervision {
     pub crash_loop_after: u32,
     /// Pause between two attempts in a crash loop, and the largest pause before.
     pub crash_loop_pause: Duration,
+    /// More ends than that in a while make one, too.
+    pub intensity: Intensity,
     /// Between SIGTERM and SIGKILL.
     pub stop_deadline: Duration,
     /// In which a new kernel must answer.
     pub health_deadline: Duration,
+}
+
+/// Limits of a handover between two kernels; `docs/handover.md`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Handover {
+    /// For the old kernel to bring the index up to date, after a pack or a backup that runs.
+    pub prepare: Duration,
+    /// For the old kernel to finish what runs.
+    pub finish: Duration,
+    /// For the new kernel to take the image over.
+    pub promote: Duration,
+    /// How long the new kernel is watched before it is chosen.
+    pub probation: Duration,
+    /// For any single answer.
+    pub answer: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +116,19 @@ impl Configuration {
     fn parse(text: &str, home: &Home) -> Result<Configuration, String> {
         let raw: Raw = toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
         let supervision = raw.supervision;
+        let handover = raw.handover;
         Ok(Configuration {
+            limits: PlankLimits {
+                kernel: limits("limits.kernel", &raw.limits.kernel)?,
+                inference: limits("limits.inference-worker", &raw.limits.inference_worker)?,
+            },
+            handover: Handover {
+                prepare: milliseconds("handover.prepare_ms", handover.prepare_ms, 10_000)?,
+                finish: milliseconds("handover.yield_ms", handover.yield_ms, 200)?,
+                promote: milliseconds("handover.promote_ms", handover.promote_ms, 1000)?,
+                probation: milliseconds("handover.probation_ms", handover.probation_ms, 2000)?,
+                answer: milliseconds("handover.answer_ms", handover.answer_ms, 1000)?,
+            },
             kernel: Kernel {
                 method_workers: within("kernel.method_workers", raw.kernel.method_workers, 2, 1, 256)?,
                 method_deadline_ms: within(
@@ -138,6 +179,20 @@ impl Configuration {
                     supervision.crash_loop_pause_ms,
                     10_000,
                 )?,
+                intensity: Intensity {
+                    ends: within(
+                        "supervision.restart_intensity",
+                        supervision.restart_intensity,
+                        60,
+                        1,
+                        1_000_000,
+                    )?,
+                    window: milliseconds(
+                        "supervision.restart_window_ms",
+                        supervision.restart_window_ms,
+                        60_000,
+                    )?,
+                },
                 stop_deadline: milliseconds(
                     "supervision.stop_deadline_ms",
                     supervision.stop_deadline_ms,
@@ -160,6 +215,23 @@ struct Raw {
     inference: RawInference,
     channel: RawChannel,
     supervision: RawSupervision,
+    handover: RawHandover,
+    limits: RawPlankLimits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct RawPlankLimits {
+    kernel: RawLimits,
+    inference_worker: RawLimits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    memory_mib: Option<i64>,
+    open_files: Option<i64>,
+    nice: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -193,8 +265,20 @@ struct RawChannel {
 struct RawSupervision {
     crash_loop_after: Option<i64>,
     crash_loop_pause_ms: Option<i64>,
+    restart_intensity: Option<i64>,
+    restart_window_ms: Option<i64>,
     stop_deadline_ms: Option<i64>,
     health_deadline_ms: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawHandover {
+    prepare_ms: Option<i64>,
+    yield_ms: Option<i64>,
+    promote_ms: Option<i64>,
+    probation_ms: Option<i64>,
+    answer_ms: Option<i64>,
 }
 
 fn within<T: TryFrom<i64>>(
@@ -209,6 +293,21 @@ fn within<T: TryFrom<i64>>(
         Ok(checked) if (low..=high).contains(&value) => Ok(checked),
         _ => Err(format!("{key} is {value}; it must lie between {low} and {high}")),
     }
+}
+
+fn limits(table: &str, raw: &RawLimits) -> Result<Limits, String> {
+    let bounded = |key: &str, given: Option<i64>, low, high| {
+        given
+            .map(|value| within(&format!("{table}.{key}"), Some(value), low, low, high))
+            .transpose()
+    };
+    let memory_mib: Option<u64> = bounded("memory_mib", raw.memory_mib, 64, 1 << 24)?;
+    let nice: Option<u64> = bounded("nice", raw.nice, 0, 19)?;
+    Ok(Limits {
+        memory_bytes: memory_mib.map(|mib| mib << 20),
+        open_files: bounded("open_files", raw.open_files, 64, 1 << 20)?,
+        nice: nice.map(|nice| nice as i32),
+    })
 }
 
 fn milliseconds(key: &str, given: Option<i64>, default: i64) -> Result<Duration, String> {
@@ -269,6 +368,10 @@ mod tests {
         assert!(said.kernel.install_refused && !said.channel.enabled && !said.inference.is_seed);
         assert_eq!(said.inference.model, Path::new("/h/models/other"));
         assert_eq!(said.inference.threads, Some(3));
+        let limited = parse("[limits.inference-worker]\nmemory_mib = 64\nnice = 19\n").unwrap();
+        assert_eq!(limited.limits.kernel, Limits::default());
+        assert_eq!(limited.limits.inference.memory_bytes, Some(64 << 20));
+        assert_eq!(limited.limits.inference.nice, Some(19));
     }
 
     #[test]
@@ -284,6 +387,16 @@ mod tests {
                 "kernel.method_memory_mib",
             ),
             ("[inference]\nthreads = 0", "inference.threads"),
+            ("[limits.kernel]\nnice = 20", "limits.kernel.nice"),
+            (
+                "[limits.inference-worker]\nmemory_mib = 1",
+                "limits.inference-worker.memory_mib",
+            ),
+            ("[limits.console]\nnice = 1", "console"),
+            (
+                "[supervision]\nrestart_intensity = 0",
+                "supervision.restart_intensity",
+            ),
             ("[channel]\nallow_under = [\"relative\"]", "channel.allow_under"),
             (
                 "[supervision]\nstop_deadline_ms = 1",

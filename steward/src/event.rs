@@ -2,8 +2,10 @@
 
 use std::sync::mpsc::{Receiver, Sender};
 
+use shared::bridge::KernelStatus;
 use shared::control::{ControlReply, ControlRequest};
 
+use crate::handover::Said;
 use crate::preparation::Prepared;
 
 pub enum Event {
@@ -19,6 +21,10 @@ pub enum Event {
     Probed(Probed),
     /// A thread of an upgrade is done.
     Prepared(Prepared),
+    /// The rehearsal of the running handover has ended.
+    Rehearsed(Result<String, String>),
+    /// Something came by a kernel's control channel.
+    Kernel(Said),
 }
 
 /// A request on the control socket.
@@ -31,7 +37,6 @@ pub struct ControlCall {
 
 /// The outcome of asking a plank whether it serves.
 pub enum Probed {
-    /// The kernel that answered has this process id.
-    Kernel(Result<u32, String>),
+    Kernel(Result<Box<KernelStatus>, String>),
     Inference(Result<(), String>),
 }

@@ -29,13 +29,22 @@ pub struct ListenError {
 impl Listener {
     /// Takes the socket that systemd passed under that name, else binds anew at `path`. The caller holds the home's lock, so
     /// a file in the way is left from a steward that is dead.
-    pub fn open(path: &Path, name: &str) -> Result<Listener, ListenError> {
+    ///
+    /// With `adopted`, the socket of a process that an earlier steward left, that one goes on.
+    pub fn open(path: &Path, name: &str, adopted: Option<&UnixListener>) -> Result<Listener, ListenError> {
         if let Some(socket) = passed(name) {
             info!(name, "listening on the socket that systemd passed");
             return Ok(Listener {
                 socket,
                 path: path.to_path_buf(),
                 ours: false,
+            });
+        }
+        if let Some(Ok(socket)) = adopted.map(UnixListener::try_clone) {
+            return Ok(Listener {
+                socket,
+                path: path.to_path_buf(),
+                ours: true,
             });
         }
         let failed = |source| ListenError {
@@ -65,12 +74,12 @@ impl Drop for Listener {
     }
 }
 
-/// Occupies descriptor 3 for good, unless systemd passed one there. A plank gets its listener as 3 between fork and exec;
-/// nothing that the standard library opens for the child may stand there then.
-pub fn reserve_descriptor_three() -> io::Result<()> {
+/// Occupies descriptors 3 and 4 for good, unless systemd passed some there. A plank gets its listener as 3, a kernel its control
+/// channel as 4, between fork and exec; nothing that the standard library opens for the child may stand there then.
+pub fn reserve_descriptors() -> io::Result<()> {
     loop {
         let file = File::open("/dev/null")?;
-        if file.as_raw_fd() > 3 {
+        if file.as_raw_fd() > 4 {
             return Ok(());
         }
         std::mem::forget(file);

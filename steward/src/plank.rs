@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 use shared::control::PlankStatus;
+use shared::handover::{FromKernel, ToKernel};
 use shared::home::DOUBT_INDEX;
 use tracing::{error, info, warn};
 
 use crate::backoff::{Backoff, jitter};
+use crate::handover::{Companion, Control, Said};
 use crate::process::Identity;
+use crate::running::Running;
 use crate::spawn::{self, Launch};
+
+/// In the environment of a plank: what its start is known by.
+pub const NONCE: &str = "BATOS_NONCE";
 
 /// A process that is kept running.
 pub struct Plank {
@@ -21,6 +24,10 @@ pub struct Plank {
     backoff: Backoff,
     stop_deadline: Duration,
     phase: Phase,
+    /// The process, in those phases that have one.
+    running: Option<Running>,
+    /// Drawn for its start, so that a later steward knows it again.
+    nonce: String,
     /// Starts after the first.
     restarts: u32,
     started_once: bool,
@@ -28,6 +35,10 @@ pub struct Plank {
     last_exit: String,
     /// Whether it was ended by a fault in memory and has not been ready since.
     has_crashed: bool,
+    /// The channel to the running process, of a kernel.
+    control: Option<Control>,
+    /// Whether that process has greeted on it.
+    has_greeted: bool,
 }
 
 enum Phase {
@@ -61,10 +72,14 @@ impl Plank {
             backoff,
             stop_deadline,
             phase: Phase::Down,
+            running: None,
+            nonce: String::new(),
             restarts: 0,
             started_once: false,
             last_exit: String::new(),
             has_crashed: false,
+            control: None,
+            has_greeted: false,
         }
     }
 
@@ -115,15 +130,23 @@ impl Plank {
         if self.pid().is_some() {
             return;
         }
-        self.launch.environment.retain(|(name, _)| name != DOUBT_INDEX);
+        let of_one_start = [DOUBT_INDEX, NONCE];
+        self.launch
+            .environment
+            .retain(|(name, _)| !of_one_start.contains(&name.as_str()));
+        self.nonce = spawn::nonce();
+        self.launch.environment.push((NONCE.into(), self.nonce.clone()));
         if self.has_crashed {
             // Only the kernel has an index; to another plank it means nothing.
             self.launch.environment.push((DOUBT_INDEX.into(), "1".into()));
         }
         match spawn::plank(&self.launch) {
-            Ok(pid) => {
+            Ok((pid, control)) => {
                 info!(plank = self.name, pid, program = %self.launch.program.display(), "started");
                 self.phase = Phase::Starting { pid };
+                self.running = Some(Running::child(pid));
+                self.control = control;
+                self.has_greeted = false;
                 self.restarts += u32::from(self.started_once);
                 self.started_once = true;
             }
@@ -144,7 +167,7 @@ impl Plank {
         match self.phase {
             Phase::Starting { pid } | Phase::Ready { pid, .. } => {
                 info!(plank = self.name, pid, "asked to end");
-                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                self.running.iter().for_each(Running::ask_to_end);
                 self.phase = Phase::Stopping {
                     pid,
                     kill_at: Some(now + deadline),
@@ -176,7 +199,7 @@ impl Plank {
                 kill_at: Some(at),
             } if at <= now => {
                 warn!(plank = self.name, pid, "has not ended in time and is killed");
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                self.running.iter().for_each(Running::kill);
                 self.phase = Phase::Stopping { pid, kill_at: None };
                 false
             }
@@ -196,15 +219,13 @@ impl Plank {
     /// Takes notice of its end, if it has ended.
     pub fn reap(&mut self, now: Instant) {
         let Some(pid) = self.pid() else { return };
-        self.last_exit = match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(_, code)) => describe_code(code),
-            Ok(WaitStatus::Signaled(_, signal, _)) => {
-                self.has_crashed |= is_crash(signal);
-                format!("killed by {signal}")
-            }
-            Err(nix::errno::Errno::ECHILD) => "gone".to_owned(),
-            _ => return,
+        let Some(end) = self.running.as_ref().and_then(Running::ended) else {
+            return;
         };
+        self.running = None;
+        self.has_crashed |= end.is_crash;
+        self.last_exit = end.how;
+        self.control = None;
         match self.phase {
             Phase::Stopping { .. } => {
                 info!(plank = self.name, pid, how = self.last_exit, "ended as asked");
@@ -215,9 +236,112 @@ impl Plank {
         }
     }
 
+    /// What a kernel said by its control channel, or by another one.
+    pub fn heard(&mut self, said: &Said, now: Instant) {
+        if self
+            .control
+            .as_ref()
+            .is_none_or(|control| control.id() != said.channel)
+        {
+            return;
+        }
+        match said.message {
+            Some(FromKernel::Hello { .. }) => self.has_greeted = true,
+            Some(FromKernel::Serving { .. }) => self.answered(now),
+            _ => {}
+        }
+    }
+
+    pub fn control(&self) -> Option<&Control> {
+        self.control.as_ref()
+    }
+
+    /// True when it was said to the running kernel.
+    pub fn say(&self, message: &ToKernel) -> bool {
+        self.control.as_ref().is_some_and(|control| control.say(message))
+    }
+
+    /// Whether it serves and knows how to hand over.
+    pub fn can_hand_over(&self) -> bool {
+        self.is_ready() && self.has_greeted
+    }
+
+    pub fn log(&self) -> &Path {
+        &self.launch.log
+    }
+
+    /// Another process of the same kind, beside this one, with more arguments.
+    pub fn companion(&self, program: &Path, more: &[&str]) -> std::io::Result<Companion> {
+        let nonce = spawn::nonce();
+        let mut launch = self.launch.beside(program, more)?;
+        launch.environment.retain(|(name, _)| name != NONCE);
+        launch.environment.push((NONCE.into(), nonce.clone()));
+        match spawn::plank(&launch)? {
+            (pid, Some(control)) => {
+                let process = Running::child(pid);
+                Ok(Companion::new(process, nonce, program.to_path_buf(), control))
+            }
+            (pid, None) => {
+                Running::child(pid).kill_and_reap();
+                Err(std::io::Error::other("it has no control channel"))
+            }
+        }
+    }
+
+    /// Supervises another process from now on, which has not answered yet; answers the one until now, if it runs.
+    pub fn exchange(&mut self, other: Companion) -> Option<Companion> {
+        let former = self.running.take().zip(self.control.take());
+        let nonce = std::mem::take(&mut self.nonce);
+        let former = former
+            .map(|(process, control)| Companion::new(process, nonce, self.launch.program.clone(), control));
+        let (process, nonce, program, control) = other.release();
+        let pid = process.pid();
+        self.set_program(program);
+        self.running = Some(process);
+        self.nonce = nonce;
+        self.control = Some(control);
+        self.has_greeted = true;
+        self.phase = Phase::Starting { pid };
+        former
+    }
+
+    /// What it said before does not count: it is to say anew that it serves.
+    pub fn await_answer(&mut self) {
+        if let Phase::Ready { pid, .. } = self.phase {
+            self.phase = Phase::Starting { pid };
+        }
+    }
+
+    /// Ends it at once and keeps it down.
+    pub fn kill_now(&mut self) {
+        if let Some(process) = self.running.take() {
+            warn!(plank = self.name, pid = process.pid(), "is killed");
+            self.last_exit = process.kill_and_reap().how;
+        }
+        self.control = None;
+        self.phase = Phase::Down;
+    }
+
     /// The process as it must be known to a later steward.
     pub fn identity(&self) -> Option<Identity> {
         self.pid().and_then(Identity::of)
+    }
+
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Supervises a process of an earlier steward from now on, instead of starting one. Legal before the first start.
+    pub fn adopt(&mut self, process: Running, nonce: String, control: Option<Control>) {
+        let pid = process.pid();
+        info!(plank = self.name, pid, "adopted from an earlier steward");
+        self.phase = Phase::Starting { pid };
+        self.running = Some(process);
+        self.nonce = nonce;
+        self.control = control;
+        self.has_greeted = false;
+        self.started_once = true;
+        self.last_exit = "adopted: an earlier steward started it".to_owned();
     }
 
     pub fn status(&self) -> PlankStatus {
@@ -244,10 +368,10 @@ impl Plank {
     }
 
     fn wait(&mut self, now: Instant, ready_for: Option<Duration>) {
-        let pause = self.backoff.pause(ready_for, jitter());
+        let pause = self.backoff.pause(now, ready_for, jitter());
         let (plank, how, pause_ms) = (self.name, &self.last_exit, pause.length.as_millis() as u64);
         if pause.is_crash_loop {
-            error!(plank, how, pause_ms, "keeps ending before it is ready");
+            error!(plank, how, pause_ms, "keeps ending");
         } else {
             warn!(plank, how, pause_ms, "ended");
         }
@@ -258,40 +382,33 @@ impl Plank {
     }
 }
 
-/// A fault in memory, or an assertion of a library: what a damaged index does to who reads it.
-fn is_crash(signal: Signal) -> bool {
-    use Signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
-    [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV].contains(&signal)
-}
-
-fn describe_code(code: i32) -> String {
-    let meaning = match u8::try_from(code) {
-        Ok(shared::exit::USAGE) => " (it does not know its arguments)",
-        Ok(shared::exit::IN_USE) => " (the image is in use by another process)",
-        Ok(shared::exit::UNUSABLE) => " (the home or the image cannot be used)",
-        Ok(shared::exit::CONFIGURATION) => " (its configuration is wrong)",
-        _ => "",
-    };
-    format!("exit code {code}{meaning}")
-}
-
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
     use std::os::unix::net::UnixListener;
     use std::thread::sleep;
 
     use super::*;
+    use crate::backoff::Intensity;
+    use crate::spawn::Limits;
 
     fn script(folder: &Path, text: &str, stop_deadline_ms: u64) -> Plank {
-        crate::listener::reserve_descriptor_three().unwrap();
+        crate::listener::reserve_descriptors().unwrap();
         let launch = Launch {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), text.into()],
             environment: Vec::new(),
             listener: UnixListener::bind(folder.join("socket")).unwrap(),
             log: folder.join("plank.log"),
+            events: None,
+            limits: Limits::default(),
         };
-        let backoff = Backoff::new(3, Duration::from_millis(200));
+        let intensity = Intensity {
+            ends: 1000,
+            window: Duration::from_secs(60),
+        };
+        let backoff = Backoff::new(3, Duration::from_millis(200), intensity);
         Plank::new("kernel", launch, backoff, Duration::from_millis(stop_deadline_ms))
     }
 

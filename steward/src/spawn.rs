@@ -16,12 +16,17 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use shared::handover::CONTROL_DESCRIPTOR;
 use shared::home::Home;
+
+use crate::event::Event;
+use crate::handover::Control;
+use crate::logs::LARGEST_BYTES;
 
 /// Where a plank finds its listening socket.
 pub const LISTEN_DESCRIPTOR: RawFd = 3;
-/// A log larger than this is put aside when its plank is started.
-const LARGEST_LOG_BYTES: u64 = 16 << 20;
+/// Where a kernel finds its control channel.
+const CONTROL: RawFd = 4;
 /// What is for the steward alone.
 const OWN_ENVIRONMENT: [&str; 6] = [
     "LISTEN_PID",
@@ -37,17 +42,59 @@ pub struct Launch {
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
     pub environment: Vec<(String, String)>,
-    /// Given to the plank as descriptor 3. Above 3 here: see [`crate::listener::reserve_descriptor_three`].
+    /// Given to the plank as descriptor 3. Above 3 here: see [`crate::listener::reserve_descriptors`].
     pub listener: UnixListener,
     /// Takes the plank's standard output and error, written by the plank itself.
     pub log: PathBuf,
+    /// Where what it says by its control channel goes; without, it has none.
+    pub events: Option<mpsc::Sender<Event>>,
+    pub limits: Limits,
+}
+
+/// Bounds of each process of a plank; `None` for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Heap and anonymous mappings.
+    pub memory_bytes: Option<u64>,
+    pub open_files: Option<u64>,
+    /// 0 to 19.
+    pub nice: Option<i32>,
+}
+
+impl Launch {
+    /// The same for another program, with more arguments.
+    pub fn beside(&self, program: &Path, more: &[&str]) -> io::Result<Launch> {
+        Ok(Launch {
+            program: program.to_path_buf(),
+            arguments: self
+                .arguments
+                .iter()
+                .cloned()
+                .chain(more.iter().map(OsString::from))
+                .collect(),
+            environment: self.environment.clone(),
+            listener: self.listener.try_clone()?,
+            log: self.log.clone(),
+            events: self.events.clone(),
+            limits: self.limits.clone(),
+        })
+    }
 }
 
 /// Starts a plank in a process group of its own, so that a terminal's Ctrl-C reaches the steward alone. It is not tied to
-/// the steward's life: a kernel outlives a killed steward. Returns its process id; the caller reaps it by that id.
-pub fn plank(launch: &Launch) -> io::Result<i32> {
+/// the steward's life: a kernel outlives a killed steward. Returns its process id, by which the caller reaps it, and its control
+/// channel.
+pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
     let log = open_log(&launch.log)?;
     let listener = launch.listener.as_raw_fd();
+    let (control, theirs) = match &launch.events {
+        Some(events) => {
+            let (control, theirs) = Control::open(events.clone())?;
+            (Some(control), Some(theirs))
+        }
+        None => (None, None),
+    };
+    let passed = theirs.as_ref().map(AsRawFd::as_raw_fd);
     let mut command = Command::new(&launch.program);
     command
         .args(&launch.arguments)
@@ -59,22 +106,94 @@ pub fn plank(launch: &Launch) -> io::Result<i32> {
     for name in OWN_ENVIRONMENT {
         command.env_remove(name);
     }
-    // SAFETY: between fork and exec only dup2 is called, which is async-signal-safe and allocates nothing. The listener lives
-    // until after the spawn. Descriptor 3 is reserved in this process, so that dup2 replaces nothing that the child needs,
-    // and differs from the listener's, so that the duplicate survives exec.
+    if passed.is_some() {
+        command.env(CONTROL_DESCRIPTOR, CONTROL.to_string());
+    } else {
+        command.env_remove(CONTROL_DESCRIPTOR);
+    }
+    let limits = launch.limits.clone();
+    // SAFETY: between fork and exec only system calls are made (dup2, prctl, setrlimit, setpriority), which are async-signal-safe and
+    // allocate nothing. What is duplicated lives until after the spawn. Descriptors 3 and 4 are reserved in this process, so that dup2
+    // replaces nothing that the child needs, and differ from those that are duplicated, so that the duplicates survive exec.
     unsafe {
-        command.pre_exec(move || match libc::dup2(listener, LISTEN_DESCRIPTOR) {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
+        command.pre_exec(move || {
+            check(libc::dup2(listener, LISTEN_DESCRIPTOR))?;
+            if let Some(passed) = passed {
+                check(libc::dup2(passed, CONTROL))?;
+            }
+            // A later steward of this user must be able to have the listening socket back; where no Yama is, there is nothing to allow.
+            libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY);
+            for (resource, limit) in [
+                (libc::RLIMIT_DATA, limits.memory_bytes),
+                (libc::RLIMIT_NOFILE, limits.open_files),
+            ] {
+                if let Some(limit) = limit {
+                    let both = libc::rlimit {
+                        rlim_cur: limit,
+                        rlim_max: limit,
+                    };
+                    check(libc::setrlimit(resource, &both))?;
+                }
+            }
+            match limits.nice {
+                Some(nice) => check(libc::setpriority(libc::PRIO_PROCESS, 0, nice)),
+                None => Ok(()),
+            }
         });
     }
-    Ok(command.spawn()?.id() as i32)
+    let pid = command.spawn()?.id() as i32;
+    // Its end is the kernel's alone now, so that the kernel's death ends the channel.
+    drop(theirs);
+    Ok((pid, control))
+}
+
+fn check(result: i32) -> io::Result<()> {
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// 32 hexadecimal digits, drawn anew each time.
+pub fn nonce() -> String {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        // Without one, a later steward does not adopt the process.
+        Err(_) => String::new(),
+    }
 }
 
 /// The first 4 KiB that `program --version` prints, when it ends well in time.
 pub fn version(program: &Path, deadline: Duration) -> Result<String, String> {
+    bounded(deadline, "--version", &|| {
+        let mut command = Command::new(program);
+        command.arg("--version").stderr(Stdio::null());
+        Ok(command)
+    })
+}
+
+/// What `program rehearse` prints, when it ends well in time; what it logs goes to `log`.
+pub fn rehearse(program: &Path, image: &Path, log: &Path, deadline: Duration) -> Result<String, String> {
+    bounded(deadline, "the rehearsal", &|| {
+        let mut command = Command::new(program);
+        command
+            .args([OsString::from("rehearse"), "--image".into(), image.into()])
+            .env_remove(CONTROL_DESCRIPTOR)
+            .stderr(open_log(log)?);
+        Ok(command)
+    })
+    .map(|found| found.trim().to_owned())
+}
+
+/// The first 4 KiB that a program prints, when it ends well in time.
+fn bounded(
+    deadline: Duration,
+    what: &str,
+    command: &dyn Fn() -> io::Result<Command>,
+) -> Result<String, String> {
     let until = Instant::now() + deadline;
-    let mut child = start_version(program).map_err(|error| format!("it cannot be started: {error}"))?;
+    let mut child = start(command).map_err(|error| format!("it cannot be started: {error}"))?;
     let (sender, receiver) = mpsc::channel();
     if let Some(output) = child.stdout.take() {
         thread::spawn(move || {
@@ -86,23 +205,20 @@ pub fn version(program: &Path, deadline: Duration) -> Result<String, String> {
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
             Ok(None) | Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!(
-                    "it did not answer --version within {} ms",
-                    deadline.as_millis()
-                ));
+                return Err(format!("{what} did not end within {} ms", deadline.as_millis()));
             }
         }
     };
     if !status.success() {
-        return Err(format!("--version ended with {status}"));
+        return Err(format!("{what} ended with {status}"));
     }
     receiver
         .recv_timeout(Duration::from_secs(1))
-        .map_err(|_| "--version left its output open".to_owned())
+        .map_err(|_| format!("{what} left its output open"))
 }
 
 /// Runs a step's program in the home, without a shell, in a process group that is killed as a whole at the deadline. Its output is appended
@@ -151,14 +267,12 @@ pub fn command(argv: &[String], home: &Home, deadline: Duration) -> Result<Strin
     }
 }
 
-fn start_version(program: &Path) -> io::Result<Child> {
+fn start(command: &dyn Fn() -> io::Result<Command>) -> io::Result<Child> {
     let start = || {
-        let mut command = Command::new(program);
+        let mut command = command()?;
         command
-            .arg("--version")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .process_group(0);
         command.spawn()
     };
@@ -176,7 +290,7 @@ fn start_version(program: &Path) -> io::Result<Child> {
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
-    if fs::metadata(path).is_ok_and(|data| data.len() > LARGEST_LOG_BYTES) {
+    if fs::metadata(path).is_ok_and(|data| data.len() > LARGEST_BYTES) {
         fs::rename(path, path.with_extension("log.1"))?;
     }
     File::options().append(true).create(true).open(path)
@@ -241,10 +355,7 @@ mod tests {
     fn a_large_log_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kernel.log");
-        File::create(&path)
-            .unwrap()
-            .set_len(LARGEST_LOG_BYTES + 1)
-            .unwrap();
+        File::create(&path).unwrap().set_len(LARGEST_BYTES + 1).unwrap();
         assert_eq!(open_log(&path).unwrap().metadata().unwrap().len(), 0);
         assert!(folder.path().join("kernel.log.1").exists());
     }

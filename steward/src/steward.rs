@@ -23,16 +23,18 @@ use crate::choice::Choice;
 use crate::configuration::{Configuration, ConfigurationError};
 use crate::control;
 use crate::event::{ControlCall, Event, Probed};
+use crate::handover::Limits;
 use crate::home::{self, HomeError};
 use crate::listener::{self, ListenError, Listener};
-use crate::predecessor;
+use crate::logs;
+use crate::predecessor::{self, Adopted, Wanted};
 use crate::probe::Prober;
 use crate::seed;
-use crate::supervisor::{KERNEL, Supervisor};
+use crate::supervisor::{self, INFERENCE, KERNEL, Supervisor};
 use crate::upgrade::Upgrade;
 
 /// Longest wait for an event: nothing hangs on a signal that was missed.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How often a plank that starts is asked whether it serves.
 const PROBE_EVERY: Duration = Duration::from_millis(30);
 /// How long the end waits for the last control reply to be on the wire.
@@ -63,7 +65,7 @@ impl StartError {
 
 /// Runs the steward of a home until it is told to stop and everything is down.
 pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
-    listener::reserve_descriptor_three().map_err(system("reserve a descriptor"))?;
+    listener::reserve_descriptors().map_err(system("reserve a descriptor"))?;
     // Everything that is made here is for this user alone.
     umask(Mode::from_bits_truncate(0o077));
     let home = Home::resolve(given).map_err(system("find the home"))?;
@@ -72,14 +74,47 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
     let configuration = Configuration::load(home)?;
     begin_log(home, foreground)?;
     info!(home = %home.path().display(), version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "steward begins");
-    predecessor::retire(home, configuration.supervision.stop_deadline);
     let (sender, events) = channel();
-    let listeners = (
-        Listener::open(&home.kernel_socket(), "kernel")?,
-        Listener::open(&home.inference_socket(), "inference")?,
-        Listener::open(&home.steward_socket(), "steward")?,
+    let choice = Choice::load(home).unwrap_or_else(|error| {
+        warn!("{error}; the kernel beside the steward is started");
+        None
+    });
+    let programs = programs()?;
+    let kernel = kernel_program(home, choice.as_ref(), &programs);
+    let adopted = adopt(home, &configuration, &programs, &kernel, &sender);
+    let sockets = (
+        adopted.0.as_ref().map(|plank| &plank.listener),
+        adopted.1.as_ref().map(|plank| &plank.listener),
     );
-    let steward = Steward::new(home, &configuration, (&listeners.0, &listeners.1), &sender)?;
+    let listeners = (
+        Listener::open(&home.kernel_socket(), "kernel", sockets.0)?,
+        Listener::open(&home.inference_socket(), "inference", sockets.1)?,
+        Listener::open(&home.steward_socket(), "steward", None)?,
+    );
+    let supervisor = Supervisor::new(
+        home,
+        &configuration,
+        &programs,
+        kernel,
+        (&listeners.0, &listeners.1),
+        &sender,
+    );
+    let mut supervisor = supervisor.map_err(system("duplicate a socket"))?;
+    for (plank, adopted) in [
+        (&mut supervisor.kernel, adopted.0),
+        (&mut supervisor.inference, adopted.1),
+    ] {
+        if let Some(Adopted {
+            process,
+            nonce,
+            control,
+            ..
+        }) = adopted
+        {
+            plank.adopt(process, nonce, control);
+        }
+    }
+    let steward = Steward::new(home, &configuration, choice.as_ref(), supervisor, &sender)?;
     let control = listeners
         .2
         .socket
@@ -100,6 +135,7 @@ struct Steward {
     channel: Option<Channel>,
     upgrade: Option<Upgrade>,
     health_deadline: Duration,
+    limits: Limits,
     probers: (Prober, Prober),
     /// For the threads that the loop starts.
     events: Sender<Event>,
@@ -107,6 +143,8 @@ struct Steward {
     waiting: Vec<ControlCall>,
     is_stopping: bool,
     is_announced: bool,
+    /// When the logs' sizes are looked at next.
+    logs_at: Instant,
     /// Half of what systemd allows between two signs of life.
     watchdog: Option<Duration>,
     watchdog_at: Instant,
@@ -116,17 +154,10 @@ impl Steward {
     fn new(
         home: &Home,
         configuration: &Configuration,
-        listeners: (&Listener, &Listener),
+        choice: Option<&Choice>,
+        mut supervisor: Supervisor,
         events: &Sender<Event>,
     ) -> Result<Steward, StartError> {
-        let programs = programs()?;
-        let choice = Choice::load(home).unwrap_or_else(|error| {
-            warn!("{error}; the kernel beside the steward is started");
-            None
-        });
-        let kernel = kernel_program(home, choice.as_ref(), &programs);
-        let supervisor = Supervisor::new(home, configuration, &programs, kernel, listeners);
-        let mut supervisor = supervisor.map_err(system("duplicate a socket"))?;
         if configuration.inference.is_seed
             && let Err(remark) = seed::stage(&home.models())
         {
@@ -141,7 +172,7 @@ impl Steward {
         let channel = configuration
             .channel
             .enabled
-            .then(|| Channel::open(home, &configuration.channel, choice.as_ref(), events.clone()));
+            .then(|| Channel::open(home, &configuration.channel, choice, events.clone()));
         Ok(Steward {
             home: home.clone(),
             begun: Instant::now(),
@@ -149,11 +180,17 @@ impl Steward {
             channel,
             upgrade: None,
             health_deadline: configuration.supervision.health_deadline,
+            limits: Limits {
+                handover: configuration.handover.clone(),
+                health: configuration.supervision.health_deadline,
+                stop: configuration.supervision.stop_deadline,
+            },
             probers,
             events: events.clone(),
             waiting: Vec::new(),
             is_stopping: false,
             is_announced: false,
+            logs_at: Instant::now(),
             watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
             watchdog_at: Instant::now(),
         })
@@ -193,10 +230,27 @@ impl Steward {
                     self.stop();
                 }
             },
-            Event::Probed(Probed::Kernel(Ok(pid))) => {
+            Event::Probed(Probed::Kernel(Ok(status))) => {
+                let kernel = &mut self.supervisor.kernel;
                 // An answer may come from an earlier process.
-                if self.supervisor.kernel.pid() == i32::try_from(pid).ok() {
-                    self.supervisor.kernel.answered(now);
+                if kernel.pid() == i32::try_from(status.pid).ok() {
+                    kernel.answered(now);
+                }
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.probed(&status, kernel, now);
+                }
+            }
+            Event::Kernel(said) => {
+                let kernel = &mut self.supervisor.kernel;
+                kernel.heard(&said, now);
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.heard(&said, kernel, now);
+                }
+            }
+            Event::Rehearsed(result) => {
+                let kernel = &mut self.supervisor.kernel;
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.rehearsed(result, kernel, now);
                 }
             }
             Event::Probed(Probed::Inference(Ok(()))) => self.supervisor.inference.answered(now),
@@ -230,6 +284,10 @@ impl Steward {
         if !self.is_stopping && self.upgrade.is_none() {
             self.look_at_inbox(now);
         }
+        if now >= self.logs_at {
+            logs::cut(&self.home.logs());
+            self.logs_at = now + LONGEST_WAIT;
+        }
         self.announce(now);
     }
 
@@ -238,14 +296,14 @@ impl Steward {
         let kernel = &self.supervisor.kernel;
         if let Some(accepted) = channel.next(now, kernel.program()) {
             let events = self.events.clone();
-            let upgrade = Upgrade::begin(&self.home, accepted, kernel, self.health_deadline, events, now);
+            let upgrade = Upgrade::begin(&self.home, accepted, kernel, self.limits.clone(), events, now);
             self.upgrade = Some(upgrade);
         }
     }
 
     fn conclude(&mut self, report: Report) {
         if let (Some(channel), Some(upgrade)) = (&mut self.channel, self.upgrade.take()) {
-            channel.conclude(report, upgrade.into_journal());
+            channel.conclude(report, upgrade.journal());
         }
     }
 
@@ -265,7 +323,7 @@ impl Steward {
 
     /// Asks what starts whether it serves.
     fn ask(&self) {
-        if self.supervisor.kernel.is_starting() {
+        if self.is_kernel_asked() {
             self.probers.0.ask();
         }
         if self.supervisor.inference.is_starting() {
@@ -273,9 +331,14 @@ impl Steward {
         }
     }
 
+    /// While it starts, and while a handover watches it.
+    fn is_kernel_asked(&self) -> bool {
+        self.supervisor.kernel.is_starting() || self.upgrade.as_ref().is_some_and(Upgrade::is_watching)
+    }
+
     fn wait(&self) -> Duration {
         let now = Instant::now();
-        let is_starting = self.supervisor.kernel.is_starting() || self.supervisor.inference.is_starting();
+        let is_starting = self.is_kernel_asked() || self.supervisor.inference.is_starting();
         let longest = if is_starting { PROBE_EVERY } else { LONGEST_WAIT };
         let can_claim = !self.is_stopping && self.upgrade.is_none();
         [
@@ -328,6 +391,41 @@ impl Steward {
             upgrade: self.upgrade.as_ref().map(|upgrade| Box::new(upgrade.status())),
         }
     }
+}
+
+/// What an earlier steward left: the kernel and the inference-worker when they are what would be started now; all else is ended.
+fn adopt(
+    home: &Home,
+    configuration: &Configuration,
+    programs: &Path,
+    kernel: &Path,
+    events: &Sender<Event>,
+) -> (Option<Adopted>, Option<Adopted>) {
+    let kernel = Wanted {
+        name: KERNEL,
+        program: kernel,
+        arguments: &supervisor::kernel_arguments(home, configuration, programs),
+        environment: &supervisor::kernel_environment(configuration),
+        socket: home.kernel_socket(),
+    };
+    let inference = Wanted {
+        name: INFERENCE,
+        program: &programs.join(INFERENCE),
+        arguments: &supervisor::inference_arguments(home, configuration),
+        environment: &[],
+        socket: home.inference_socket(),
+    };
+    let adopted = (
+        predecessor::adopt(home, &kernel, events),
+        predecessor::adopt(home, &inference, events),
+    );
+    let kept: Vec<i32> = [&adopted.0, &adopted.1]
+        .into_iter()
+        .flatten()
+        .map(|plank| plank.process.pid())
+        .collect();
+    predecessor::retire(home, configuration.supervision.stop_deadline, &kept);
+    adopted
 }
 
 /// The folder of this program: the others lie beside it.

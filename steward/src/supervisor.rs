@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use tracing::warn;
 
 use crate::backoff::Backoff;
 use crate::configuration::Configuration;
+use crate::event::Event;
 use crate::listener::Listener;
 use crate::plank::Plank;
 use crate::process::Identity;
@@ -37,6 +39,9 @@ pub struct RecordedPlank {
     pub name: String,
     #[serde(flatten)]
     pub identity: Identity,
+    /// Empty in the record of an earlier release.
+    #[serde(default)]
+    pub nonce: String,
 }
 
 impl Supervisor {
@@ -47,18 +52,16 @@ impl Supervisor {
         programs: &Path,
         kernel_program: PathBuf,
         listeners: (&Listener, &Listener),
+        events: &Sender<Event>,
     ) -> io::Result<Supervisor> {
         let kernel = Launch {
             program: kernel_program,
             arguments: kernel_arguments(home, configuration, programs),
-            environment: configuration
-                .kernel
-                .log
-                .iter()
-                .map(|log| ("RUST_LOG".to_owned(), log.clone()))
-                .collect(),
+            environment: kernel_environment(configuration),
             listener: listeners.0.socket.try_clone()?,
             log: home.logs().join("kernel.log"),
+            events: Some(events.clone()),
+            limits: configuration.limits.kernel.clone(),
         };
         let inference = Launch {
             program: programs.join(INFERENCE),
@@ -66,10 +69,16 @@ impl Supervisor {
             environment: Vec::new(),
             listener: listeners.1.socket.try_clone()?,
             log: home.logs().join("inference-worker.log"),
+            events: None,
+            limits: configuration.limits.inference.clone(),
         };
         let supervision = &configuration.supervision;
         let plank = |name, launch| {
-            let backoff = Backoff::new(supervision.crash_loop_after, supervision.crash_loop_pause);
+            let backoff = Backoff::new(
+                supervision.crash_loop_after,
+                supervision.crash_loop_pause,
+                supervision.intensity,
+            );
             Plank::new(name, launch, backoff, supervision.stop_deadline)
         };
         Ok(Supervisor {
@@ -152,6 +161,7 @@ impl Supervisor {
                 Some(RecordedPlank {
                     name: plank.name.to_owned(),
                     identity: plank.identity()?,
+                    nonce: plank.nonce().to_owned(),
                 })
             })
             .collect();
@@ -191,7 +201,13 @@ pub fn inference_mark(home: &Home) -> Vec<OsString> {
     ]
 }
 
-fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path) -> Vec<OsString> {
+/// What a kernel is started with, but for what belongs to one start.
+pub fn kernel_environment(configuration: &Configuration) -> Vec<(String, String)> {
+    let log = configuration.kernel.log.iter();
+    log.map(|log| ("RUST_LOG".to_owned(), log.clone())).collect()
+}
+
+pub fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path) -> Vec<OsString> {
     let kernel = &configuration.kernel;
     let mut arguments = kernel_mark(home);
     arguments.extend([
@@ -212,7 +228,7 @@ fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path)
     arguments
 }
 
-fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsString> {
+pub fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsString> {
     let mut arguments = inference_mark(home);
     arguments.extend(["--model".into(), configuration.inference.model.clone().into()]);
     if let Some(threads) = configuration.inference.threads {

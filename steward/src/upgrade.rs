@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
+use shared::bridge::KernelStatus;
 use shared::control::UpgradeStatus;
 use shared::home::Home;
 use tracing::{error, info, warn};
@@ -14,6 +15,7 @@ use tracing::{error, info, warn};
 use crate::channel::{Accepted, Claim, Journal, Outcome, Report, Step, unix_ms};
 use crate::choice::Choice;
 use crate::event::Event;
+use crate::handover::{End, Handover, Limits, Said};
 use crate::instruction::Instruction;
 use crate::plank::Plank;
 use crate::preparation::{self, Both, Done, Prepared, Work};
@@ -29,7 +31,7 @@ pub struct Upgrade {
     instruction: Instruction,
     journal: Journal,
     events: Sender<Event>,
-    health_within: Duration,
+    limits: Limits,
     /// What ran before, and runs again when this fails.
     old_program: PathBuf,
     steps: Vec<Step>,
@@ -40,7 +42,9 @@ pub struct Upgrade {
 
 enum Phase {
     /// A thread does the action of that number.
-    Preparing { number: usize, until: Instant },
+    Staging { number: usize, until: Instant },
+    /// The new kernel takes over from the old one.
+    Handing(Box<Handover>, Box<Both>),
     /// The old kernel is ending.
     Draining(Box<Both>),
     /// The new kernel is to answer until then.
@@ -81,7 +85,7 @@ impl Upgrade {
         home: &Home,
         accepted: Accepted,
         kernel: &Plank,
-        health_deadline: Duration,
+        limits: Limits,
         events: Sender<Event>,
         now: Instant,
     ) -> Upgrade {
@@ -93,7 +97,11 @@ impl Upgrade {
         info!(id = instruction.id, program = %instruction.target.path.display(), "upgrade begins");
         let mut upgrade = Upgrade {
             home: home.clone(),
-            health_within: instruction.health_within.unwrap_or(health_deadline),
+            limits: Limits {
+                health: instruction.health_within.unwrap_or(limits.health),
+                stop: instruction.limits.drain.unwrap_or(limits.stop),
+                ..limits
+            },
             claim,
             instruction,
             journal,
@@ -109,19 +117,19 @@ impl Upgrade {
 
     /// What `batos upgrade status` tells.
     pub fn status(&self) -> UpgradeStatus {
-        let (state, since_ms) = self.journal.state().unwrap_or(("accepted", self.claim.begun));
+        let (state, since_ms) = self.journal.state();
         UpgradeStatus {
             id: self.instruction.id.clone(),
             file: self.claim.file.clone(),
             claim: self.claim.name.clone(),
-            state: state.to_owned(),
+            state,
             since_ms,
         }
     }
 
     /// An action is done: the next begins, or the drain, or the upgrade ends.
     pub fn prepared(&mut self, prepared: Prepared, kernel: &mut Plank, now: Instant) {
-        let Phase::Preparing { number, .. } = self.phase else {
+        let Phase::Staging { number, .. } = self.phase else {
             return;
         };
         if prepared.claim != self.claim.name || prepared.number != number {
@@ -136,15 +144,20 @@ impl Upgrade {
             Ok(Done::Staged(both)) => {
                 let message = format!("{} is {}", both.new.path.display(), both.new.version);
                 self.step(word, true, message);
+                let (limits, events) = (self.limits.clone(), self.events.clone());
+                let journal = self.journal.clone();
+                if let Some(handover) =
+                    Handover::begin(&self.home, &both.new, kernel, journal, limits, events, now)
+                {
+                    self.phase = Phase::Handing(Box::new(handover), both);
+                    return;
+                }
                 let beside =
                     json!({ "program": both.new.path.file_name().map(|name| name.to_string_lossy()) });
                 if let Err(failure) = self.enter("draining", beside) {
                     return self.end(Outcome::Failed, failure);
                 }
-                match self.instruction.limits.drain {
-                    Some(deadline) => kernel.stop_within(now, deadline),
-                    None => kernel.stop(now),
-                }
+                kernel.stop_within(now, self.limits.stop);
                 self.phase = Phase::Draining(both);
             }
             Err(undone) => {
@@ -154,11 +167,79 @@ impl Upgrade {
         }
     }
 
+    /// Something came by a kernel's control channel.
+    pub fn heard(&mut self, said: &Said, kernel: &mut Plank, now: Instant) {
+        self.hand(kernel, now, |handover, kernel| handover.heard(said, kernel, now));
+    }
+
+    /// The rehearsal has ended.
+    pub fn rehearsed(&mut self, result: Result<String, String>, kernel: &mut Plank, now: Instant) {
+        self.hand(kernel, now, |handover, kernel| {
+            handover.rehearsed(result, kernel, now)
+        });
+    }
+
+    /// The kernel told its status.
+    pub fn probed(&mut self, status: &KernelStatus, kernel: &mut Plank, now: Instant) {
+        self.hand(kernel, now, |handover, kernel| {
+            handover.probed(status, kernel, now)
+        });
+    }
+
+    /// Whether the kernel is to be asked for its status.
+    pub fn is_watching(&self) -> bool {
+        matches!(&self.phase, Phase::Handing(handover, _) if handover.is_watching())
+    }
+
+    /// Moves a handover on, and takes what it comes to.
+    fn hand(
+        &mut self,
+        kernel: &mut Plank,
+        now: Instant,
+        work: impl FnOnce(&mut Handover, &mut Plank) -> Option<End>,
+    ) {
+        let (mut handover, both) = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Handing(handover, both) => (handover, both),
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
+        let mut end = work(&mut handover, kernel);
+        if let Some(End::Proved) = end {
+            end = match self.record(&both) {
+                Ok(()) => {
+                    handover.commit(kernel, now);
+                    None
+                }
+                Err(failure) => handover.revert(failure.reason, failure.message, kernel, now),
+            };
+        }
+        for taken in handover.steps() {
+            self.step(taken.step, taken.ok, taken.message);
+        }
+        match end {
+            None | Some(End::Proved) => self.phase = Phase::Handing(handover, both),
+            Some(End::Committed) => {
+                let message = "recorded; the old kernel has ended".to_owned();
+                self.step("choose", true, message);
+                self.applied(&both);
+            }
+            Some(End::Untouched(failure)) => {
+                self.end(Outcome::Failed, Failure::new(failure.reason, failure.message));
+            }
+            Some(End::RolledBack(failure)) => {
+                self.end(Outcome::RolledBack, Failure::new(failure.reason, failure.message));
+            }
+        }
+    }
+
     /// Moves on as far as the kernel's phase allows. The report and the journal to conclude it in when it has ended, once.
     pub fn advance(&mut self, kernel: &mut Plank, now: Instant) -> Option<Report> {
+        self.hand(kernel, now, |handover, kernel| handover.advance(kernel, now));
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Ended(report) => return Some(*report),
-            Phase::Preparing { number, until } if now >= until => {
+            Phase::Staging { number, until } if now >= until => {
                 let work = self.work(number);
                 let message = format!("the step {} takes longer than its limit", work.word());
                 self.step(work.word(), false, message.clone());
@@ -175,7 +256,7 @@ impl Upgrade {
                     Ok(()) => {
                         kernel.set_program(both.new.path.clone());
                         kernel.start(now);
-                        self.phase = Phase::Proving(both, now + self.health_within);
+                        self.phase = Phase::Proving(both, now + self.limits.health);
                     }
                     Err(failure) => self.revert(failure, kernel, now),
                 }
@@ -186,7 +267,7 @@ impl Upgrade {
                 let _ = self.enter("restoring", failure.beside());
                 kernel.set_program(self.old_program.clone());
                 kernel.start(now);
-                self.phase = Phase::Restoring(failure, now + self.health_within);
+                self.phase = Phase::Restoring(failure, now + self.limits.health);
             }
             Phase::Restoring(failure, until) if kernel.is_ready() || now >= until => {
                 let message = match kernel.is_ready() {
@@ -204,26 +285,36 @@ impl Upgrade {
 
     /// The steward is to stop: nothing has been chosen yet, so the old program stays the one to run.
     pub fn abandon(&mut self, kernel: &mut Plank) -> Report {
-        kernel.set_program(self.old_program.clone());
         let outcome = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Ended(report) => return *report,
-            Phase::Preparing { .. } => Outcome::Failed,
+            Phase::Handing(mut handover, both) => {
+                let is_committed = handover.is_committed();
+                handover.abandon();
+                if is_committed {
+                    let message = format!("{} is chosen; the steward was told to stop", both.new.version);
+                    return self.report(Outcome::Applied, "applied", message);
+                }
+                Outcome::RolledBack
+            }
+            Phase::Staging { .. } => Outcome::Failed,
             _ => Outcome::RolledBack,
         };
+        kernel.set_program(self.old_program.clone());
         let failure = Failure::new("stopping", "the steward was told to stop in the middle");
         self.report(outcome, failure.reason, failure.message)
     }
 
     /// For the end of the claim.
-    pub fn into_journal(self) -> Journal {
-        self.journal
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// When [`Upgrade::advance`] has something to do, events aside.
     pub fn due(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Preparing { until, .. } | Phase::Proving(_, until) | Phase::Restoring(_, until) => {
-                Some(until)
+        match &self.phase {
+            Phase::Handing(handover, _) => handover.due(),
+            Phase::Staging { until, .. } | Phase::Proving(_, until) | Phase::Restoring(_, until) => {
+                Some(*until)
             }
             Phase::Ended(_) => Some(Instant::now()),
             _ => None,
@@ -235,7 +326,7 @@ impl Upgrade {
     }
 
     fn prepare(&mut self, number: usize, now: Instant) {
-        if let Err(failure) = self.enter("preparing", json!({ "step": number })) {
+        if let Err(failure) = self.enter("staging", json!({ "step": number })) {
             return self.end(Outcome::Failed, failure);
         }
         let work = self.work(number);
@@ -247,7 +338,7 @@ impl Upgrade {
         let events = self.events.clone();
         match preparation::begin(&self.home, claim, number, work, &self.instruction, events) {
             Ok(()) => {
-                self.phase = Phase::Preparing {
+                self.phase = Phase::Staging {
                     number,
                     until: now + limit + GRACE,
                 };
@@ -274,7 +365,7 @@ impl Upgrade {
         } else if kernel.is_waiting() {
             format!("the new kernel ended before it answered: {}", kernel.last_exit())
         } else if now >= until {
-            let within_ms = self.health_within.as_millis();
+            let within_ms = self.limits.health.as_millis();
             format!("the new kernel did not answer within {within_ms} ms")
         } else {
             self.phase = Phase::Proving(both, until);
@@ -286,6 +377,26 @@ impl Upgrade {
 
     fn choose(&mut self, both: &Both, kernel: &mut Plank, now: Instant) {
         self.step("prove", true, "the new kernel answers".to_owned());
+        match self.record(both) {
+            Ok(()) => {
+                self.step("choose", true, "recorded".to_owned());
+                self.applied(both);
+            }
+            Err(failure) => {
+                self.step("choose", false, failure.message.clone());
+                self.revert(failure, kernel, now);
+            }
+        }
+    }
+
+    fn applied(&mut self, both: &Both) {
+        self.remove_old_copies(both);
+        let message = format!("{} serves", both.new.version);
+        self.end(Outcome::Applied, Failure::new("applied", message));
+    }
+
+    /// Makes the staged program the chosen one.
+    fn record(&mut self, both: &Both) -> Result<(), Failure> {
         let chosen = self.choice(
             &both.new.path,
             &both.new.blake3,
@@ -297,19 +408,10 @@ impl Upgrade {
             _ => (String::new(), String::new()),
         };
         let previous = self.choice(&both.old.path, &both.old.blake3, &instruction, &claim);
-        let recorded = self.enter("choosing", Value::Null).and_then(|()| {
-            chosen.record(&previous, &self.home).map_err(|error| {
-                Failure::new("not_recorded", format!("the choice cannot be recorded: {error}"))
-            })
-        });
-        if let Err(failure) = recorded {
-            self.step("choose", false, failure.message.clone());
-            return self.revert(failure, kernel, now);
-        }
-        self.step("choose", true, "recorded".to_owned());
-        self.remove_old_copies(both);
-        let message = format!("{} serves", both.new.version);
-        self.end(Outcome::Applied, Failure::new("applied", message));
+        self.enter("choosing", Value::Null)?;
+        chosen
+            .record(&previous, &self.home)
+            .map_err(|error| Failure::new("not_recorded", format!("the choice cannot be recorded: {error}")))
     }
 
     fn choice(&self, program: &Path, blake3: &str, instruction: &str, claim: &str) -> Choice {

@@ -1,5 +1,6 @@
 //! Brings the LMDB index up to date in the background; how far it is behind only decides how much a restart replays.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -23,6 +24,15 @@ pub struct Indexer {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Held by whoever flushes.
     turn: Arc<Mutex<()>>,
+    /// True while another kernel reads the same index, which then stays as it is.
+    is_frozen: Arc<AtomicBool>,
+}
+
+/// Whether the index may be brought up to date.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    Moving,
+    Frozen,
 }
 
 /// What waits for the index.
@@ -43,18 +53,39 @@ pub enum Signal {
 }
 
 impl Indexer {
-    pub fn start(state: Arc<State>) -> Indexer {
+    pub fn start(state: Arc<State>, course: Course) -> Indexer {
         let (signals, inbox) = channel();
         let turn = Arc::new(Mutex::new(()));
-        let its_turn = turn.clone();
+        let is_frozen = Arc::new(AtomicBool::new(course == Course::Frozen));
+        let (its_turn, it_is_frozen) = (turn.clone(), is_frozen.clone());
         let thread = std::thread::Builder::new()
             .name("indexer".into())
-            .spawn(move || run(&state, &its_turn, &inbox));
+            .spawn(move || run(&state, &its_turn, &it_is_frozen, &inbox));
         Indexer {
             signals,
             thread: Mutex::new(thread.ok()),
             turn,
+            is_frozen,
         }
+    }
+
+    /// Brings the index up to date once more, then leaves it as it is.
+    pub fn freeze(&self, state: &State) -> Result<(), ::lmdb::Error> {
+        let _turn = self.hold();
+        state.flush()?;
+        self.is_frozen.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Lets the index move on.
+    pub fn thaw(&self, state: &State) {
+        self.is_frozen.store(false, Ordering::SeqCst);
+        let _ = self.signals.send(Signal::Waiting(state.backlog()));
+    }
+
+    /// Ends without a last flush; nothing of this kernel touches the index any more.
+    pub fn abandon(&self) {
+        self.finish(Signal::Abandon);
     }
 
     /// Where the committer tells how much waits.
@@ -92,7 +123,7 @@ impl Drop for Indexer {
     }
 }
 
-fn run(state: &State, turn: &Mutex<()>, inbox: &Receiver<Signal>) {
+fn run(state: &State, turn: &Mutex<()>, is_frozen: &AtomicBool, inbox: &Receiver<Signal>) {
     let mut due: Option<Instant> = None;
     loop {
         let signal = match due {
@@ -110,7 +141,7 @@ fn run(state: &State, turn: &Mutex<()>, inbox: &Receiver<Signal>) {
         due = None;
         // Signals pile up during a flush: only what still waits counts.
         if (state.fresh_weight() > 0 || matches!(signal, Ok(Signal::Stop)))
-            && let Err(error) = flush(state, turn)
+            && let Err(error) = flush_unless_frozen(state, turn, is_frozen)
         {
             // Nothing is lost: the log has it all, and the next flush tries again.
             tracing::error!(%error, "the index could not be brought up to date");
@@ -128,6 +159,15 @@ fn is_large(state: &State, backlog: Backlog) -> bool {
         false => BACKLOG,
     };
     backlog.changes >= changes || backlog.transactions >= TRANSACTIONS
+}
+
+fn flush_unless_frozen(state: &State, turn: &Mutex<()>, is_frozen: &AtomicBool) -> Result<(), ::lmdb::Error> {
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    // Looked at in turn, so that no flush is under way when the index is said to be frozen.
+    match is_frozen.load(Ordering::SeqCst) {
+        true => Ok(()),
+        false => state.flush(),
+    }
 }
 
 fn flush(state: &State, turn: &Mutex<()>) -> Result<(), ::lmdb::Error> {

@@ -9,6 +9,7 @@ use shared::bridge::{Answer, Fault, ThoughtEvent};
 use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 
 use super::audit::Audit;
 use super::cycle::{Cycle, End};
@@ -28,6 +29,7 @@ pub struct Mind {
     pub audit: Audit,
     next: AtomicU64,
     running: Mutex<HashMap<(ObjectId, String), Running>>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// A mission under way.
@@ -53,11 +55,19 @@ impl Mind {
             audit,
             next: AtomicU64::new(next),
             running: Mutex::new(HashMap::new()),
+            tasks: Mutex::new(JoinSet::new()),
         }
     }
 
     pub fn open_missions(&self) -> u32 {
         self.lock().len() as u32
+    }
+
+    /// Breaks off every thought; the next kernel takes up what is durable of it.
+    pub async fn park(&self) {
+        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        tasks.shutdown().await;
+        self.lock().clear();
     }
 
     /// A mission under way, as it stands now.
@@ -125,6 +135,7 @@ impl Kernel {
                 }
             }
         };
+        let _thinking = self.requests.think();
         joined.wait(asker).await
     }
 
@@ -167,7 +178,9 @@ impl Kernel {
             done,
         };
         let (kernel, own) = (self.clone(), running.clone());
-        tokio::spawn(async move {
+        let mut tasks = lock(&self.mind.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
             let outcome = kernel.carry_out(&own, resend, author, durable).await;
             let key = {
                 let mission = lock(&own.mission);
@@ -176,6 +189,7 @@ impl Kernel {
             kernel.mind.lock().remove(&key);
             let _ = finish.send(Some(outcome));
         });
+        drop(tasks);
         (running, heard)
     }
 

@@ -1,9 +1,11 @@
 //! The states that one instruction went through: `channel/claimed/<claim>/journal`, drawn in `docs/upgrade.md`.
 
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
@@ -15,9 +17,12 @@ pub const NAME: &str = "journal";
 /// Room made at the beginning, so that a disk that runs full later holds up no state.
 const ROOM_BYTES: usize = 16_384;
 
-/// Open for the next state.
+/// Open for the next state; a clone is the same journal.
+#[derive(Clone, Debug)]
+pub struct Journal(Rc<RefCell<Open>>);
+
 #[derive(Debug)]
-pub struct Journal {
+struct Open {
     file: File,
     /// Where the next line begins.
     end: u64,
@@ -43,15 +48,16 @@ impl Journal {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        Ok(Journal {
+        let open = Open {
             file,
             end: 0,
             last: Value::Null,
-        })
+        };
+        Ok(Journal(Rc::new(RefCell::new(open))))
     }
 
     /// Appends a state with what stands beside it; on disk when this returns, and only then may it be acted on.
-    pub fn enter(&mut self, state: &str, beside: Value) -> io::Result<()> {
+    pub fn enter(&self, state: &str, beside: Value) -> io::Result<()> {
         let mut keys = Map::new();
         keys.insert("state".to_owned(), json!(state));
         keys.insert("at".to_owned(), json!(unix_ms()));
@@ -60,16 +66,19 @@ impl Journal {
         }
         let document = Value::Object(keys);
         let line = line(&document);
-        self.file.write_all_at(line.as_bytes(), self.end)?;
-        self.file.sync_data()?;
-        self.end += line.len() as u64;
-        self.last = document;
+        let mut open = self.0.borrow_mut();
+        open.file.write_all_at(line.as_bytes(), open.end)?;
+        open.file.sync_data()?;
+        open.end += line.len() as u64;
+        open.last = document;
         Ok(())
     }
 
-    /// The state in force and when it began, milliseconds since 1970.
-    pub fn state(&self) -> Option<(&str, u64)> {
-        Some((self.last["state"].as_str()?, self.last["at"].as_u64()?))
+    /// The state in force and when it began, milliseconds since 1970; an empty word before the first.
+    pub fn state(&self) -> (String, u64) {
+        let last = &self.0.borrow().last;
+        let state = last["state"].as_str().unwrap_or_default().to_owned();
+        (state, last["at"].as_u64().unwrap_or_default())
     }
 }
 
@@ -102,12 +111,12 @@ mod tests {
     fn states_are_read_up_to_the_first_line_that_is_not_whole() {
         let folder = tempfile::tempdir().unwrap();
         assert!(read(folder.path()).is_empty());
-        let mut journal = Journal::begin(folder.path()).unwrap();
+        let journal = Journal::begin(folder.path()).unwrap();
         assert!(read(folder.path()).is_empty());
-        assert_eq!(journal.state(), None);
+        assert_eq!(journal.state().0, "");
         journal.enter("accepted", json!({"id": "a\nb"})).unwrap();
         journal.enter("draining", Value::Null).unwrap();
-        assert_eq!(journal.state().unwrap().0, "draining");
+        assert_eq!(journal.state().0, "draining");
         let states = read(folder.path());
         assert_eq!(
             (&states[0]["id"], &states[1]["state"]),
@@ -118,7 +127,8 @@ mod tests {
         assert_eq!(bytes.len(), ROOM_BYTES);
         // Every byte of the last line changed or cut off: the state before counts.
         let begin = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-        for at in begin..journal.end as usize {
+        let end = journal.0.borrow().end;
+        for at in begin..end as usize {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
             fs::write(&path, &damaged).unwrap();

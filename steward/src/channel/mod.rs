@@ -39,6 +39,9 @@ const CLOCKS_DIFFER_S: u64 = 300;
 /// Ends that `status` remembers.
 const MOST_HANDLED: usize = 50;
 
+/// States in which the old kernel has not been asked to stop.
+const UNTOUCHED: [&str; 5] = ["accepted", "staging", "preparing", "rehearsing", "warming"];
+
 /// An instruction to be carried out; its state is `accepted`.
 pub struct Accepted {
     pub claim: Claim,
@@ -139,7 +142,7 @@ impl Channel {
     }
 
     /// Ends a claim: its end is journalled, its result written, then its file removed.
-    pub fn conclude(&mut self, report: Report, mut journal: Journal) {
+    pub fn conclude(&mut self, report: Report, journal: &Journal) {
         if let Err(error) = journal.enter("concluded", report.record()) {
             warn!("the end of {} is not in its journal: {error}", report.claim.file);
         }
@@ -165,7 +168,7 @@ impl Channel {
     }
 
     fn accept(&mut self, claim: Claim, instruction: Instruction) -> Option<Accepted> {
-        let begun = Journal::begin(claim.folder()).and_then(|mut journal| {
+        let begun = Journal::begin(claim.folder()).and_then(|journal| {
             let beside = json!({ "id": instruction.id, "sequence": instruction.sequence });
             journal.enter("accepted", beside).map(|()| journal)
         });
@@ -358,7 +361,7 @@ fn by_facts(claim: Claim, first: &Value, last: &Value, choice: Option<&Choice>) 
     let (outcome, reason, message) = if choice.is_some_and(|choice| choice.claim == claim.name) {
         let message = "applied; the steward ended before it could say so".to_owned();
         (Outcome::Applied, "applied".to_owned(), message)
-    } else if ["accepted", "preparing"].contains(&state) {
+    } else if UNTOUCHED.contains(&state) {
         let message = format!(
             "the steward ended while it was {state}; nothing was switched; drop the file again to repeat it"
         );
@@ -532,7 +535,7 @@ mod tests {
             "applied",
             "done",
         );
-        channel.conclude(report, accepted.journal);
+        channel.conclude(report, &accepted.journal);
         assert_eq!(result(&folder, "a")["outcome"], "applied");
         // A steward started anew knows as much.
         let mut channel = open(&folder, None);
@@ -618,7 +621,7 @@ mod tests {
             "applied",
             "done",
         );
-        channel.conclude(report, accepted.journal);
+        channel.conclude(report, &accepted.journal);
         drop_in("signed", &good("signed"), Some(&good("signed")));
         assert!(settle(&mut channel).is_none());
         assert_eq!(result(&folder, "none")["reason"], "unsigned");
@@ -654,7 +657,7 @@ mod tests {
             let folder = folder();
             let mut channel = open(&folder, None);
             fs::write(folder.home.inbox().join("a.json"), good("a")).unwrap();
-            let mut accepted = settle(&mut channel).unwrap();
+            let accepted = settle(&mut channel).unwrap();
             for (state, beside) in states {
                 accepted.journal.enter(state, beside.clone()).unwrap();
             }
@@ -682,13 +685,17 @@ mod tests {
         let none = Value::Null;
         let why = json!({"reason": "health_failed", "message": "it hangs"});
         check(&[], false, "failed", "interrupted");
-        check(
-            &[("preparing", json!({"step": 1}))],
-            false,
-            "failed",
-            "interrupted",
-        );
-        for state in ["draining", "starting", "choosing", "probation"] {
+        for state in ["staging", "preparing", "rehearsing", "warming"] {
+            check(&[(state, json!({"step": 1}))], false, "failed", "interrupted");
+        }
+        for state in [
+            "draining",
+            "yielding",
+            "promoting",
+            "starting",
+            "choosing",
+            "probation",
+        ] {
             check(&[(state, none.clone())], false, "rolled_back", "interrupted");
         }
         check(
@@ -757,7 +764,7 @@ mod tests {
             "applied",
             "done",
         );
-        channel.conclude(report, accepted.journal);
+        channel.conclude(report, &accepted.journal);
         assert!(settle(&mut channel).is_none());
         assert_eq!(count(&folder.home.results()), 3001);
         assert_eq!(

@@ -16,17 +16,21 @@ use sha2::{Digest, Sha256};
 use crate::harness::{System, is_gone, program, repository, text, until};
 
 const LIMIT: Duration = Duration::from_secs(2);
-/// A new kernel that ends before it answers.
-const BAD: &str = "#!/bin/sh\n[ \"$1\" = --version ] && echo kernel 9.9.9 && exit 0\nexit 1\n";
-const GOOD_STATES: [&str; 6] = [
+/// Of an upgrade to a kernel that serves; the cold switch is tried in `steward/tests`.
+const GOOD_STATES: [&str; 10] = [
     "accepted",
+    "staging",
     "preparing",
-    "draining",
-    "starting",
+    "rehearsing",
+    "warming",
+    "yielding",
+    "promoting",
+    "probation",
     "choosing",
     "concluded",
 ];
-const BAD_STATES: [&str; 2] = ["reverting", "restoring"];
+/// Of one to a kernel that dies when it is promoted.
+const BAD_STATES: [&str; 1] = ["reverting"];
 
 fn killer(folder: &Path) -> PathBuf {
     let library = folder.join("killer.so");
@@ -102,12 +106,17 @@ fn a_steward_killed_in_any_state_converges() {
         .ok()
         .and_then(|rounds| rounds.parse().ok())
         .unwrap_or(1);
-    let system = System::without_model().up();
+    let system = System::without_model()
+        .configure("[handover]\nprobation_ms = 300\n")
+        .up();
     system.ok(&["new", "traits", "n=0", "--name", "thing"]);
     system.ok(&["down"]);
     let library = killer(system.folder());
     let good = new_program(&system, "good", &fs::read(program("kernel")).unwrap());
-    let bad = new_program(&system, "bad", BAD.as_bytes());
+    let mut faulty = fs::read(program("examples/faulty_kernel")).unwrap();
+    let orders = format!("\nFAULT=promote_crash\nKERNEL={}\n", program("kernel").display());
+    faulty.extend(orders.bytes());
+    let bad = new_program(&system, "bad", &faulty);
     let mut points: Vec<(String, &(PathBuf, String))> = vec![("removal".to_owned(), &good)];
     for moment in ["before", "torn", "after"] {
         points.extend(GOOD_STATES.map(|state| (format!("{state}:{moment}"), &good)));
@@ -171,8 +180,8 @@ fn one(
     assert_eq!(outcome == "applied", is_chosen, "{point}: {result}");
     let expected = match point.split(':').next().unwrap() {
         _ if !is_begun => "applied",
-        "accepted" | "preparing" => "failed",
-        "draining" if point != "draining:after" => "failed",
+        "accepted" | "staging" | "preparing" | "rehearsing" | "warming" => "failed",
+        "yielding" if point != "yielding:after" => "failed",
         "removal" | "concluded" => "applied",
         _ => "rolled_back",
     };
