@@ -250,7 +250,7 @@ pub enum UpgradeCommand {
 #[derive(Debug, Args)]
 pub struct UpgradeSubmit {
     /// An instruction in the form of docs/upgrade.md
-    #[arg(conflicts_with_all = ["kernel", "id", "sequence", "expires_in", "verify", "backup", "output"])]
+    #[arg(conflicts_with_all = ["kernel", "id", "sequence", "expires_in", "verify", "again", "backup", "output"])]
     pub file: Option<PathBuf>,
     /// Make an instruction that replaces the kernel by this program
     #[arg(long, value_name = "PROGRAM", required_unless_present = "file")]
@@ -267,6 +267,9 @@ pub struct UpgradeSubmit {
     /// Verify the image first, and end when it has a fault
     #[arg(long)]
     pub verify: bool,
+    /// Try a program that was found bad before all the same
+    #[arg(long)]
+    pub again: bool,
     /// Back the image up first, as `batos backup DIR` does
     #[arg(long, value_name = "DIR")]
     pub backup: Option<PathBuf>,

@@ -59,6 +59,9 @@ fn give(home: &Home, submit: UpgradeSubmit) -> Result<Report, Failure> {
             if let Some(seconds) = submit.expires_in {
                 document["expires"] = json!(unix_seconds().saturating_add(seconds.max(1)));
             }
+            if submit.again {
+                document["again"] = json!(true);
+            }
             let mut steps = Vec::new();
             if submit.verify {
                 steps.push(json!({ "do": "verify" }));

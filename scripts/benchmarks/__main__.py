@@ -7,16 +7,18 @@ A row has: name, value, unit, rival (what the figure is compared with, in the sa
 import argparse
 import json
 
+import channel
 import clients
 import image
 import inference
 import methods
 import rows
+import steward
 import system
 
-PARTS = [system, inference, image, clients, methods]
+PARTS = [system, inference, image, clients, methods, steward, channel]
 NAMES = [name for part in PARTS for name in part.NAMES]
-GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
+GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES], "steward": [*steward.NAMES, *channel.NAMES]}
 
 
 def main():

@@ -6,6 +6,7 @@ mod arrivals;
 mod claim;
 mod inbox;
 mod journal;
+mod known_bad;
 mod outcome;
 mod signature;
 
@@ -31,6 +32,7 @@ use crate::staging;
 use applied::Applied;
 use arrivals::Arrivals;
 use inbox::Inbox;
+use known_bad::KnownBad;
 
 /// The inbox is looked at this often even when no event says so.
 const RESCAN: Duration = Duration::from_secs(5);
@@ -55,6 +57,7 @@ pub struct Channel {
     inbox: Inbox,
     arrivals: Arrivals,
     applied: Applied,
+    known_bad: KnownBad,
     /// Claimed and not judged yet: what an earlier steward left so, for one.
     claimed: VecDeque<Claim>,
     rescan_at: Instant,
@@ -78,6 +81,7 @@ impl Channel {
             arrivals: Arrivals::watch(&home.inbox(), events),
             inbox: Inbox::new(home.inbox()),
             applied: Applied::load(home),
+            known_bad: KnownBad::load(home),
             claimed: VecDeque::new(),
             rescan_at: Instant::now() + RESCAN,
             unwritten: Vec::new(),
@@ -205,6 +209,7 @@ impl Channel {
                 (Outcome::Applied, Some(id)) => self.applied.add(id, report.sequence),
                 _ => Ok(()),
             };
+            let added = added.and_then(|()| self.known_bad.learn(report));
             match added.and_then(|()| report.write(&self.home.results(), sync)) {
                 Ok(()) => written.push(report),
                 Err(error) => self.keep(report, &error),
@@ -301,6 +306,14 @@ impl Channel {
             }
             _ => {}
         }
+        let digest = instruction.target.digest.to_string();
+        if let Some(bad) = self.known_bad.find(&digest).filter(|_| !instruction.is_again) {
+            let message = format!(
+                "this program was tried by {} and found bad ({}); an instruction with \"again\": true tries it all the same",
+                bad.instruction, bad.reason
+            );
+            return refuse("known_bad", message);
+        }
         let path = &instruction.target.path;
         let folders = &self.configuration.allow_under;
         let is_allowed = folders.is_empty()
@@ -356,6 +369,11 @@ impl Channel {
 
 /// The end of a claim whose steward died in the state `last`.
 fn by_facts(claim: Claim, first: &Value, last: &Value, choice: Option<&Choice>) -> Report {
+    let instruction = claim
+        .read()
+        .and_then(|bytes| Instruction::parse(&bytes))
+        .ok();
+    let digest = instruction.map(|instruction| instruction.target.digest.to_string());
     let state = last["state"].as_str().unwrap_or_default();
     let text = |key: &str| last[key].as_str();
     let (outcome, reason, message) = if choice.is_some_and(|choice| choice.claim == claim.name) {
@@ -379,6 +397,7 @@ fn by_facts(claim: Claim, first: &Value, last: &Value, choice: Option<&Choice>) 
         claim,
         id: first["id"].as_str().map(str::to_owned),
         sequence: first["sequence"].as_u64(),
+        digest,
         outcome,
         reason: reason.into(),
         message,
@@ -716,6 +735,48 @@ mod tests {
             let report = Report::of(claim, &accepted.instruction, outcome, word, "m");
             check(&[("concluded", report.record())], false, word, word);
         }
+    }
+
+    /// A program that was found bad is not tried again, until an instruction says so; when it is good then, it is forgotten.
+    #[test]
+    fn what_is_known_to_be_bad_is_not_tried_again() {
+        let folder = folder();
+        let form_2 = |id: &str, more: &str| {
+            let digest = "0".repeat(64);
+            let text = format!(
+                r#"{{"schema":2,"id":"{id}","created":1,{more}"target":{{"kind":"kernel","path":"/opt/../opt","digest":"blake3:{digest}"}}}}"#
+            );
+            fs::write(folder.home.inbox().join(format!("{id}.json")), text).unwrap();
+        };
+        let conclude = |accepted: Accepted, channel: &mut Channel, outcome, reason: &'static str| {
+            let report = Report::of(accepted.claim, &accepted.instruction, outcome, reason, "m");
+            channel.conclude(report, &accepted.journal);
+        };
+        let mut channel = open(&folder, None);
+        form_2("first", "");
+        let accepted = settle(&mut channel).unwrap();
+        conclude(accepted, &mut channel, Outcome::RolledBack, "health_failed");
+        // A steward started anew knows as much.
+        let mut channel = open(&folder, None);
+        form_2("second", "");
+        assert!(settle(&mut channel).is_none());
+        assert_eq!(result(&folder, "second")["reason"], "known_bad");
+        assert!(
+            result(&folder, "second")["message"]
+                .as_str()
+                .unwrap()
+                .contains("first")
+        );
+        form_2("third", r#""again":true,"#);
+        let accepted = settle(&mut channel).unwrap();
+        conclude(accepted, &mut channel, Outcome::Applied, "applied");
+        form_2("fourth", "");
+        let accepted = settle(&mut channel).unwrap();
+        assert_eq!(accepted.instruction.id, "fourth");
+        // A step that failed says nothing about the program.
+        conclude(accepted, &mut channel, Outcome::Failed, "step_failed");
+        form_2("fifth", "");
+        assert!(settle(&mut channel).is_some());
     }
 
     /// A claim that nothing was begun for is carried out, as if it had been dropped now; one with a result is not.

@@ -56,6 +56,8 @@ pub struct Report {
     pub claim: Claim,
     pub id: Option<String>,
     pub sequence: Option<u64>,
+    /// Of the program, as the instruction names it; `None` where it was never read.
+    pub digest: Option<String>,
     pub outcome: Outcome,
     pub reason: Cow<'static, str>,
     pub message: String,
@@ -70,6 +72,7 @@ impl Report {
             claim,
             id: refusal.id,
             sequence: None,
+            digest: None,
             outcome: Outcome::Refused,
             reason: refusal.reason.into(),
             message: refusal.message,
@@ -89,6 +92,7 @@ impl Report {
             claim,
             id: Some(instruction.id.clone()),
             sequence: instruction.sequence,
+            digest: Some(instruction.target.digest.to_string()),
             outcome,
             reason: reason.into(),
             message: message.into(),
@@ -99,7 +103,7 @@ impl Report {
 
     /// What stands beside the state `concluded`.
     pub fn record(&self) -> Value {
-        json!({ "sequence": self.sequence, "result": self.file() })
+        json!({ "sequence": self.sequence, "digest": self.digest, "result": self.file() })
     }
 
     /// The report that a `concluded` claim had.
@@ -109,6 +113,7 @@ impl Report {
             claim,
             id: file.id,
             sequence: state["sequence"].as_u64(),
+            digest: state["digest"].as_str().map(str::to_owned),
             outcome: file.outcome,
             reason: file.reason.into(),
             message: file.message,

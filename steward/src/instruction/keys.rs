@@ -79,6 +79,13 @@ pub fn text(key: &str, value: Value) -> Result<String, Refusal> {
     }
 }
 
+pub fn truth(key: &str, value: Value) -> Result<bool, Refusal> {
+    match value {
+        Value::Bool(truth) => Ok(truth),
+        _ => Err(bad(key, "true or false")),
+    }
+}
+
 pub fn list(key: &str, value: Value) -> Result<Vec<Value>, Refusal> {
     match value {
         Value::Array(list) => Ok(list),

@@ -43,6 +43,8 @@ pub struct Instruction {
     pub health_within: Option<Duration>,
     /// Former programs that are kept.
     pub keep: usize,
+    /// Whether a program that is known to be bad is tried all the same.
+    pub is_again: bool,
 }
 
 /// The program that is to become the kernel.
@@ -173,6 +175,7 @@ impl Instruction {
             limits: Limits::default(),
             health_within: None,
             keep: 1,
+            is_again: false,
         };
         if form == Form::Two {
             instruction.created_unix = Some(keys.required("created", keys::whole)?);
@@ -193,6 +196,7 @@ impl Instruction {
             self.base = Some(base.required("digest", digest)?);
             base.nothing_left()?;
         }
+        self.is_again = keys.optional("again", keys::truth)?.unwrap_or(false);
         let steps = keys.optional("steps", keys::list)?.unwrap_or_default();
         if steps.len() > MOST_STEPS {
             return Err(keys::bad("steps", &format!("at most {MOST_STEPS} steps")));
@@ -380,6 +384,7 @@ mod tests {
             limits: Limits::default(),
             health_within: None,
             keep: 1,
+            is_again: false,
         };
         assert_eq!(Instruction::parse(text.as_bytes()), Ok(form_1));
         let form_2 = parse(&corpus()["good"][4]).unwrap();

@@ -43,6 +43,7 @@ impl Schema {
                 "object" => document.is_object(),
                 "array" => document.is_array(),
                 "string" => document.is_string(),
+                "boolean" => document.is_boolean(),
                 "integer" => {
                     document.is_i64() || document.is_u64() || number.is_some_and(|it| it.fract() == 0.0)
                 }

@@ -153,7 +153,7 @@ fn one(
 ) -> String {
     start_dying(system, library, point);
     let steward = steward_pid(system);
-    let instruction = json!({"schema": 2, "id": id, "sequence": number, "created": 1,
+    let instruction = json!({"schema": 2, "id": id, "sequence": number, "created": 1, "again": true,
         "target": {"kind": "kernel", "path": path, "digest": digest}});
     let inbox = system.home().join("channel/inbox");
     fs::write(inbox.join(format!(".{id}")), instruction.to_string()).unwrap();

@@ -26,6 +26,7 @@ mod methods;
 mod pipeline;
 mod powercut;
 mod rpc;
+mod service;
 mod stopping;
 mod storms;
 mod upkeep;
