@@ -16,6 +16,7 @@ use crate::image::reindex::reindex;
 use crate::image::restore::{Present, restore};
 use crate::image::verify::{Chains, Report, verify};
 use crate::image::{Image, doubt, take_lock};
+use crate::reporter::Reporter;
 
 /// What can be done without serving.
 #[derive(Subcommand)]
@@ -28,6 +29,9 @@ pub enum Offline {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+        /// Tell how far it is, one JSON document a line, on standard error
+        #[arg(long)]
+        progress: bool,
         /// Tell the chain hash after every transaction, too
         #[arg(long)]
         chains: bool,
@@ -46,6 +50,9 @@ pub enum Offline {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+        /// Tell how far it is, one JSON document a line, on standard error
+        #[arg(long)]
+        progress: bool,
     },
     /// Put the image of a backup where none is, checked first
     Restore {
@@ -61,6 +68,9 @@ pub enum Offline {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+        /// Tell how far it is, one JSON document a line, on standard error
+        #[arg(long)]
+        progress: bool,
     },
     /// Commit random transactions and tell each when it is durable; for tests, on an image of its own
     Exercise {
@@ -92,10 +102,11 @@ impl Offline {
                 json,
                 chains,
                 known,
+                progress,
                 ..
             } => {
                 let chains = if *chains { Chains::Told } else { Chains::Untold };
-                let report = verify_here(image, chains, known.clone())?;
+                let report = verify_here(image, chains, known.clone(), &reporter(*progress))?;
                 tell(&report, *json);
                 Ok(ExitCode::from(if report.found.faults.is_empty() {
                     exit::ANSWERED
@@ -103,9 +114,13 @@ impl Offline {
                     exit::ERROR
                 }))
             }
-            Offline::Reindex { image, json } => {
+            Offline::Reindex {
+                image,
+                json,
+                progress,
+            } => {
                 let _lock = take_lock(image)?;
-                let digest = hex(&reindex(image)?);
+                let digest = hex(&reindex(image, &reporter(*progress))?);
                 match json {
                     true => println!("{}", serde_json::json!({"ok": true, "digest": digest})),
                     false => println!("the index is new; digest {digest}"),
@@ -117,13 +132,14 @@ impl Offline {
                 from,
                 replace,
                 json,
+                progress,
             } => {
                 let present = if *replace {
                     Present::MoveAside
                 } else {
                     Present::Refuse
                 };
-                let restored = restore(from, image, present)?;
+                let restored = restore(from, image, present, &reporter(*progress))?;
                 let manifest = &restored.manifest;
                 let aside = restored.aside.as_ref().map(|aside| aside.display().to_string());
                 match json {
@@ -165,6 +181,14 @@ impl Offline {
     }
 }
 
+/// For the program that waits for this one.
+fn reporter(is_wanted: bool) -> Reporter {
+    match is_wanted {
+        true => Reporter::new(|progress| eprintln!("{}", document::progress(&progress))),
+        false => Reporter::silent(),
+    }
+}
+
 /// Has another process verify the image with the same arguments; where the index ends that one, a second one does it with an index
 /// that is made anew.
 fn verify_apart(image: &Path) -> anyhow::Result<ExitCode> {
@@ -191,7 +215,12 @@ fn verify_apart(image: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// Verifies, as a start would open it. An index that cannot be read is named, and set aside as a start would.
-fn verify_here(folder: &Path, chains: Chains, known: Option<String>) -> anyhow::Result<Report> {
+fn verify_here(
+    folder: &Path,
+    chains: Chains,
+    known: Option<String>,
+    reporter: &Reporter,
+) -> anyhow::Result<Report> {
     let lock = take_lock(folder)?;
     let mut unreadable = known;
     if unreadable.is_none()
@@ -202,7 +231,7 @@ fn verify_here(folder: &Path, chains: Chains, known: Option<String>) -> anyhow::
     }
     let image = Image::open_locked(folder, Some(lock))?;
     let found = image.found;
-    let mut report = verify(&image, folder, &folder.join("verify"), chains)?;
+    let mut report = verify(&image, folder, &folder.join("verify"), chains, reporter)?;
     image.close();
     // The opening has added a transaction of its own, which nobody asked about.
     report.found.last = found.transaction;

@@ -14,6 +14,7 @@ use super::Image;
 use super::backup::backup;
 use super::draft::{Change, Draft};
 use super::pack::pack;
+use crate::reporter::Reporter;
 
 const THREADS: u64 = 4;
 /// Once in so many transactions the index is brought up to date, and once in ten times so many a segment is closed.
@@ -170,10 +171,10 @@ impl Load {
             return Ok(());
         };
         let done = match &upkeep.backup {
-            _ if upkeep.packs && wanted == 0 => pack(image, &image.folder, &mut |_| {})
+            _ if upkeep.packs && wanted == 0 => pack(image, &image.folder, &Reporter::silent())
                 .map(|_| "packed".to_owned())
                 .map_err(|error| error.to_string()),
-            Some(folder) if wanted == 1 => backup(image, folder)
+            Some(folder) if wanted == 1 => backup(image, folder, &Reporter::silent())
                 .map(|made| format!("backed {}", made.last))
                 .map_err(|error| error.to_string()),
             _ => return Ok(()),

@@ -15,6 +15,7 @@ use kernel::image::record::RequestId;
 use kernel::image::reindex::reindex;
 use kernel::image::restore::{Present, restore};
 use kernel::image::verify::{Chains, verify};
+use kernel::reporter::Reporter;
 use shared::activation::{Read, ReadSlot};
 use shared::bridge::Answer;
 use shared::id::{ClientId, ObjectId, TransactionId};
@@ -136,7 +137,7 @@ impl Run<'_> {
             19 => {
                 self.image().close();
                 self.image = None;
-                reindex(&self.path()).map_err(told)?;
+                reindex(&self.path(), &Reporter::silent()).map_err(told)?;
                 self.open("reindexed")
             }
             20 => {
@@ -412,7 +413,7 @@ impl Run<'_> {
             return Ok("no lobby");
         }
         let expected = self.model.unreachable().len() as u64;
-        let packed = pack(self.image(), &self.path(), &mut |_| {}).map_err(told)?;
+        let packed = pack(self.image(), &self.path(), &Reporter::silent()).map_err(told)?;
         self.model.pack();
         match (packed.collected == expected, packed.base.0 == self.model.base) {
             (true, true) => Ok(if expected > 0 { "collected" } else { "packed" }),
@@ -425,13 +426,13 @@ impl Run<'_> {
 
     fn back_up(&mut self) -> Result<&'static str, String> {
         let to = self.folder.join("backup");
-        backup(self.image(), &to).map_err(told)?;
+        backup(self.image(), &to, &Reporter::silent()).map_err(told)?;
         self.restored += 1;
         if self.restored > 3 {
             return Ok("backed up");
         }
         let home = self.folder.join(format!("restored-{}", self.restored));
-        restore(&to, &home.join("image"), Present::Refuse).map_err(told)?;
+        restore(&to, &home.join("image"), Present::Refuse, &Reporter::silent()).map_err(told)?;
         let image = Image::open(&home.join("image")).map_err(told)?;
         let compared = compare(&image, self.model.now());
         let (own, other) = (self.digest(self.image())?, self.digest(&image)?);
@@ -527,6 +528,7 @@ impl Run<'_> {
             &self.path(),
             &self.folder.join("scratch"),
             Chains::Untold,
+            &Reporter::silent(),
         )
         .map_err(told)?;
         match report.found.faults.is_empty() {
