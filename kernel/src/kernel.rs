@@ -292,7 +292,7 @@ pub fn commit_fault(error: CommitError) -> Fault {
             reason::CONFLICT,
             format!("{message} while this was carried out, again and again; try later"),
         ),
-        CommitError::Refused(_) => Fault::new(reason::WRITE_REFUSED, message),
+        CommitError::Refused(_) | CommitError::Unmergeable(_) => Fault::new(reason::WRITE_REFUSED, message),
         CommitError::Stopping => Fault::new(reason::STOPPING, message),
         CommitError::Failed(_) | CommitError::Repeated(_) => Fault::new(reason::IMAGE_FAILED, message),
     }

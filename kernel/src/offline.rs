@@ -1,5 +1,6 @@
 //! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,8 +8,10 @@ use std::sync::Mutex;
 
 use clap::Subcommand;
 use shared::bridge::ImageFault;
+use shared::json::to_hex;
 use shared::{document, exit};
 
+use crate::image::branch::Known;
 use crate::image::digest::hex;
 use crate::image::exercise::{Upkeep, exercise};
 use crate::image::inspection::{crash, in_own_process, look_through};
@@ -84,6 +87,9 @@ pub enum Offline {
         /// Keep contents, and pack now and then
         #[arg(long)]
         packs: bool,
+        /// Do something in branches now and then
+        #[arg(long)]
+        branches: bool,
         /// Back up into this folder now and then
         #[arg(long)]
         backup: Option<PathBuf>,
@@ -165,6 +171,7 @@ impl Offline {
                 transactions,
                 seed,
                 packs,
+                branches,
                 backup,
             } => {
                 let image = Image::open(image)?;
@@ -172,6 +179,7 @@ impl Offline {
                 let upkeep = Upkeep {
                     packs: *packs,
                     backup: backup.clone(),
+                    branches: *branches,
                 };
                 exercise(&image, *transactions, *seed, &upkeep, &out).map_err(anyhow::Error::msg)?;
                 image.close();
@@ -231,8 +239,10 @@ fn verify_here(
     }
     let image = Image::open_locked(folder, Some(lock))?;
     let found = image.found;
+    let branches = branches(&image);
     let mut report = verify(&image, folder, &folder.join("verify"), chains, reporter)?;
     image.close();
+    report.branches = branches;
     // The opening has added a transaction of its own, which nobody asked about.
     report.found.last = found.transaction;
     report.found.chain = hex(&found.chain);
@@ -245,10 +255,21 @@ fn verify_here(
     Ok(report)
 }
 
+/// How many sends the branches hold that can be used, by their ids.
+fn branches(image: &Image) -> BTreeMap<String, u64> {
+    let list = image.branches.list().into_iter();
+    let sends = list.filter_map(|(_, known)| match known {
+        Known::Open(branch) => Some((to_hex(&branch.header.id), branch.counts().0)),
+        Known::Damaged(_) => None,
+    });
+    sends.collect()
+}
+
 fn tell(report: &Report, json: bool) {
     let found = &report.found;
     if json {
         let mut told = document::verification(found);
+        told["branches"] = serde_json::json!(report.branches);
         if let Some(chains) = &report.chains {
             told["chains"] = serde_json::json!(chains);
         }

@@ -22,10 +22,12 @@ use crate::reporter::Reporter;
 /// More faults than these are only counted.
 const NAMED: usize = 100;
 
-/// What a verification found, and the chain hash after each transaction when it was asked for.
+/// What a verification found, the chain hash after each transaction when it was asked for, and what branches hold where somebody
+/// told.
 pub struct Report {
     pub found: Verification,
     pub chains: Option<BTreeMap<u64, String>>,
+    pub branches: BTreeMap<String, u64>,
 }
 
 /// Whether every transaction's chain hash is wanted in the report.
@@ -166,6 +168,7 @@ impl Faults {
                 faults: self.named,
             },
             chains,
+            branches: BTreeMap::new(),
         }
     }
 }
