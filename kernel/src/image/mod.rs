@@ -165,7 +165,7 @@ impl Image {
         // Before anything is committed: the ids that branches hold are taken.
         let branches = Branches::open(folder, id, state.clone())?;
         let indexer = Indexer::start(state.clone());
-        let committer = Committer::start(log, state.clone(), fence, indexer.signals());
+        let committer = Committer::start(log, state.clone(), fence, indexer.pace());
         let image = Image {
             state,
             committer,
