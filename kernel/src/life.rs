@@ -369,6 +369,7 @@ impl Serving {
             request: None,
             transfers: Arc::new(Transfers::default()),
             events: None,
+            reporter: Arc::default(),
         };
         self.kernel.call(asker, call).await
     }

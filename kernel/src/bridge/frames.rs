@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::server::{Course, finish};
 use crate::image::record::RequestId;
 use crate::kernel::{Asker, Kernel};
+use crate::reporter::Reporter;
 use crate::requests::{Requests, UnderWay};
 use crate::transfers::Transfers;
 
@@ -79,6 +80,7 @@ pub async fn converse(
                         }),
                         transfers: transfers.clone(),
                         events: None,
+                        reporter: Arc::default(),
                     };
                     let under_way = Requests::begin(&kernel);
                     let answering = Answering { outgoing: outgoing.clone(), answered: answered.clone(), under_way };
@@ -148,6 +150,7 @@ async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, answeri
     let telling = request.watch.then(|| {
         let (events, mut heard) = broadcast::channel(1024);
         asker.events = Some(events);
+        asker.reporter = Arc::new(reporter(sequence, outgoing.clone()));
         let outgoing = outgoing.clone();
         tokio::spawn(async move {
             loop {
@@ -179,6 +182,15 @@ fn leaving(answered: u64) -> Vec<u8> {
     let message =
         format!("the kernel hands over or goes down; the last reply here is that of request {answered}");
     reply(0, Err(Fault::new(reason::LEAVING, message)))
+}
+
+/// Tells the client how far a request is. Where its reader is slow, it hears less.
+fn reporter(sequence: u64, outgoing: mpsc::Sender<Vec<u8>>) -> Reporter {
+    Reporter::new(move |progress| {
+        if let Ok(frame) = encode(&ToClient::Progress { sequence, progress }) {
+            let _ = outgoing.try_send(frame);
+        }
+    })
 }
 
 fn reply(sequence: u64, result: Result<shared::bridge::Answer, Fault>) -> Vec<u8> {
