@@ -277,22 +277,42 @@ fn a_thought_goes_on_in_the_new_kernel() {
     assert_eq!(system.ok(&["verify"])["faults"], json!([]));
 }
 
+/// What the steward's log tells of.
+const STEPS: [&str; 8] = [
+    "prepare", "rehearse", "warm", "yield", "yield", "promote", "promote", "prove",
+];
+
+/// Waits, without a pause, until something stands in a log behind an offset.
+fn until_told(log: &Path, from: usize, what: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let told = || {
+        let bytes = fs::read(log).unwrap();
+        String::from_utf8_lossy(&bytes[from.min(bytes.len())..]).contains(what)
+    };
+    while !told() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        thread::yield_now();
+    }
+}
+
 /// The steward is killed anywhere in a handover: the kernels alone come to one of them that serves.
 #[test]
 fn kernels_need_no_steward_to_end_in_one_writer() {
     let system = System::without_model().configure(CONFIGURATION).up();
     let kernel = Program::kernel(&system);
     let load = Load::begin(&system, CLIENTS);
-    for round in 0..8u64 {
+    for (round, step) in STEPS.into_iter().enumerate() {
         let steward = system
             .processes()
             .into_iter()
             .find(|(name, _)| *name == "steward")
             .unwrap()
             .1;
+        let log = system.home().join("logs/steward.log");
+        let begun = fs::metadata(&log).unwrap().len() as usize;
         kernel.drop_in(&system, &format!("k{round}"));
-        // Not to wait for anything: to be killed in another state each time.
-        thread::sleep(Duration::from_millis(60 + round * 53));
+        // In the state that follows this step, or soon after.
+        until_told(&log, begun, &format!("step=\"{step}\""));
         kill(Pid::from_raw(steward), Signal::SIGKILL).unwrap();
         until("the steward is gone", || is_gone(steward).then_some(()));
         let before = load.answered();
@@ -304,7 +324,7 @@ fn kernels_need_no_steward_to_end_in_one_writer() {
         });
         system.start();
         let result = result(&system, &format!("k{round}"));
-        eprintln!("round {round}: {} {}", result["outcome"], result["message"]);
+        eprintln!("after {step}: {} {}", result["outcome"], result["message"]);
         let runs = fs::read_link(format!("/proc/{}/exe", system.kernel_pid())).unwrap();
         let is_chosen = runs.starts_with(system.home().join("planks"));
         if result["outcome"] == "applied" {
