@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use interprocess::local_socket::tokio::Stream;
-use shared::bridge::{Fault, Hello, Request, ToClient, Welcome};
+use shared::bridge::{Call, Fault, Hello, Request, ToClient, Welcome};
 use shared::frame::{FrameError, asynchronous, encode};
 use shared::incoming::Incoming;
 use shared::reason;
@@ -52,11 +52,13 @@ pub async fn converse(
     writing.spawn(write_all(queue, writer));
     let mut requests = JoinSet::new();
     let answered = Arc::new(AtomicU64::new(0));
+    let mut followers = JoinSet::new();
     let transfers = Arc::new(Transfers::default());
     let mut incoming = Incoming::default();
     let mut result = Ok(());
     'conversation: loop {
         while requests.try_join_next().is_some() {}
+        while followers.try_join_next().is_some() {}
         tokio::select! {
             heard = hear(&mut reader, &mut incoming), if requests.len() < MAX_REQUESTS => {
                 let mut heard = heard;
@@ -82,9 +84,19 @@ pub async fn converse(
                         events: None,
                         reporter: Arc::default(),
                     };
-                    let under_way = Requests::begin(&kernel);
-                    let answering = Answering { outgoing: outgoing.clone(), answered: answered.clone(), under_way };
-                    requests.spawn(answer(kernel.clone(), asker, request, answering));
+                    let is_endless = matches!(request.call, Call::Follow { .. });
+                    let answering = Answering {
+                        outgoing: outgoing.clone(),
+                        answered: answered.clone(),
+                        // What never ends by itself is not waited for.
+                        under_way: (!is_endless).then(|| Requests::begin(&kernel)),
+                    };
+                    let answering = answer(kernel.clone(), asker, request, answering);
+                    match is_endless {
+                        false => drop(requests.spawn(answering)),
+                        // It ends with the conversation at the latest.
+                        true => drop(followers.spawn(answering)),
+                    }
                     if requests.len() >= MAX_REQUESTS {
                         break;
                     }
@@ -100,6 +112,7 @@ pub async fn converse(
         }
     }
     finish(&mut requests, &mut course).await;
+    followers.shutdown().await;
     if *course.borrow() != Course::Serving {
         let _ = outgoing.send(leaving(answered.load(Ordering::Relaxed))).await;
     }
@@ -113,7 +126,7 @@ struct Answering {
     outgoing: mpsc::Sender<Vec<u8>>,
     /// The largest sequence of this conversation that has a reply.
     answered: Arc<AtomicU64>,
-    under_way: UnderWay<Kernel>,
+    under_way: Option<UnderWay<Kernel>>,
 }
 
 /// The next request. Nothing is lost when this is broken off.
