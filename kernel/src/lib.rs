@@ -1,6 +1,6 @@
 //! The kernel of BAT OS: holds the image open, carries sends out, thinks about what nobody understands.
 //!
-//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `export`, `import` (what they ask), `description` (objects as
+//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `export`, `import` (what they ask), `reporter` (how far long work is), `description` (objects as
 //! text), `overlay` (what an activation sees),
 //! `life`, `handover`, `rehearsal` (how one kernel follows another), `requests` (what is under way),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
@@ -25,6 +25,7 @@ mod offline;
 mod overlay;
 mod past;
 mod rehearsal;
+pub mod reporter;
 mod requests;
 pub mod run;
 mod send;

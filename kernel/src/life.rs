@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interprocess::local_socket::tokio::Listener;
+use shared::activation::Mode;
 use shared::bridge::{Answer, Call, Fault};
 use shared::handover::{FromKernel, ToKernel};
 use shared::home::Home;
@@ -14,20 +15,23 @@ use shared::id::Epoch;
 use shared::reason;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedMutexGuard, watch};
-use tokio::task::{JoinHandle, block_in_place};
+use tokio::task::{JoinHandle, JoinSet, block_in_place};
 
 use crate::bridge::{self, Course};
 use crate::edit::inspected;
 use crate::handover::{Channel, Heard};
 use crate::image::standby::{Followed, Standby};
+use crate::image::state::State;
 use crate::image::{Image, OpenError};
 use crate::kernel::{Asker, Kernel};
 use crate::mind::Mind;
 use crate::mind::audit::Audit;
+use crate::mind::audit::event::Prompts;
 use crate::mind::model::Model;
+use crate::names::resolve;
 use crate::overlay::World;
 use crate::transfers::Transfers;
-use crate::workers::Workers;
+use crate::workers::{Activation, Workers};
 
 /// The log has no way to tell that it grew; a standby looks this often.
 const FOLLOWING: Duration = Duration::from_millis(5);
@@ -36,11 +40,16 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// The same for a kernel that has yielded and whose steward is gone.
 const LONE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// So many messages warm the workers, in so long at most.
+const STRETCHES: usize = 16;
+const STRETCHING: Duration = Duration::from_secs(1);
+
 /// What a kernel keeps while it changes between serving and standing by.
 pub struct Life {
     pub home: Home,
     pub inference_socket: PathBuf,
     pub install_refused: bool,
+    pub audit_prompts: Prompts,
     pub workers: Arc<Workers>,
     pub channel: Channel,
     /// A duplicate of the listening socket that the steward passed.
@@ -184,6 +193,7 @@ impl Life {
             Happened::Stop => return Ok(Phase::Over),
             Happened::Time => standing.follow()?,
             Happened::Warm => {
+                self.stretch(standing.standby.state()).await;
                 standing.follow()?;
                 standing.is_warm = true;
                 let last = standing.standby.last();
@@ -210,6 +220,32 @@ impl Life {
             Happened::Frozen(_) => {}
         }
         Ok(Phase::Standing(standing))
+    }
+
+    /// Lets the workers carry out something that changes nothing, so that a client's message is not the first of their lives.
+    async fn stretch(&self, state: &Arc<State>) {
+        let mut runs = JoinSet::new();
+        for _ in 0..STRETCHES {
+            let (workers, state) = (self.workers.clone(), state.clone());
+            runs.spawn(async move {
+                let world = World::of(&state);
+                let Ok(receiver) = resolve(world, "ordered_map") else {
+                    return;
+                };
+                let way = world.way(receiver, "size");
+                let activation = Activation {
+                    receiver,
+                    selector: "size".to_owned(),
+                    arguments: Vec::new(),
+                    mode: Mode::Proven,
+                    deadline: workers.deadline(),
+                };
+                // What comes of it is nothing to anybody.
+                drop(workers.run(world, way.chain, activation).await);
+            });
+        }
+        let stretched = async { while runs.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(STRETCHING, stretched).await;
     }
 
     /// Nobody will promote a standby any more. One that has served serves again, unless another kernel holds the image.
@@ -242,7 +278,7 @@ impl Life {
     }
 
     async fn serve(&mut self, image: Image, listener: Listener) -> anyhow::Result<Serving> {
-        let audit = Audit::open(&self.home.audit())?;
+        let audit = Audit::open(&self.home.audit(), self.audit_prompts)?;
         let model = Model::new(self.inference_socket.clone());
         let mind = Mind::new(model, audit, &image.state.missions());
         let kernel = Kernel::new(image, self.workers.clone(), mind, self.install_refused);
@@ -277,7 +313,10 @@ impl Life {
         let listener = bridge.await?;
         kernel.mind.park().await;
         let former = kernel.image.state.epoch();
-        let standby = block_in_place(|| kernel.image.give_up());
+        let standby = block_in_place(|| {
+            kernel.mind.audit.close();
+            kernel.image.give_up()
+        });
         let last = standby.last();
         tracing::info!(epoch = %former, %last, parked, "yielded");
         self.channel
@@ -369,6 +408,7 @@ impl Serving {
             request: None,
             transfers: Arc::new(Transfers::default()),
             events: None,
+            reporter: Arc::default(),
         };
         self.kernel.call(asker, call).await
     }
@@ -377,7 +417,10 @@ impl Serving {
     async fn stop(self) {
         let _ = self.course.send(Course::Leaving);
         let _ = self.bridge.await;
-        block_in_place(|| self.kernel.image.close());
+        block_in_place(|| {
+            self.kernel.image.close();
+            self.kernel.mind.audit.close();
+        });
     }
 }
 

@@ -15,6 +15,7 @@ use crate::image::restore::RestoreError;
 use crate::image::standby::Standby;
 use crate::image::{Image, OpenError, doubt};
 use crate::life::{Beginning, Life};
+use crate::mind::audit::event::Prompts;
 use crate::mind::genesis;
 use crate::offline::Offline;
 use crate::workers::{Settings, Workers};
@@ -47,6 +48,9 @@ struct Arguments {
     /// Open the image beside the kernel that serves it, follow it, and wait for the steward's word to take over.
     #[arg(long)]
     standby: bool,
+    /// What the audit tells of prompts and responses.
+    #[arg(long, value_enum, default_value_t)]
+    audit_prompts: Prompts,
     /// Let `define` install what the guard refused, to try the jail alone. For tests.
     #[arg(long)]
     install_refused: bool,
@@ -154,6 +158,7 @@ async fn live(arguments: Arguments, home: Home, beginning: Beginning) -> anyhow:
             .unwrap_or_else(|| home.inference_socket()),
         home,
         install_refused: arguments.install_refused,
+        audit_prompts: arguments.audit_prompts,
         workers,
         channel,
         listening: listener.descriptor,

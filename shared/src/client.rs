@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::traits::Stream as _;
 use interprocess::local_socket::{GenericFilePath, Stream, ToFsName};
 
-use crate::bridge::{Answer, Call, Fault, Hello, Request, ThoughtEvent, ToClient, Welcome};
+use crate::bridge::{Answer, Call, Event, Fault, Hello, Request, ToClient, Welcome};
 use crate::frame::{self, FrameError};
 use crate::id::ClientId;
 use crate::reason;
@@ -85,12 +85,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Runs one call. With `watch`, thought events reach it while the call runs.
-    pub fn call(
-        &mut self,
-        call: Call,
-        watch: Option<&mut dyn FnMut(ThoughtEvent)>,
-    ) -> Result<Answer, CallError> {
+    /// Runs one call. With `watch`, thought events and progress reach it while the call runs.
+    pub fn call(&mut self, call: Call, watch: Option<&mut dyn FnMut(Event)>) -> Result<Answer, CallError> {
         self.last_sequence += 1;
         self.repeat(self.last_sequence, call, watch)
     }
@@ -100,7 +96,7 @@ impl Client {
         &mut self,
         sequence: u64,
         call: Call,
-        mut watch: Option<&mut dyn FnMut(ThoughtEvent)>,
+        mut watch: Option<&mut dyn FnMut(Event)>,
     ) -> Result<Answer, CallError> {
         let request = Request {
             sequence,
@@ -142,7 +138,7 @@ impl Client {
         request: &[u8],
         expected: u64,
         deadline: Instant,
-        watch: &mut Option<&mut dyn FnMut(ThoughtEvent)>,
+        watch: &mut Option<&mut dyn FnMut(Event)>,
     ) -> Result<Answer, Broken> {
         let failed = |error| Broken::Failed(CallError::Protocol(error));
         let stream = self.reach(deadline).map_err(Broken::Failed)?;
@@ -151,7 +147,12 @@ impl Client {
             match frame::read(stream).map_err(failed)? {
                 ToClient::Event { sequence, event } if sequence == expected => {
                     if let Some(watch) = watch {
-                        watch(event);
+                        watch(Event::Thought(event));
+                    }
+                }
+                ToClient::Progress { sequence, progress } if sequence == expected => {
+                    if let Some(watch) = watch {
+                        watch(Event::Progress(progress));
                     }
                 }
                 ToClient::Reply { sequence, result } if sequence == expected => {
@@ -166,7 +167,7 @@ impl Client {
                     result: Err(fault),
                 } if fault.reason == reason::LEAVING => return Err(Broken::Left),
                 // Left over from a call that was given up.
-                ToClient::Event { .. } | ToClient::Reply { .. } => {}
+                ToClient::Event { .. } | ToClient::Reply { .. } | ToClient::Progress { .. } => {}
             }
         }
     }
@@ -193,8 +194,10 @@ impl Client {
                 }
             }
         }
-        let lost = self.unreachable(FrameError::Ended);
-        self.stream.as_mut().ok_or(lost)
+        self.stream.as_mut().ok_or_else(|| CallError::Unreachable {
+            socket: self.socket.clone(),
+            source: FrameError::Ended,
+        })
     }
 
     fn open(&self) -> Result<Stream, FrameError> {

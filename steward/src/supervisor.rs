@@ -173,6 +173,22 @@ impl Supervisor {
         if let Err(error) = written {
             warn!("cannot write {}: {error}", self.record.display());
         }
+        remove_old_sockets(&self.record);
+    }
+}
+
+/// A kernel that was killed leaves the socket where a later steward would have asked for it.
+fn remove_old_sockets(beside: &Path) {
+    let folder = beside.parent().unwrap_or(Path::new("."));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("kernel-")?.strip_suffix(".control"));
+        let pid = number.and_then(|number| number.parse().ok());
+        if pid.is_some_and(|pid| Identity::of(pid).is_none()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -222,6 +238,9 @@ pub fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &P
         "--method-memory-mib".into(),
         kernel.method_memory_mib.to_string().into(),
     ]);
+    if kernel.audit_prompts != "full" {
+        arguments.extend(["--audit-prompts".into(), kernel.audit_prompts.clone().into()]);
+    }
     if kernel.install_refused {
         arguments.push("--install-refused".into());
     }

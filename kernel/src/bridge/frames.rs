@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use interprocess::local_socket::tokio::Stream;
-use shared::bridge::{Fault, Hello, Request, ToClient, Welcome};
+use shared::bridge::{Call, Fault, Hello, Request, ToClient, Welcome};
 use shared::frame::{FrameError, asynchronous, encode};
 use shared::incoming::Incoming;
 use shared::reason;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::server::{Course, finish};
 use crate::image::record::RequestId;
 use crate::kernel::{Asker, Kernel};
+use crate::reporter::Reporter;
 use crate::requests::{Requests, UnderWay};
 use crate::transfers::Transfers;
 
@@ -51,11 +52,13 @@ pub async fn converse(
     writing.spawn(write_all(queue, writer));
     let mut requests = JoinSet::new();
     let answered = Arc::new(AtomicU64::new(0));
+    let mut followers = JoinSet::new();
     let transfers = Arc::new(Transfers::default());
     let mut incoming = Incoming::default();
     let mut result = Ok(());
     'conversation: loop {
         while requests.try_join_next().is_some() {}
+        while followers.try_join_next().is_some() {}
         tokio::select! {
             heard = hear(&mut reader, &mut incoming), if requests.len() < MAX_REQUESTS => {
                 let mut heard = heard;
@@ -79,10 +82,21 @@ pub async fn converse(
                         }),
                         transfers: transfers.clone(),
                         events: None,
+                        reporter: Arc::default(),
                     };
-                    let under_way = Requests::begin(&kernel);
-                    let answering = Answering { outgoing: outgoing.clone(), answered: answered.clone(), under_way };
-                    requests.spawn(answer(kernel.clone(), asker, request, answering));
+                    let is_endless = matches!(request.call, Call::Follow { .. });
+                    let answering = Answering {
+                        outgoing: outgoing.clone(),
+                        answered: answered.clone(),
+                        // What never ends by itself is not waited for.
+                        under_way: (!is_endless).then(|| Requests::begin(&kernel)),
+                    };
+                    let answering = answer(kernel.clone(), asker, request, answering);
+                    match is_endless {
+                        false => drop(requests.spawn(answering)),
+                        // It ends with the conversation at the latest.
+                        true => drop(followers.spawn(answering)),
+                    }
                     if requests.len() >= MAX_REQUESTS {
                         break;
                     }
@@ -98,6 +112,7 @@ pub async fn converse(
         }
     }
     finish(&mut requests, &mut course).await;
+    followers.shutdown().await;
     if *course.borrow() != Course::Serving {
         let _ = outgoing.send(leaving(answered.load(Ordering::Relaxed))).await;
     }
@@ -111,7 +126,7 @@ struct Answering {
     outgoing: mpsc::Sender<Vec<u8>>,
     /// The largest sequence of this conversation that has a reply.
     answered: Arc<AtomicU64>,
-    under_way: UnderWay<Kernel>,
+    under_way: Option<UnderWay<Kernel>>,
 }
 
 /// The next request. Nothing is lost when this is broken off.
@@ -148,6 +163,7 @@ async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, answeri
     let telling = request.watch.then(|| {
         let (events, mut heard) = broadcast::channel(1024);
         asker.events = Some(events);
+        asker.reporter = Arc::new(reporter(sequence, outgoing.clone()));
         let outgoing = outgoing.clone();
         tokio::spawn(async move {
             loop {
@@ -179,6 +195,15 @@ fn leaving(answered: u64) -> Vec<u8> {
     let message =
         format!("the kernel hands over or goes down; the last reply here is that of request {answered}");
     reply(0, Err(Fault::new(reason::LEAVING, message)))
+}
+
+/// Tells the client how far a request is. Where its reader is slow, it hears less.
+fn reporter(sequence: u64, outgoing: mpsc::Sender<Vec<u8>>) -> Reporter {
+    Reporter::new(move |progress| {
+        if let Ok(frame) = encode(&ToClient::Progress { sequence, progress }) {
+            let _ = outgoing.try_send(frame);
+        }
+    })
 }
 
 fn reply(sequence: u64, result: Result<shared::bridge::Answer, Fault>) -> Vec<u8> {

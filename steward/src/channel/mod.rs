@@ -369,10 +369,7 @@ impl Channel {
 
 /// The end of a claim whose steward died in the state `last`.
 fn by_facts(claim: Claim, first: &Value, last: &Value, choice: Option<&Choice>) -> Report {
-    let instruction = claim
-        .read()
-        .and_then(|bytes| Instruction::parse(&bytes))
-        .ok();
+    let instruction = claim.read().and_then(|bytes| Instruction::parse(&bytes)).ok();
     let digest = instruction.map(|instruction| instruction.target.digest.to_string());
     let state = last["state"].as_str().unwrap_or_default();
     let text = |key: &str| last[key].as_str();

@@ -147,6 +147,20 @@ impl Verdict {
             .unwrap_or_default()
     }
 
+    /// The longest that a client waited outside of the spans: what the machine itself, and others on it, cost.
+    pub fn longest_elsewhere(&self, spans: &[(Instant, Instant)]) -> Duration {
+        let asked = self.histories.iter().flat_map(|history| &history.asked);
+        asked
+            .filter(|asked| {
+                spans
+                    .iter()
+                    .all(|(from, to)| asked.begun > *to || asked.ended < *from)
+            })
+            .map(|asked| asked.ended - asked.begun)
+            .max()
+            .unwrap_or_default()
+    }
+
     pub fn assert_clean(&self) {
         eprintln!(
             "{} requests, {:.0}/s: {} failed, {} lost, {} doubled",
