@@ -11,6 +11,7 @@
 mod arguments;
 mod blob;
 mod branch;
+mod codex;
 mod command;
 mod completion;
 mod down;

@@ -178,6 +178,14 @@ pub enum Call {
         object: String,
         selector: String,
     },
+    /// The codex that the image holds, as a file.
+    Codex,
+    /// Make a file the image's codex.
+    CodexImport {
+        text: String,
+        /// Only tell what would change.
+        dry_run: bool,
+    },
 }
 
 /// What can be done in a branch; see [`Call`].
@@ -237,6 +245,7 @@ impl Call {
                 | Call::BranchNew { .. }
                 | Call::BranchCommit { .. }
                 | Call::InBranch { .. }
+                | Call::CodexImport { .. }
         )
     }
 
@@ -403,6 +412,15 @@ pub enum Answer {
     /// What was followed has ended.
     Followed,
     Why(Box<OriginView>),
+    Codex {
+        text: String,
+    },
+    CodexImported {
+        /// What changes, a line each.
+        changes: Vec<String>,
+        /// `None` for a dry run, and where nothing changes.
+        transaction: Option<TransactionId>,
+    },
 }
 
 /// A call's failure: a stable word for programs, a sentence for people. The words are in [`crate::reason`].
