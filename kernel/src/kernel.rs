@@ -20,6 +20,7 @@ use crate::mind::Mind;
 use crate::names;
 use crate::overlay::World;
 use crate::reporter::Reporter;
+use crate::requests::Requests;
 use crate::transfers::Transfers;
 use crate::upkeep;
 use crate::workers::Workers;
@@ -39,8 +40,10 @@ pub struct Kernel {
     pub contention: Arc<Contention>,
     /// The covenants that were compiled last.
     pub known_covenants: codex::covenants::Known,
-    /// Held while a pack, a verification or a backup runs.
-    upkeep_turn: tokio::sync::Mutex<()>,
+    /// How many requests are under way.
+    pub requests: Requests,
+    /// Held while a pack, a verification or a backup runs, and while another kernel reads the same index.
+    upkeep_turn: Arc<tokio::sync::Mutex<()>>,
     /// Requests that are being carried out; a repeat waits for the first.
     running: Mutex<HashMap<RequestId, Option<watch::Sender<()>>>>,
 }
@@ -72,7 +75,8 @@ impl Kernel {
             conflicts: AtomicU64::new(0),
             contention: Arc::default(),
             known_covenants: Default::default(),
-            upkeep_turn: tokio::sync::Mutex::new(()),
+            requests: Requests::default(),
+            upkeep_turn: Arc::default(),
             running: Mutex::new(HashMap::new()),
         })
     }
@@ -185,6 +189,23 @@ impl Kernel {
         let kernel = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&kernel.image, &asker.reporter)).await;
         done.unwrap_or_else(|error| Err(Fault::new(reason::IMAGE_FAILED, error.to_string())))
+    }
+
+    /// No upkeep begins until the guard is dropped; `None` while one runs.
+    pub fn hold_upkeep(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        self.upkeep_turn.clone().try_lock_owned().ok()
+    }
+
+    /// Waits for the upkeep that runs, then brings the index up to date and leaves it so; no other upkeep begins until the guard is
+    /// dropped. The index moves on by [`Image::thaw`].
+    pub async fn freeze(self: Arc<Self>) -> Result<tokio::sync::OwnedMutexGuard<()>, String> {
+        let turn = self.upkeep_turn.clone().lock_owned().await;
+        let frozen = tokio::task::spawn_blocking(move || self.image.freeze()).await;
+        match frozen {
+            Ok(Ok(())) => Ok(turn),
+            Ok(Err(error)) => Err(format!("the index cannot be brought up to date: {error}")),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Returns when no other task carries this request out; until the guard is dropped, none can.
@@ -321,6 +342,12 @@ impl Kernel {
             missions_open: self.mind.open_missions(),
             model: self.mind.model.describe().await,
         }
+    }
+}
+
+impl AsRef<Requests> for Kernel {
+    fn as_ref(&self) -> &Requests {
+        &self.requests
     }
 }
 

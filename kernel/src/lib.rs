@@ -2,6 +2,7 @@
 //!
 //! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `export`, `import`, `codex` (what they ask), `reporter` (how far long work is), `description` (objects as
 //! text), `overlay` (what an activation sees),
+//! `life`, `handover`, `rehearsal` (how one kernel follows another), `requests` (what is under way),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
 //!
 //! A library only for this crate's own program, benchmarks and whole-image tests: other programs talk to a kernel, they never
@@ -14,15 +15,19 @@ mod contention;
 mod description;
 mod edit;
 mod export;
+mod handover;
 pub mod image;
 mod import;
 mod kernel;
+mod life;
 mod mind;
 mod names;
 mod offline;
 mod overlay;
 mod past;
+mod rehearsal;
 pub mod reporter;
+mod requests;
 pub mod run;
 mod send;
 mod transfers;

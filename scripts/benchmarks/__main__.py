@@ -12,11 +12,12 @@ import image
 import inference
 import methods
 import rows
+import steward
 import system
 
-PARTS = [system, inference, image, clients, methods]
+PARTS = [system, inference, image, clients, methods, steward]
 NAMES = [name for part in PARTS for name in part.NAMES]
-GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
+GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES], "steward": steward.NAMES}
 
 
 def main():

@@ -52,6 +52,8 @@ pub const NO_TRANSFER: &str = "no_transfer";
 pub const IMAGE_FAILED: &str = "image_failed";
 /// The kernel is going down; ask again.
 pub const STOPPING: &str = "stopping";
+/// The kernel hands over to another one, or goes down: this conversation ends, and what has no reply is to be asked again.
+pub const LEAVING: &str = "leaving";
 /// The image was packed since: that part of its history is gone.
 pub const PACKED: &str = "packed";
 /// No such transaction.

@@ -15,6 +15,7 @@ pub struct Configuration {
     pub inference: Inference,
     pub channel: Channel,
     pub supervision: Supervision,
+    pub handover: Handover,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,21 @@ pub struct Supervision {
     pub health_deadline: Duration,
 }
 
+/// Limits of a handover between two kernels; `docs/handover.md`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Handover {
+    /// For the old kernel to bring the index up to date, after a pack or a backup that runs.
+    pub prepare: Duration,
+    /// For the old kernel to finish what runs.
+    pub finish: Duration,
+    /// For the new kernel to take the image over.
+    pub promote: Duration,
+    /// How long the new kernel is watched before it is chosen.
+    pub probation: Duration,
+    /// For any single answer.
+    pub answer: Duration,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
     #[error("cannot read {path}: {source}")]
@@ -84,7 +100,15 @@ impl Configuration {
     fn parse(text: &str, home: &Home) -> Result<Configuration, String> {
         let raw: Raw = toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
         let supervision = raw.supervision;
+        let handover = raw.handover;
         Ok(Configuration {
+            handover: Handover {
+                prepare: milliseconds("handover.prepare_ms", handover.prepare_ms, 10_000)?,
+                finish: milliseconds("handover.yield_ms", handover.yield_ms, 200)?,
+                promote: milliseconds("handover.promote_ms", handover.promote_ms, 1000)?,
+                probation: milliseconds("handover.probation_ms", handover.probation_ms, 2000)?,
+                answer: milliseconds("handover.answer_ms", handover.answer_ms, 1000)?,
+            },
             kernel: Kernel {
                 method_workers: within("kernel.method_workers", raw.kernel.method_workers, 2, 1, 256)?,
                 method_deadline_ms: within(
@@ -160,6 +184,7 @@ struct Raw {
     inference: RawInference,
     channel: RawChannel,
     supervision: RawSupervision,
+    handover: RawHandover,
 }
 
 #[derive(Default, Deserialize)]
@@ -194,6 +219,16 @@ struct RawSupervision {
     crash_loop_pause_ms: Option<i64>,
     stop_deadline_ms: Option<i64>,
     health_deadline_ms: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawHandover {
+    prepare_ms: Option<i64>,
+    yield_ms: Option<i64>,
+    promote_ms: Option<i64>,
+    probation_ms: Option<i64>,
+    answer_ms: Option<i64>,
 }
 
 /// The first word is the default.
