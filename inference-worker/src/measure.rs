@@ -67,6 +67,7 @@ impl Rounds<'_> {
             position,
             blocks: &self.blocks,
             is_wanted,
+            adapter: None,
         };
         let prompt: Vec<Row<'_>> = (0..PROMPT_TOKENS)
             .map(|at| row(at, at + 1 == PROMPT_TOKENS))

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use shared::exit;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
@@ -64,6 +65,12 @@ pub struct ModelArguments {
     /// Memory for keys and values of all requests together, in MiB; requests that find no room wait.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     cache_mib: u64,
+    /// Memory for adapters that are not in use, in MiB; those used longest ago give way.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    adapters_warm_mib: u64,
+    /// Memory for adapters in use, pinned, or used last, in MiB; requests that find no room wait.
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    adapters_hot_mib: u64,
 }
 
 impl ModelArguments {
@@ -77,6 +84,10 @@ impl ModelArguments {
             weights: self.weights,
             threads,
             cache_bytes: self.cache_mib << 20,
+            adapters: Budgets {
+                warm_bytes: self.adapters_warm_mib << 20,
+                hot_bytes: self.adapters_hot_mib << 20,
+            },
         }
     }
 }

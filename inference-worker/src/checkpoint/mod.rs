@@ -6,8 +6,8 @@
 mod config;
 mod gguf;
 mod pieces;
-mod safetensors;
-mod stored;
+pub mod safetensors;
+pub mod stored;
 
 use std::collections::HashMap;
 use std::fs;

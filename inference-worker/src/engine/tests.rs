@@ -9,9 +9,14 @@ use shared::inference::{Finish, Generate, InferenceEvent, InferenceFault, Likeli
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{Engine, Job, Settings};
+use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
 
 const MIB: u64 = 1 << 20;
+const BUDGETS: Budgets = Budgets {
+    warm_bytes: 64 * MIB,
+    hot_bytes: 64 * MIB,
+};
 
 fn start(cache_bytes: u64) -> Engine {
     let settings = Settings {
@@ -19,6 +24,7 @@ fn start(cache_bytes: u64) -> Engine {
         weights: Weights::AsStored,
         threads: 2,
         cache_bytes,
+        adapters: BUDGETS,
     };
     Engine::start(settings).unwrap()
 }
@@ -67,6 +73,7 @@ fn ask_with(engine: &Engine, request: Generate, options: Options) -> Asked {
         request,
         options,
         messages: Vec::new(),
+        adapter: None,
         events: sender,
         cancelled: cancelled.clone(),
         arrived: Instant::now(),
@@ -96,7 +103,7 @@ impl Asked {
                     outcome.generated_tokens = generated_tokens;
                 }
                 InferenceEvent::Failed { fault, .. } => outcome.failed = Some(fault),
-                InferenceEvent::Described(_) => {}
+                InferenceEvent::Described(_) | InferenceEvent::Adapters { .. } => {}
             }
         }
         assert_eq!(outcome.pieces.concat(), outcome.text);

@@ -9,10 +9,13 @@ use candle_core::{DType, Device, Tensor};
 use super::cache::{Cache, POSITIONS};
 use super::matrix::{Matrix, Rows};
 use super::{Llama, Row, Scratch};
+use crate::adapter::Adapter;
 use crate::checkpoint::{self, Checkpoint, Weights};
 use crate::crew::Crew;
 use crate::kernel::Level;
 use crate::kernel::tile::Format;
+
+mod adapted;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -45,6 +48,15 @@ fn expected(name: &str) -> (Vec<u32>, Vec<Vec<f32>>) {
 
 /// Logits after each token, the tokens given in stretches of these lengths, the last one as often as needed.
 fn logits(model: &Llama, tokens: &[u32], stretches: &[usize]) -> Vec<Vec<f32>> {
+    logits_with(model, None, tokens, stretches)
+}
+
+fn logits_with(
+    model: &Llama,
+    adapter: Option<&Adapter>,
+    tokens: &[u32],
+    stretches: &[usize],
+) -> Vec<Vec<f32>> {
     let blocks: Vec<u32> = (0..tokens.len().div_ceil(POSITIONS) as u32).rev().collect();
     let mut cache = Cache::new(model.cache_shape(), blocks.len());
     let mut scratch = Scratch::default();
@@ -62,6 +74,7 @@ fn logits(model: &Llama, tokens: &[u32], stretches: &[usize]) -> Vec<Vec<f32>> {
                 position,
                 blocks: &blocks,
                 is_wanted: true,
+                adapter,
             })
             .collect();
         let logits = model.forward(&rows, &mut cache, &mut scratch);
@@ -328,6 +341,7 @@ fn sequences_in_one_batch_do_not_see_each_other() {
             position,
             blocks: &tables[sequence],
             is_wanted,
+            adapter: None,
         };
         let rows = [
             row(0, 2 * step, false),
