@@ -39,9 +39,13 @@ struct Arguments {
     /// Print tokens per second as one JSON document and end.
     #[arg(long)]
     measure: bool,
-    /// With --measure: measure once for each line of standard input, so that others can be measured by turns.
+    /// With --measure: measure once for each line of standard input, so that others can be measured by turns. A line is `round`,
+    /// `round N` with the Nth --adapter, `change`, or `serve ADAPTERS REQUESTS TOGETHER`.
     #[arg(long, requires = "measure")]
     turns: bool,
+    /// With --turns: a PEFT folder or a safetensors file; may be given several times.
+    #[arg(long, requires = "turns")]
+    adapter: Vec<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -117,7 +121,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     }
     let settings = arguments.model.settings();
     if arguments.measure {
-        return measure::print(&settings, arguments.turns);
+        return measure::print(settings, arguments.turns, &arguments.adapter);
     }
     let engine = Engine::start(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -143,6 +143,15 @@ impl Kernel {
             Call::BranchDrop { name } => self.drop_branch(&name).await,
             Call::BranchCommit { name } => self.commit_branch(&asker, &name).await,
             Call::InBranch { branch, call } => self.call_in_branch(asker, &branch, call).await,
+            Call::AdapterImport {
+                name,
+                weights,
+                config,
+                replaces,
+            } => self.import_adapter(&asker, name, weights, config, replaces).await,
+            Call::AdapterList { name } => self.adapters(name).await,
+            Call::AdapterDrop { name } => self.drop_adapter(&asker, name).await,
+            Call::AdapterHold { name, hold } => self.hold_adapter(name, hold).await,
         }
     }
 

@@ -1,12 +1,13 @@
 //! The kernel of BAT OS: holds the image open, carries sends out, thinks about what nobody understands.
 //!
-//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `export`, `import` (what they ask), `description` (objects as
+//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `adapters`, `export`, `import` (what they ask), `description` (objects as
 //! text), `overlay` (what an activation sees),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
 //!
 //! A library only for this crate's own program, benchmarks and whole-image tests: other programs talk to a kernel, they never
 //! link it.
 
+mod adapters;
 mod branches;
 mod bridge;
 mod contention;

@@ -38,6 +38,10 @@ pub struct Inference {
     pub is_seed: bool,
     /// 1 to 1024; the worker's own choice when absent.
     pub threads: Option<u32>,
+    /// Each 1 to 1,048,576; the worker's own choice when absent.
+    pub cache_mib: Option<u64>,
+    pub adapters_warm_mib: Option<u64>,
+    pub adapters_hot_mib: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +117,9 @@ impl Configuration {
                     .threads
                     .map(|threads| within("inference.threads", Some(threads), 1, 1, 1024))
                     .transpose()?,
+                cache_mib: mib("inference.cache_mib", raw.inference.cache_mib)?,
+                adapters_warm_mib: mib("inference.adapters_warm_mib", raw.inference.adapters_warm_mib)?,
+                adapters_hot_mib: mib("inference.adapters_hot_mib", raw.inference.adapters_hot_mib)?,
             },
             channel: Channel {
                 enabled: raw.channel.enabled.unwrap_or(true),
@@ -170,6 +177,9 @@ struct RawKernel {
 struct RawInference {
     model: Option<PathBuf>,
     threads: Option<i64>,
+    cache_mib: Option<i64>,
+    adapters_warm_mib: Option<i64>,
+    adapters_hot_mib: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -186,6 +196,12 @@ struct RawSupervision {
     crash_loop_pause_ms: Option<i64>,
     stop_deadline_ms: Option<i64>,
     health_deadline_ms: Option<i64>,
+}
+
+fn mib(key: &str, given: Option<i64>) -> Result<Option<u64>, String> {
+    given
+        .map(|given| within(key, Some(given), 1, 1, 1 << 20))
+        .transpose()
 }
 
 fn within<T: TryFrom<i64>>(

@@ -218,5 +218,14 @@ fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsStri
     if let Some(threads) = configuration.inference.threads {
         arguments.extend(["--threads".into(), threads.to_string().into()]);
     }
+    for (option, mib) in [
+        ("--cache-mib", configuration.inference.cache_mib),
+        ("--adapters-warm-mib", configuration.inference.adapters_warm_mib),
+        ("--adapters-hot-mib", configuration.inference.adapters_hot_mib),
+    ] {
+        if let Some(mib) = mib {
+            arguments.extend([option.into(), mib.to_string().into()]);
+        }
+    }
     arguments
 }

@@ -55,7 +55,8 @@ impl AdapterFile {
         };
         let mut halves: BTreeMap<(usize, Product), (String, Option<Stored>, Option<Stored>)> =
             BTreeMap::new();
-        for (name, stored) in tensors {
+        // In order, so that the same file is always refused for the same tensor.
+        for (name, stored) in tensors.into_iter().collect::<BTreeMap<_, _>>() {
             let place = place(&name, base)?;
             let found = halves
                 .entry((place.layer, place.product))
@@ -131,6 +132,9 @@ fn place(name: &str, base: &Base) -> Result<Place, String> {
     if plain.ends_with(".bias") {
         return refuse("it is a bias; a Llama model has none");
     }
+    if plain.starts_with("lm_head") {
+        return refuse("it changes the output layer, which lies outside of the base's layers");
+    }
     let split = [(".lora_A.", Half::A), (".lora_B.", Half::B)]
         .into_iter()
         .find_map(|(word, half)| Some((plain.split_once(word)?, half)));
@@ -139,9 +143,6 @@ fn place(name: &str, base: &Base) -> Result<Place, String> {
     };
     if rest != "weight" && rest != "default.weight" {
         return refuse("it must end with lora_A.weight or lora_B.weight");
-    }
-    if module.starts_with("lm_head") {
-        return refuse("it changes the output layer, which lies outside of the base's layers");
     }
     let in_layers = module
         .strip_prefix("model.")

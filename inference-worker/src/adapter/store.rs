@@ -144,6 +144,12 @@ impl Store {
         self.changed.notify_all();
     }
 
+    /// As it was set.
+    pub fn base(&self) -> Option<Result<Base, InferenceFault>> {
+        let base = self.inner().base.clone();
+        base.map(|base| base.map(|base| (*base).clone()))
+    }
+
     /// No more work for the loader.
     pub fn end(&self) {
         self.inner().has_ended = true;
