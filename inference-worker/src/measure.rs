@@ -23,7 +23,8 @@ const ROUND: Duration = Duration::from_millis(200);
 
 /// Prints the medians of some rounds; or, by `turns`, each round for which a line comes in.
 pub fn print(settings: Settings, turns: bool, adapters: &[PathBuf]) -> anyhow::Result<()> {
-    let ready = checkpoint::load(&settings.model, settings.weights, Crew::new(settings.threads)?)?;
+    let crew = Crew::new(settings.threads)?;
+    let ready = checkpoint::load(&settings.model, settings.model_hash, settings.weights, crew)?;
     let mut rounds = Rounds::new(&ready);
     if turns {
         let mut adapted = adapted::Adapted::new(settings, &ready, adapters)?;

@@ -60,6 +60,9 @@ pub struct ModelArguments {
     /// Folder of the model, or a GGUF file.
     #[arg(long, required = true)]
     model: Option<PathBuf>,
+    /// BLAKE3 hash, in hexadecimal, that the GGUF file must have: of a blob, its name.
+    #[arg(long, value_name = "HEX64")]
+    model_hash: Option<blake3::Hash>,
     /// Threads of the tensor kernels; by default as many as there are cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -85,6 +88,7 @@ impl ModelArguments {
         };
         Settings {
             model: self.model.unwrap_or_default(),
+            model_hash: self.model_hash,
             weights: self.weights,
             threads,
             cache_bytes: self.cache_mib << 20,

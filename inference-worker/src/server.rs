@@ -46,14 +46,14 @@ pub async fn serve(engine: Engine, listener: Listener) {
 /// The open requests of a conversation; dropped, they are cancelled.
 #[derive(Default)]
 struct Open {
-    cancelled: HashMap<u64, Arc<AtomicBool>>,
+    requests: HashMap<u64, Arc<AtomicBool>>,
     /// Of requests that have not come yet.
     adapters: HashMap<u64, Adapter>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.cancelled
+        self.requests
             .values()
             .for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
     }
@@ -75,7 +75,7 @@ impl Open {
         }
         request.max_tokens = request.max_tokens.min(MAX_TOKENS);
         let cancelled = Arc::new(AtomicBool::new(false));
-        self.cancelled.insert(request.request, cancelled.clone());
+        self.requests.insert(request.request, cancelled.clone());
         engine.submit(Job {
             request,
             options,
@@ -135,7 +135,7 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
                 let _ = events.send(InferenceEvent::Described(engine.describe()));
             }
             Ok(InferenceRequest::Cancel { request }) => {
-                if let Some(cancelled) = open.cancelled.get(&request) {
+                if let Some(cancelled) = open.requests.get(&request) {
                     cancelled.store(true, Ordering::Relaxed);
                 }
             }

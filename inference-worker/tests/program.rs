@@ -293,7 +293,7 @@ fn it_generates_without_a_kernel() {
 }
 
 fn adapter_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adapters/seed-default")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adapters/seed-strong")
 }
 
 fn adapter(name: &str) -> Adapter {

@@ -7,6 +7,7 @@ A row has: name, value, unit, rival (what the figure is compared with, in the sa
 import argparse
 import json
 
+import adapters
 import clients
 import image
 import inference
@@ -14,9 +15,9 @@ import methods
 import rows
 import system
 
-PARTS = [system, inference, image, clients, methods]
+PARTS = [system, inference, adapters, image, clients, methods]
 NAMES = [name for part in PARTS for name in part.NAMES]
-GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
+GROUPS = {"inference": [*inference.NAMES, *adapters.NAMES], "image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
 
 
 def main():

@@ -34,6 +34,8 @@ pub struct Kernel {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inference {
     pub model: PathBuf,
+    /// Of a model that is a blob of the image: the hash that names it, in hexadecimal.
+    pub model_hash: Option<String>,
     /// True when `model` is the default, so that the shipped seed is staged there.
     pub is_seed: bool,
     /// 1 to 1024; the worker's own choice when absent.
@@ -108,9 +110,11 @@ impl Configuration {
             },
             inference: Inference {
                 is_seed: raw.inference.model.is_none(),
-                model: match raw.inference.model {
-                    Some(model) => home.path().join(model),
-                    None => home.models().join("seed"),
+                model_hash: blob_of(raw.inference.model.as_deref())?,
+                model: match (blob_of(raw.inference.model.as_deref())?, raw.inference.model) {
+                    (Some(hash), _) => home.image().join("blobs").join(&hash[..2]).join(hash),
+                    (None, Some(model)) => home.path().join(model),
+                    (None, None) => home.models().join("seed"),
                 },
                 threads: raw
                     .inference
@@ -198,6 +202,23 @@ struct RawSupervision {
     health_deadline_ms: Option<i64>,
 }
 
+/// The hash behind `blob:`, where the model is one of the image.
+fn blob_of(model: Option<&Path>) -> Result<Option<String>, String> {
+    let Some(hash) = model
+        .and_then(Path::to_str)
+        .and_then(|text| text.strip_prefix("blob:"))
+    else {
+        return Ok(None);
+    };
+    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match is_hash {
+        true => Ok(Some(hash.to_owned())),
+        false => Err(format!(
+            "inference.model is \"blob:{hash}\"; 64 hexadecimal digits stand behind \"blob:\", as `batos blob put` prints them"
+        )),
+    }
+}
+
 fn mib(key: &str, given: Option<i64>) -> Result<Option<u64>, String> {
     given
         .map(|given| within(key, Some(given), 1, 1, 1 << 20))
@@ -264,6 +285,16 @@ mod tests {
         assert!(said.kernel.install_refused && !said.channel.enabled && !said.inference.is_seed);
         assert_eq!(said.inference.model, Path::new("/h/models/other"));
         assert_eq!(said.inference.threads, Some(3));
+        let hash = "ab".repeat(32);
+        let blob = parse(&format!(
+            "[inference]\nmodel = \"blob:{hash}\"\nadapters_hot_mib = 9\n"
+        ))
+        .unwrap();
+        assert_eq!(blob.inference.model, Path::new("/h/image/blobs/ab").join(&hash));
+        assert_eq!(
+            (blob.inference.model_hash, blob.inference.adapters_hot_mib),
+            (Some(hash), Some(9))
+        );
     }
 
     #[test]
@@ -271,6 +302,11 @@ mod tests {
         for (text, word) in [
             ("[kernel]\nmethod_wrokers = 2", "method_wrokers"),
             ("[kernal]\n", "kernal"),
+            ("[inference]\nmodel = \"blob:12\"", "inference.model"),
+            (
+                "[inference]\nadapters_warm_mib = 0",
+                "inference.adapters_warm_mib",
+            ),
             ("[kernel]\nmethod_workers = 0", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = -1", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = \"2\"", "method_workers"),

@@ -156,6 +156,16 @@ impl Store {
         self.changed.notify_all();
     }
 
+    /// Has it loaded when it is cold, for a request that will ask for its lease when its turn comes.
+    pub fn prepare(&self, wanted: &Wanted) -> Result<(), InferenceFault> {
+        let mut inner = self.inner();
+        let key = inner.know(wanted)?;
+        inner.begin(&key, Attempt::First);
+        inner.entry(&key, |entry| entry.is_awaited = true);
+        self.changed.notify_all();
+        Ok(())
+    }
+
     /// A lease when it is in memory and fits among the hot ones; otherwise sees to it that it will be.
     pub fn lease(self: &Arc<Store>, wanted: &Wanted, attempt: Attempt) -> Found {
         let mut inner = self.inner();

@@ -19,7 +19,12 @@ fn fixtures() -> PathBuf {
 }
 
 fn base(name: &str) -> Base {
-    let loaded = checkpoint::load(&fixtures().join(name), Weights::AsStored, Crew::new(1).unwrap());
+    let loaded = checkpoint::load(
+        &fixtures().join(name),
+        None,
+        Weights::AsStored,
+        Crew::new(1).unwrap(),
+    );
     Base::of(name, &loaded.unwrap_or_else(|fault| panic!("{fault}")).model)
 }
 

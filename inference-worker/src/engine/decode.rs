@@ -117,7 +117,7 @@ fn load(
     let stamp = checkpoint::stamp(&settings.model);
     let ready = Crew::new(settings.threads)
         .map_err(|error| fault("engine", format!("no threads for the model: {error}")))
-        .and_then(|crew| checkpoint::load(&settings.model, settings.weights, crew))
+        .and_then(|crew| checkpoint::load(&settings.model, settings.model_hash, settings.weights, crew))
         .and_then(|checkpoint| Ready::new(checkpoint, settings.cache_bytes, adapters.clone()));
     let base = ready.as_ref().map_err(Clone::clone).map(|ready| {
         let cache_bytes = ready.blocks.count() as u64 * ready.checkpoint.model.cache_shape().block_bytes();

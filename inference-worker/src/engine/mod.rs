@@ -27,6 +27,8 @@ use crate::checkpoint::Weights;
 pub struct Settings {
     /// A model folder or a GGUF file.
     pub model: PathBuf,
+    /// BLAKE3 that the model's file must have.
+    pub model_hash: Option<blake3::Hash>,
     pub weights: Weights,
     pub threads: usize,
     /// For keys and values of all requests together.

@@ -77,16 +77,11 @@ impl Waiting {
             return refuse(job, "prompt_too_long", message);
         }
         let most_tokens = context.min(prompt.len() + job.request.max_tokens as usize);
-        // Its loading begins now, also when there is no room for the request yet.
-        let adapter = match job
-            .adapter
-            .as_ref()
-            .map(|wanted| adapters.lease(wanted, Attempt::First))
-        {
+        // Its loading begins now, also when there is no room for the request yet; who came first leases first.
+        let adapter = match job.adapter.as_ref().map(|wanted| adapters.prepare(wanted)) {
             None => Wanted::None,
-            Some(Found::Ready(lease)) => Wanted::Leased(lease),
-            Some(Found::Later) => Wanted::Awaited,
-            Some(Found::Refused(fault)) => return Err(Box::new((job, fault))),
+            Some(Ok(())) => Wanted::Awaited,
+            Some(Err(fault)) => return Err(Box::new((job, fault))),
         };
         Ok(Box::new(Waiting {
             job,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use shared::inference::{Finish, Generate, InferenceEvent, InferenceFault, Likelihood, Options};
+use shared::inference::{Adapter, Finish, Generate, InferenceEvent, InferenceFault, Likelihood, Options};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{Engine, Job, Settings};
+use crate::adapter::folder;
 use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
 
@@ -21,6 +22,7 @@ const BUDGETS: Budgets = Budgets {
 fn start(cache_bytes: u64) -> Engine {
     let settings = Settings {
         model: Path::new(env!("CARGO_MANIFEST_DIR")).join("seed/model"),
+        model_hash: None,
         weights: Weights::AsStored,
         threads: 2,
         cache_bytes,
@@ -67,13 +69,17 @@ struct Outcome {
 }
 
 fn ask_with(engine: &Engine, request: Generate, options: Options) -> Asked {
+    ask_as(engine, request, options, None)
+}
+
+fn ask_as(engine: &Engine, request: Generate, options: Options, adapter: Option<Adapter>) -> Asked {
     let (sender, events) = unbounded_channel();
     let cancelled = Arc::new(AtomicBool::new(false));
     engine.submit(Job {
         request,
         options,
         messages: Vec::new(),
-        adapter: None,
+        adapter,
         events: sender,
         cancelled: cancelled.clone(),
         arrived: Instant::now(),
@@ -246,4 +252,34 @@ fn a_known_beginning_is_not_run_again() {
     assert!(again.iter().all(|(_, again)| *again == text));
     let fastest = again.iter().map(|(took, _)| *took).min().unwrap();
     assert!(fastest * 2 < first, "{fastest:?} again, {first:?} at first");
+}
+
+#[test]
+fn a_prompt_is_shared_under_the_same_adapter_alone() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adapters/seed-strong");
+    let adapter = folder::adapter(&path, None).unwrap();
+    // Two generations, of which the second is half as strong.
+    let weaker = Adapter {
+        generation: 2,
+        config: adapter.config.replace("\"lora_alpha\": 96", "\"lora_alpha\": 48"),
+        ..adapter.clone()
+    };
+    assert_ne!(adapter.config, weaker.config);
+    // Several blocks of the cache long.
+    let request = || Generate {
+        max_tokens: 20,
+        ..greedy(prompt("lantern").repeat(6))
+    };
+    let text = |engine: &Engine, adapter: &Option<Adapter>| {
+        ask_as(engine, request(), Options::default(), adapter.clone())
+            .outcome()
+            .text
+    };
+    let ways = [None, Some(adapter), Some(weaker)];
+    let alone: Vec<String> = ways.iter().map(|way| text(&start(64 * MIB), way)).collect();
+    assert!(alone[0] != alone[1] && alone[1] != alone[2], "{alone:?}");
+    let engine = start(64 * MIB);
+    for way in [0, 1, 2, 1, 0, 2] {
+        assert_eq!(text(&engine, &ways[way]), alone[way]);
+    }
 }

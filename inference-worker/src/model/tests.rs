@@ -31,7 +31,7 @@ fn checkpoint_of(name: &str) -> PathBuf {
 }
 
 fn load(path: &Path, weights: Weights, threads: usize) -> Checkpoint {
-    match checkpoint::load(path, weights, Crew::new(threads).unwrap()) {
+    match checkpoint::load(path, None, weights, Crew::new(threads).unwrap()) {
         Ok(checkpoint) => checkpoint,
         Err(fault) => panic!("{fault}"),
     }
@@ -462,6 +462,21 @@ fn write_gguf(name: &str, path: &Path, kind: GgmlDType) {
         .map(|(name, tensor)| (name.as_str(), tensor))
         .collect();
     gguf_file::write(&mut std::fs::File::create(path).unwrap(), &metadata, &named).unwrap();
+}
+
+#[test]
+fn a_gguf_file_that_a_hash_names_must_have_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.gguf");
+    write_gguf("llama3", &path, GgmlDType::F32);
+    let hash = blake3::hash(&std::fs::read(&path).unwrap());
+    let load =
+        |path: &Path, hash| checkpoint::load(path, Some(hash), Weights::AsStored, Crew::new(2).unwrap());
+    assert!(load(&path, hash).is_ok());
+    for (path, hash) in [(&*path, blake3::hash(b"another")), (&fixture("llama3"), hash)] {
+        let fault = load(path, hash).err().unwrap();
+        assert!(fault.message.contains("hash"), "{fault}");
+    }
 }
 
 #[test]

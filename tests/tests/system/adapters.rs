@@ -21,7 +21,7 @@ fn fixture(name: &str) -> String {
 }
 
 fn import(system: &System, name: &str, arguments: &[&str]) -> Json {
-    let from = fixture("seed-default");
+    let from = fixture("seed-strong");
     let mut all = vec!["adapter", "import", &from, "--name", name];
     all.extend(arguments);
     system.ok(&all)
@@ -59,9 +59,9 @@ fn an_adapter_is_imported_held_and_dropped_and_outlives_every_process() {
     // An object of the image, its weights a blob that is the file.
     let object = system.inspect("memory_manager.adapters.ROBIN");
     assert_eq!(object["slots"]["weights"]["value"], imported["weights"]);
-    assert_eq!(object["slots"]["alpha"]["value"], 16.0);
+    assert_eq!(object["slots"]["alpha"]["value"], 96.0);
     let kept = fs::read(blob_path(&system, &imported["weights"])).unwrap();
-    assert!(kept == fs::read(fixture("seed-default/adapter_model.safetensors")).unwrap());
+    assert!(kept == fs::read(fixture("seed-strong/adapter_model.safetensors")).unwrap());
     // Whoever imports it finds it loaded.
     let tier = || text(&listed(&system)[0]["tier"]).to_owned();
     until("it is warm", || (tier() == "warm").then_some(()));
@@ -95,7 +95,7 @@ fn an_adapter_is_imported_held_and_dropped_and_outlives_every_process() {
 fn a_generation_is_replaced_only_by_who_knows_which() {
     let system = System::new().up();
     import(&system, "ROBIN", &[]);
-    let from = fixture("seed-default");
+    let from = fixture("seed-strong");
     let again = |more: &[&str]| {
         let mut all = vec!["adapter", "import", from.as_str(), "--name", "ROBIN"];
         all.extend(more);
@@ -146,11 +146,11 @@ fn what_cannot_be_followed_or_does_not_fit_leaves_nothing() {
     let folder = system.folder().join("broken");
     fs::create_dir(&folder).unwrap();
     fs::copy(
-        fixture("seed-default/adapter_config.json"),
+        fixture("seed-strong/adapter_config.json"),
         folder.join("adapter_config.json"),
     )
     .unwrap();
-    let weights = fs::read(fixture("seed-default/adapter_model.safetensors")).unwrap();
+    let weights = fs::read(fixture("seed-strong/adapter_model.safetensors")).unwrap();
     let mut giant = weights.clone();
     giant[..8].copy_from_slice(&(1_u64 << 50).to_le_bytes());
     let mut infinite = weights.clone();
@@ -169,7 +169,7 @@ fn what_cannot_be_followed_or_does_not_fit_leaves_nothing() {
     fs::write(folder.join("adapter_model.bin"), "x").unwrap();
     let usage = system.batos(&["adapter", "import", folder.to_str().unwrap(), "--name", "X"]);
     assert_eq!(usage.code, 2, "{usage:?}");
-    let from = fixture("seed-default");
+    let from = fixture("seed-strong");
     system.refused(&["adapter", "import", &from, "--name", "no name"], "bad_argument");
     assert!(listed(&system).is_empty());
     assert_eq!(system.status()["kernel"]["objects"], before);
@@ -180,7 +180,7 @@ fn what_cannot_be_followed_or_does_not_fit_leaves_nothing() {
 #[test]
 fn without_a_model_nothing_is_imported() {
     let system = System::without_model().up();
-    let from = fixture("seed-default");
+    let from = fixture("seed-strong");
     system.refused(&["adapter", "import", &from, "--name", "ROBIN"], "no_model");
     assert!(listed(&system).is_empty());
 }
@@ -277,4 +277,32 @@ fn a_state_may_ask_for_an_adapter_by_name() {
     let reply = system.batos(&["send", "genesis", "display_more", "--quiet"]);
     assert_eq!(reply.document["ok"], false);
     assert!(text(&reply.document["message"]).contains("ROBIN"), "{reply:?}");
+}
+
+#[test]
+fn the_model_may_be_a_blob_of_the_image() {
+    let system = System::without_model().up();
+    let model = system.folder().join("not.gguf");
+    fs::write(&model, "a content that is no model").unwrap();
+    let put = system.ok(&[
+        "blob",
+        "put",
+        model.to_str().unwrap(),
+        "--object",
+        "pllm",
+        "--slot",
+        "weights",
+    ]);
+    let hash = text(&put["blob"]["$blob"]);
+    system.ok(&["down"]);
+    let system = system.configure(&format!("[inference]\nmodel = \"blob:{hash}\"\n"));
+    system.start();
+    // It looks into that file, and names it.
+    until("the worker says what is wrong with the blob", || {
+        let fault = system.status()["kernel"]["model_fault"].clone();
+        fault
+            .as_str()
+            .filter(|fault| fault.contains(hash) && fault.contains("cannot be used"))
+            .map(|_| ())
+    });
 }
