@@ -76,7 +76,7 @@ impl Kernel {
         let summary = self.check(&config, weights).await?;
         let (draft, listing) = self.generation(asker, &name, place, weights, config, summary)?;
         let answer = Answer::AdapterImported {
-            adapter: listing,
+            adapter: Box::new(listing),
             transaction: TransactionId(0),
         };
         let answer = self.commit_edit(asker, draft, answer).await?;

@@ -384,7 +384,7 @@ pub enum Answer {
         transaction: TransactionId,
     },
     AdapterImported {
-        adapter: AdapterListing,
+        adapter: Box<AdapterListing>,
         transaction: TransactionId,
     },
     Adapters {

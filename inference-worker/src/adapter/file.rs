@@ -31,6 +31,13 @@ pub struct Pair {
     pub scale: f32,
 }
 
+/// What was found of a pair.
+struct Halves {
+    module: String,
+    a: Option<Stored>,
+    b: Option<Stored>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Half {
     A,
@@ -53,17 +60,20 @@ impl AdapterFile {
                 ));
             }
         };
-        let mut halves: BTreeMap<(usize, Product), (String, Option<Stored>, Option<Stored>)> =
-            BTreeMap::new();
+        let mut halves: BTreeMap<(usize, Product), Halves> = BTreeMap::new();
         // In order, so that the same file is always refused for the same tensor.
         for (name, stored) in tensors.into_iter().collect::<BTreeMap<_, _>>() {
             let place = place(&name, base)?;
             let found = halves
                 .entry((place.layer, place.product))
-                .or_insert_with(|| (place.module, None, None));
+                .or_insert_with(|| Halves {
+                    module: place.module,
+                    a: None,
+                    b: None,
+                });
             let half = match place.half {
-                Half::A => &mut found.1,
-                Half::B => &mut found.2,
+                Half::A => &mut found.a,
+                Half::B => &mut found.b,
             };
             if half.replace(stored).is_some() {
                 return Err(format!("{} stands there twice", shown(&name)));
@@ -74,7 +84,7 @@ impl AdapterFile {
         }
         let mut pairs = BTreeMap::new();
         let mut alpha = None;
-        for ((layer, product), (module, a, b)) in halves {
+        for ((layer, product), Halves { module, a, b }) in halves {
             let (Some(a), Some(b)) = (a, b) else {
                 return Err(format!("{module} has only one of lora_A and lora_B"));
             };

@@ -1,12 +1,13 @@
 //! Adapters: weights that a fine-tuning added to the model's, brought in beside it while it runs.
 //!
 //! Parts in reading order: `config` (adapter_config.json), `file` (the tensors, checked against the base), `packed` (as the kernels
-//! read them), `folder` (a PEFT folder on disk as a request would name it), `store` (tiers, budgets, leases), `loader` (the thread
+//! read them), `folder` (a PEFT folder on disk as a request would name it), `store` (leases), `ledger` (tiers and budgets), `loader` (the thread
 //! that loads), `manifest` (what the process uses). Formats and names: docs/adapters.md.
 
 mod config;
 mod file;
 pub mod folder;
+mod ledger;
 pub mod loader;
 pub mod manifest;
 mod packed;

@@ -69,7 +69,7 @@ pub fn decode(
                 Err(_) => queue.recv_timeout(LOOK_AGAIN),
             };
             match next {
-                Ok(Message::Job(job)) => arrived.push_back(job),
+                Ok(Message::Job(job)) => arrived.push_back(*job),
                 Ok(Message::Wake) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -78,7 +78,7 @@ pub fn decode(
             match queue.try_recv() {
                 Ok(Message::Wake) => {}
                 Ok(Message::Job(job)) if waiting.len() + arrived.len() < MAX_WAITING => {
-                    arrived.push_back(job)
+                    arrived.push_back(*job);
                 }
                 Ok(Message::Job(job)) => {
                     job.fail(fault("busy", "too many requests wait for the model; try later"))

@@ -45,7 +45,7 @@ pub struct Engine {
 
 /// What the decoding thread is told.
 enum Message {
-    Job(Job),
+    Job(Box<Job>),
     /// An adapter was loaded, or could not be.
     Wake,
 }
@@ -100,7 +100,7 @@ impl Engine {
     }
 
     pub fn submit(&self, job: Job) {
-        let _ = self.messages.send(Message::Job(job));
+        let _ = self.messages.send(Message::Job(Box::new(job)));
     }
 }
 

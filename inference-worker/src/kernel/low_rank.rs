@@ -79,9 +79,9 @@ fn group<L: Lanes, const M: usize>(
         Thin::F32 => {
             for (column, line) in tile.iter().enumerate() {
                 let weights = lanes.load(&floats_of(line));
-                for m in 0..M {
-                    let value = lanes.splat(inner.at(column, first + m));
-                    sums[m][column % 4] = lanes.fma(weights, value, sums[m][column % 4]);
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let value = lanes.splat(inner.at(column, first + row));
+                    sums[column % 4] = lanes.fma(weights, value, sums[column % 4]);
                 }
             }
         }
@@ -93,9 +93,9 @@ fn group<L: Lanes, const M: usize>(
                         break;
                     }
                     let weights = lanes.signed(&bytes_of(line, phase).map(|byte| byte as i8));
-                    for m in 0..M {
-                        let value = lanes.splat(inner.at(column, first + m));
-                        sums[m][phase] = lanes.fma(weights, value, sums[m][phase]);
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let value = lanes.splat(inner.at(column, first + row));
+                        sums[phase] = lanes.fma(weights, value, sums[phase]);
                     }
                 }
             }
