@@ -23,7 +23,7 @@ TOGETHER = 2.0
 # Of each model, the adapters whose loss is bounded, and those that are only shown: at rank 64 on every product an adapter has over
 # 4 % of the bytes of a model in eight bits, even in eight bits itself, and decoding is reading.
 LOSSES = {
-    "1b-q8_0": (["1b-r8-qv", "1b-r16-qv", "1b-r64-qv", "1b-r8-all"], ["1b-r16-all", "1b-r64-all"]),
+    "1b-q8_0": (["1b-r8-qv", "1b-r16-qv", "1b-r64-qv", "1b-r8-all", "1b-r16-all"], ["1b-r64-all"]),
     "1b-q4_k": (["1b-r8-qv", "1b-r16-qv", "1b-r64-qv"], ["1b-r8-all"]),
 }
 SERVED = "135m-q8_0"

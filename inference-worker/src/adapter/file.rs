@@ -7,9 +7,8 @@ use super::config::Config;
 use super::{Base, Product};
 use crate::checkpoint::safetensors;
 use crate::checkpoint::stored::Stored;
+use crate::kernel::low_rank::MAX_RANK;
 
-/// The largest rank; beyond it a product of its own would be cheaper.
-pub const MAX_RANK: usize = 512;
 const MAX_TENSORS: usize = 65_536;
 /// In the file's metadata, where there is no file beside it.
 const CONFIG_KEY: &str = "adapter_config";

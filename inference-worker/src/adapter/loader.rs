@@ -25,7 +25,7 @@ pub fn start(store: Arc<Store>, wake: impl Fn() + Send + 'static) -> std::io::Re
                         let mut reserved = 0;
                         let loaded = load(&store, &wanted, &base, &mut reserved);
                         match &loaded {
-                            Ok((_, summary)) => tracing::info!(
+                            Ok((_, summary)) => tracing::debug!(
                                 name = wanted.name,
                                 generation = wanted.generation,
                                 bytes = summary.bytes,

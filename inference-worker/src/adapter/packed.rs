@@ -309,8 +309,8 @@ impl<'a> GroupOf<'a> {
 }
 
 impl<'a> Thinned<'a> {
-    pub fn tile(&self, tile: usize) -> &'a [Line] {
-        let range: Range<usize> = tile * self.thin.lines(self.rank)..(tile + 1) * self.thin.lines(self.rank);
-        &self.lines[range]
+    pub fn tiles(&self, tiles: Range<usize>) -> &'a [Line] {
+        let per_tile = self.thin.lines(self.rank);
+        &self.lines[tiles.start * per_tile..tiles.end * per_tile]
     }
 }

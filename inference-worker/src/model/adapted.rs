@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Row;
 use crate::adapter::{Adapter, Group, GroupOf};
 use crate::kernel::Level;
-use crate::kernel::low_rank::{self, Inner};
+use crate::kernel::low_rank::{self, Inner, Outer};
 use crate::kernel::tile::{Block, Input, ROWS, product};
 
 /// More rows of one adapter are several stretches, so that threads share them.
@@ -116,15 +116,16 @@ impl<'a> Adapted<'a> {
         product(level, group.format(), group.tile(tile), input, out);
     }
 
-    /// Adds to a tile of the group's product at `place`, `[m][16]`.
+    /// Adds to some tiles of the group's product at `place`, `[tiles][m][16]`.
     pub fn add(
         &self,
         level: Level,
         place: usize,
-        tile: usize,
+        tiles: Range<usize>,
         thin: &[[f32; ROWS]],
         out: &mut [[f32; ROWS]],
     ) {
+        let m = out.len() / tiles.len();
         for part in &self.parts {
             let Some(found) = part.group.product(place) else {
                 continue;
@@ -136,13 +137,12 @@ impl<'a> Adapted<'a> {
                 first: found.first,
                 rank: found.rank,
             };
-            low_rank::add(
-                level,
-                found.thin,
-                found.tile(tile),
-                inner,
-                &mut out[part.rows.clone()],
-            );
+            let outer = Outer {
+                tiles: &mut *out,
+                m,
+                first: part.rows.start,
+            };
+            low_rank::add(level, found.thin, found.tiles(tiles.clone()), inner, outer);
         }
     }
 }

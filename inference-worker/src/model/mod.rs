@@ -371,9 +371,14 @@ impl Llama {
                     return;
                 }
                 let thin = thin.get();
-                for (tile, out) in out.chunks_mut(m).enumerate() {
-                    let (matrix, tile) = place(first + tile);
-                    adapted.add(self.level, matrix, tile, thin, out);
+                let tiles = out.len() / m;
+                let mut done = 0;
+                while done < tiles {
+                    let (matrix, tile) = place(first + done);
+                    let count = (matrices[matrix].tiles() - tile).min(tiles - done);
+                    let out = &mut out[done * m..(done + count) * m];
+                    adapted.add(self.level, matrix, tile..tile + count, thin, out);
+                    done += count;
                 }
             },
         );
@@ -411,19 +416,28 @@ impl Llama {
             at_once * m,
             |piece, inner, thin| {
                 let first = piece * at_once;
+                let product = |matrix: &Matrix, tile: usize, out: &mut [[f32; ROWS]]| {
+                    let input = input_of(matrix, values, blocks, m);
+                    matrix.tile_product(self.level, first + tile, input, out);
+                };
+                if adapted.is_none() {
+                    let mut room = vec![[0.0; ROWS]; m];
+                    for (tile, inner) in inner.chunks_mut(m).enumerate() {
+                        product(gate, tile, inner);
+                        product(up, tile, &mut room);
+                        vector::gate(self.level, inner, &room);
+                    }
+                    return;
+                }
                 let mut room = vec![[0.0; ROWS]; inner.len()];
                 for (tile, (inner, room)) in inner.chunks_mut(m).zip(room.chunks_mut(m)).enumerate() {
-                    let tile = first + tile;
-                    gate.tile_product(self.level, tile, input_of(gate, values, blocks, m), inner);
-                    up.tile_product(self.level, tile, input_of(up, values, blocks, m), room);
+                    product(gate, tile, inner);
+                    product(up, tile, room);
                 }
-                if !adapted.is_none() {
-                    let thin = thin.get();
-                    for (tile, (inner, room)) in inner.chunks_mut(m).zip(room.chunks_mut(m)).enumerate() {
-                        adapted.add(self.level, 0, first + tile, thin, inner);
-                        adapted.add(self.level, 1, first + tile, thin, room);
-                    }
-                }
+                let thin = thin.get();
+                let tiles = first..first + inner.len() / m;
+                adapted.add(self.level, 0, tiles.clone(), thin, inner);
+                adapted.add(self.level, 1, tiles, thin, &mut room);
                 vector::gate(self.level, inner, &room);
             },
         );
