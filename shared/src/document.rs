@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::base64;
 use crate::bridge::{
     AdapterHold, AdapterListing, Answer, BranchView, Difference, Fault, Finding, KernelStatus, ObjectView,
-    ThoughtEvent, ThoughtView, TransactionView, Verification,
+    Progress, ThoughtEvent, ThoughtView, TransactionView, Verification,
 };
 use crate::id::ObjectId;
 use crate::inference::{Manifest, Tier};
@@ -362,6 +362,11 @@ fn thought(view: &ThoughtView) -> Json {
         "artifact": view.artifact,
         "events": view.events.iter().map(event).collect::<Vec<_>>(),
     })
+}
+
+/// How far a long work is.
+pub fn progress(progress: &Progress) -> Json {
+    json!({ "progress": progress })
 }
 
 /// Something that happened in a thought.
