@@ -133,12 +133,14 @@ impl Waiting {
     }
 
     /// Ends a request that cannot run.
-    pub fn fail(self, fault: InferenceFault) {
+    pub fn fail(mut self, fault: InferenceFault) {
+        self.adapter = Wanted::None;
         self.job.fail(fault);
     }
 
     /// Ends a request that never ran.
-    pub fn finish(self, finish: Finish) {
+    pub fn finish(mut self, finish: Finish) {
+        self.adapter = Wanted::None;
         let _ = self.job.events.send(InferenceEvent::Done {
             request: self.job.request.request,
             text: String::new(),
@@ -260,6 +262,8 @@ impl Sequence {
 
     /// Tells the rest and the end, and gives its part of the cache back.
     pub fn finish(mut self, tokenizer: &Tokenizer, blocks: &mut Blocks, finish: Finish) {
+        // Whoever is told of the end finds the adapter free.
+        self.lease = None;
         let text = &self.tokens[self.prompt_tokens..];
         match self.text.end(tokenizer, text, &self.job.request.stop) {
             Ok(()) => {
@@ -279,7 +283,8 @@ impl Sequence {
     }
 
     /// Gives its part of the cache back after a fault.
-    pub fn fail(self, blocks: &mut Blocks, fault: InferenceFault) {
+    pub fn fail(mut self, blocks: &mut Blocks, fault: InferenceFault) {
+        self.lease = None;
         self.job.fail(fault);
         blocks.leave(self.held);
     }

@@ -20,13 +20,17 @@ const BUDGETS: Budgets = Budgets {
 };
 
 fn start(cache_bytes: u64) -> Engine {
+    start_with(cache_bytes, BUDGETS)
+}
+
+fn start_with(cache_bytes: u64, adapters: Budgets) -> Engine {
     let settings = Settings {
         model: Path::new(env!("CARGO_MANIFEST_DIR")).join("seed/model"),
         model_hash: None,
         weights: Weights::AsStored,
         threads: 2,
         cache_bytes,
-        adapters: BUDGETS,
+        adapters,
     };
     Engine::start(settings).unwrap()
 }
@@ -254,10 +258,63 @@ fn a_known_beginning_is_not_run_again() {
     assert!(fastest * 2 < first, "{fastest:?} again, {first:?} at first");
 }
 
+fn strong() -> Adapter {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adapters/seed-strong");
+    folder::adapter(&path, None).unwrap()
+}
+
+#[test]
+fn more_adapters_than_there_is_room_for_are_served_all_the_same() {
+    let request = || Generate {
+        max_tokens: 10,
+        ..greedy(prompt("lantern"))
+    };
+    let engine = start(64 * MIB);
+    let alone = ask_as(&engine, request(), Options::default(), Some(strong())).outcome();
+    let bytes = engine.adapters.manifest().hot_bytes;
+    assert!(bytes > 0);
+    // Room for one in use and one that waits.
+    let small = Budgets {
+        warm_bytes: bytes,
+        hot_bytes: bytes,
+    };
+    let engine = start_with(64 * MIB, small);
+    let asked: Vec<Asked> = (0..12)
+        .map(|at| {
+            let adapter = Adapter {
+                name: format!("a{}", at % 6),
+                ..strong()
+            };
+            ask_as(&engine, request(), Options::default(), Some(adapter))
+        })
+        .collect();
+    // The model alone does not wait for them, and one whose time is over does not wait for ever.
+    let plain = ask(&engine, request()).outcome();
+    assert_eq!(plain.finish, Some(Finish::MaxTokens));
+    let hasty = Generate {
+        deadline_ms: 1,
+        ..request()
+    };
+    let late = Adapter {
+        name: "late".into(),
+        ..strong()
+    };
+    let late = ask_as(&engine, hasty, Options::default(), Some(late)).outcome();
+    assert_eq!(late.finish, Some(Finish::Deadline));
+    for asked in asked {
+        let outcome = asked.outcome();
+        assert_eq!(outcome.text, alone.text, "{:?}", outcome.failed);
+        let manifest = engine.adapters.manifest();
+        assert!(
+            manifest.hot_bytes <= bytes && manifest.loading_bytes <= bytes,
+            "{manifest:?}"
+        );
+    }
+}
+
 #[test]
 fn a_prompt_is_shared_under_the_same_adapter_alone() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adapters/seed-strong");
-    let adapter = folder::adapter(&path, None).unwrap();
+    let adapter = strong();
     // Two generations, of which the second is half as strong.
     let weaker = Adapter {
         generation: 2,

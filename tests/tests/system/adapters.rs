@@ -120,6 +120,46 @@ fn a_generation_is_replaced_only_by_who_knows_which() {
         .map(|one| number(&one["generation"]))
         .collect();
     assert_eq!(generations, [2, 1]);
+    // Of two at once, one is first.
+    let words = ["adapter", "import", from.as_str(), "--name", "TWO"];
+    let both = std::thread::scope(|scope| {
+        let asking = [(); 2].map(|()| scope.spawn(|| system.batos(&words)));
+        asking.map(|asking| asking.join().unwrap())
+    });
+    let mut codes = both.each_ref().map(|reply| reply.code);
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 1], "{both:?}");
+    let generations = system.ok(&["adapter", "show", "TWO"])["adapters"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert_eq!(generations, 1);
+    // The same by JSON-RPC: the content is here already.
+    let call = |more: Json| {
+        let mut parameters = json!({"name": "BRICK", "weights": second["weights"]});
+        parameters
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        system.rpc("adapter_import", parameters)
+    };
+    let config = fs::read_to_string(fixture("seed-strong/adapter_config.json")).unwrap();
+    assert_eq!(call(json!({}))["error"]["data"]["reason"], "adapter_refused");
+    let brick = call(json!({ "config": config }))["result"]["adapter"].clone();
+    assert_eq!(
+        (&brick["name"], &brick["generation"]),
+        (&json!("BRICK"), &json!(1))
+    );
+    assert_eq!(
+        system.rpc("adapter_list", json!({"name": "BRICK"}))["result"]["adapters"][0]["object"],
+        brick["object"]
+    );
+    let absent = json!({"$blob": "ab".repeat(32), "bytes": 5});
+    let refused = system.rpc(
+        "adapter_import",
+        json!({"name": "X", "weights": absent, "config": config}),
+    );
+    assert_eq!(refused["error"]["data"]["reason"], "no_blob");
     // A repeat of one request is answered, not carried out again.
     let id = format!("{}:1", "ab".repeat(16));
     let third = import(&system, "ROBIN", &["--replace", "2", "--request-id", &id]);
