@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{adapter, blob, branch, down, literal, offline, past, render, repl, status, up};
+use crate::{adapter, blob, branch, down, follow, literal, offline, past, render, repl, status, up};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -76,6 +76,9 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
         Command::Adapter { command } => adapter::run(&home, command, json),
+        Command::Thoughts { check: true, .. } => offline::check(&home),
+        Command::Thoughts { otlp: true, .. } => offline::traces(&home),
+        Command::Thoughts { id, follow: true, .. } => follow::run(&home, id, json),
         Command::Verify if !offline::has_kernel(&home) => offline::verify(&home, !json),
         Command::Console if json => Err(Failure::usage(
             "the console is for people; use the commands with --json",
@@ -200,13 +203,16 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             None,
             true,
         ),
-        Command::Thoughts { id } => (
+        Command::Thoughts { id, .. } => (
             Call::Thoughts {
                 id: id.map(ThoughtId),
             },
             None,
             true,
         ),
+        Command::Missions => (Call::Missions, None, true),
+        Command::Cancel { id } => (Call::Cancel { id: ThoughtId(id) }, None, true),
+        Command::Why { object, selector } => (Call::Why { object, selector }, None, true),
         Command::Branch { command } => match command {
             BranchCommand::New { name, request } => (Call::BranchNew { name }, request.id, true),
             BranchCommand::List => (Call::BranchList, None, true),
@@ -367,6 +373,10 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
             ),
             exit::ANSWERED,
         ),
+        Answer::Missions(views) => (render::missions(views), exit::ANSWERED),
+        Answer::Cancelled { id } => (format!("mission {id} is cancelled"), exit::ANSWERED),
+        Answer::Followed => (String::new(), exit::ANSWERED),
+        Answer::Why(origin) => (past::origin(origin), exit::ANSWERED),
         // Parts of a transfer, which `blob` looks at itself; what `adapter` shows.
         Answer::Transfer { .. }
         | Answer::Arrived { .. }

@@ -16,6 +16,7 @@ mod command;
 mod completion;
 mod down;
 mod failure;
+mod follow;
 mod kernel;
 mod line;
 mod literal;

@@ -151,6 +151,16 @@ impl Kernel {
             Call::BranchDrop { name } => self.drop_branch(&name).await,
             Call::BranchCommit { name } => self.commit_branch(&asker, &name).await,
             Call::InBranch { branch, call } => self.call_in_branch(asker, &branch, call).await,
+            Call::Missions => Ok(Answer::Missions(self.missions())),
+            Call::Cancel { id } => match self.mind.cancel(id) {
+                true => Ok(Answer::Cancelled { id }),
+                false => Err(Fault::new(
+                    reason::NO_THOUGHT,
+                    format!("no mission {id} is under way; `batos missions` lists them"),
+                )),
+            },
+            Call::Follow { id } => self.follow(asker, id).await,
+            Call::Why { object, selector } => self.why(&object, &selector),
             Call::AdapterImport {
                 name,
                 weights,
@@ -238,6 +248,38 @@ impl Kernel {
         }
     }
 
+    /// Tells the asker what happens in thoughts until the one that is meant ends, or until the conversation does.
+    async fn follow(&self, asker: Asker, id: Option<ThoughtId>) -> Result<Answer, Fault> {
+        let Some(events) = asker.events else {
+            return Err(Fault::new(reason::BAD_ARGUMENT, "who follows must watch"));
+        };
+        let mut heard = self.mind.follow();
+        if let Some(id) = id
+            && self.mind.live(id).is_none()
+        {
+            return match self.image.state.mission(id) {
+                Some(_) => Ok(Answer::Followed),
+                None => Err(Fault::new(
+                    reason::NO_THOUGHT,
+                    format!("there is no thought {id}; `batos thoughts` lists them"),
+                )),
+            };
+        }
+        loop {
+            match heard.recv().await {
+                Ok(event) if id.is_none_or(|id| id == event.thought) => {
+                    let is_end = id.is_some() && event.kind == "MISSION_ENDED";
+                    let _ = events.send(event);
+                    if is_end {
+                        return Ok(Answer::Followed);
+                    }
+                }
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Ok(Answer::Followed),
+            }
+        }
+    }
+
     async fn status(&self) -> KernelStatus {
         let standing = self.image.state.standing();
         // Not in place: a thread that stops serving ends some time, and the workers that it started with it.
@@ -307,7 +349,7 @@ pub fn commit_fault(error: CommitError) -> Fault {
     }
 }
 
-fn view(mission: Mission, whole: bool) -> ThoughtView {
+pub fn view(mission: Mission, whole: bool) -> ThoughtView {
     let (outcome, message) = match &mission.stage {
         Stage::Open => ("open", String::new()),
         Stage::Complete => ("complete", String::new()),

@@ -27,6 +27,8 @@ pub struct Kernel {
     pub method_memory_mib: u64,
     /// Let a person's `define` install what the guard refused; for trials of the jail alone.
     pub install_refused: bool,
+    /// What the audit tells of prompts and responses: `full`, `digest` or `none`.
+    pub audit_prompts: String,
     /// Given to the kernel as `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -106,6 +108,11 @@ impl Configuration {
                     1 << 20,
                 )?,
                 install_refused: raw.kernel.install_refused.unwrap_or(false),
+                audit_prompts: one_of(
+                    "kernel.audit_prompts",
+                    raw.kernel.audit_prompts,
+                    ["full", "digest", "none"],
+                )?,
                 log: raw.kernel.log,
             },
             inference: Inference {
@@ -173,6 +180,7 @@ struct RawKernel {
     method_deadline_ms: Option<i64>,
     method_memory_mib: Option<i64>,
     install_refused: Option<bool>,
+    audit_prompts: Option<String>,
     log: Option<String>,
 }
 
@@ -215,6 +223,18 @@ fn blob_of(model: Option<&Path>) -> Result<Option<String>, String> {
         true => Ok(Some(hash.to_owned())),
         false => Err(format!(
             "inference.model is \"blob:{hash}\"; 64 hexadecimal digits stand behind \"blob:\", as `batos blob put` prints them"
+        )),
+    }
+}
+
+/// The first word is the default.
+fn one_of<const N: usize>(key: &str, given: Option<String>, words: [&str; N]) -> Result<String, String> {
+    match given {
+        None => Ok(words[0].to_owned()),
+        Some(word) if words.contains(&word.as_str()) => Ok(word),
+        Some(word) => Err(format!(
+            "{key} is {word:?} and must be one of {}",
+            words.join(", ")
         )),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use interprocess::local_socket::tokio::Stream;
-use shared::bridge::{Fault, Hello, Request, ToClient, Welcome};
+use shared::bridge::{Call, Fault, Hello, Request, ToClient, Welcome};
 use shared::frame::{FrameError, asynchronous, encode};
 use shared::incoming::Incoming;
 use shared::reason;
@@ -46,11 +46,13 @@ pub async fn converse(
     let (outgoing, queue) = mpsc::channel::<Vec<u8>>(OUTGOING);
     let writing = tokio::spawn(write_all(queue, writer));
     let mut requests = JoinSet::new();
+    let mut followers = JoinSet::new();
     let transfers = Arc::new(Transfers::default());
     let mut incoming = Incoming::default();
     let mut result = Ok(());
     'conversation: loop {
         while requests.try_join_next().is_some() {}
+        while followers.try_join_next().is_some() {}
         tokio::select! {
             heard = hear(&mut reader, &mut incoming), if requests.len() < MAX_REQUESTS => {
                 let mut heard = heard;
@@ -76,7 +78,13 @@ pub async fn converse(
                         events: None,
                         reporter: Arc::default(),
                     };
-                    requests.spawn(answer(kernel.clone(), asker, request, outgoing.clone()));
+                    let is_endless = matches!(request.call, Call::Follow { .. });
+                    let answering = answer(kernel.clone(), asker, request, outgoing.clone());
+                    match is_endless {
+                        false => drop(requests.spawn(answering)),
+                        // It ends with the conversation at the latest.
+                        true => drop(followers.spawn(answering)),
+                    }
                     if requests.len() >= MAX_REQUESTS {
                         break;
                     }
@@ -92,6 +100,7 @@ pub async fn converse(
         }
     }
     while requests.join_next().await.is_some() {}
+    followers.shutdown().await;
     drop(outgoing);
     let _ = writing.await;
     result

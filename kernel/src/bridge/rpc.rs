@@ -222,6 +222,18 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         "thoughts" => Call::Thoughts {
             id: params.number("id")?.map(ThoughtId),
         },
+        "missions" => Call::Missions,
+        "cancel" => Call::Cancel {
+            id: ThoughtId(
+                params
+                    .number("id")?
+                    .ok_or_else(|| fail(INVALID_PARAMS, "the parameter id is missing".into()))?,
+            ),
+        },
+        "why" => Call::Why {
+            object: params.text("object")?,
+            selector: params.text("selector")?,
+        },
         "status" => Call::Status,
         "history" => Call::History {
             object: params.text("object")?,
