@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use shared::inference::{
     Adapter as Wanted, AdapterAnswer, AdapterRequest, AdapterView, Contents, Hold, Tier,
 };
@@ -161,6 +163,50 @@ fn hostile_files_are_refused() {
     }
     std::fs::write(&path, []).unwrap();
     refused("too short", CONFIG);
+}
+
+/// Whatever stands in header, configuration or numbers: it is opened or refused with a sentence, and nothing panics.
+#[test]
+fn no_damage_is_more_than_a_refusal() {
+    let base = base("llama3");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let found = fixtures().join("adapters/llama3-patterns");
+    let weights = std::fs::read(found.join("adapter_model.safetensors")).unwrap();
+    let config = std::fs::read(found.join("adapter_config.json")).unwrap();
+    let header = 8 + u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    let mut random = StdRng::seed_from_u64(5);
+    let damage = |bytes: &mut Vec<u8>, within: usize, random: &mut StdRng| {
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(0..within);
+            match random.random_range(0..4) {
+                0 => bytes[at] = random.random(),
+                1 => bytes[at] = *b"0123456789[]{}\",:-.".get(random.random_range(0..19)).unwrap(),
+                2 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, bytes[random.random_range(0..within)]),
+            }
+        }
+    };
+    let (mut opened, mut refused) = (0, 0);
+    for round in 0..1500 {
+        let (mut weights, mut config) = (weights.clone(), config.clone());
+        match round % 3 {
+            0 => damage(&mut weights, header, &mut random),
+            1 => {
+                let within = config.len();
+                damage(&mut config, within, &mut random);
+            }
+            _ => weights.truncate(random.random_range(0..weights.len())),
+        }
+        std::fs::write(&path, &weights).unwrap();
+        match open(&path, &String::from_utf8_lossy(&config), &base) {
+            Ok(adapter) => opened += usize::from(adapter.bytes() > 0),
+            Err(what) => refused += usize::from(what.len() > 8),
+        }
+    }
+    assert_eq!(opened + refused, 1500);
+    // Both ways were tried.
+    assert!(opened > 50 && refused > 500, "{opened} {refused}");
 }
 
 /// A store with its loader for `llama3`, and the bytes that `llama3-all` takes.
