@@ -473,7 +473,13 @@ fn the_manifest_adds_up_to_what_the_process_uses() {
     for at in 0..400 {
         let name = format!("a{at}");
         assert_eq!(
-            adapters(&mut stream, AdapterRequest::Forget { name }),
+            adapters(
+                &mut stream,
+                AdapterRequest::Forget {
+                    name,
+                    generation: None
+                }
+            ),
             Ok(AdapterAnswer::Forgotten(1))
         );
     }

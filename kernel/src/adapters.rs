@@ -73,7 +73,7 @@ impl Kernel {
         // Seen before the check, which may take long: whatever changes until the commit is a conflict.
         let place = Place::find(self.world(), &name)?;
         place.may_replace(&name, replaces)?;
-        let summary = self.check(&config, weights).await?;
+        let summary = self.check(&name, &config, weights).await?;
         let (draft, listing) = self.generation(asker, &name, place, weights, config, summary)?;
         let answer = Answer::AdapterImported {
             adapter: Box::new(listing),
@@ -168,7 +168,13 @@ impl Kernel {
         let _ = self
             .mind
             .model
-            .adapters(AdapterRequest::Forget { name }, LOOKING)
+            .adapters(
+                AdapterRequest::Forget {
+                    name,
+                    generation: None,
+                },
+                LOOKING,
+            )
             .await;
         Ok(answer)
     }
@@ -193,26 +199,24 @@ impl Kernel {
         Ok(Answer::AdapterHeld { name, hold })
     }
 
-    /// Has the worker read and check a content, under a name of its own that it forgets then.
-    async fn check(&self, config: &str, weights: BlobRef) -> Result<AdapterSummary, Fault> {
-        let name = format!(
-            "import {} of {}",
-            CHECKS.fetch_add(1, Ordering::Relaxed),
-            std::process::id()
-        );
+    /// Has the worker read and check a content, as a generation of its own that it forgets then.
+    async fn check(&self, name: &str, config: &str, weights: BlobRef) -> Result<AdapterSummary, Fault> {
+        // None of the image's, which count from 1, and none that an earlier kernel may have left in the worker.
+        let epoch = self.image.state.standing().epoch.0;
+        let generation = u64::MAX - (epoch << 32) - CHECKS.fetch_add(1, Ordering::Relaxed);
         let adapter = Adapter {
-            name: name.clone(),
-            generation: 1,
+            name: name.to_owned(),
+            generation,
             config: config.to_owned(),
             weights: self.contents(weights),
         };
         let hold = Hold::Warm;
         let staged = self.ask_worker(AdapterRequest::Stage { adapter, hold }).await;
-        let _ = self
-            .mind
-            .model
-            .adapters(AdapterRequest::Forget { name }, LOOKING)
-            .await;
+        let forget = AdapterRequest::Forget {
+            name: name.to_owned(),
+            generation: Some(generation),
+        };
+        let _ = self.mind.model.adapters(forget, LOOKING).await;
         match staged? {
             AdapterAnswer::Staged(AdapterView {
                 summary: Some(summary),

@@ -65,9 +65,10 @@ pub enum AdapterRequest {
         name: String,
         generation: u64,
     },
-    /// Forget every generation of a name once no request uses it.
+    /// Forget a generation of a name, or every one, once no request uses it.
     Forget {
         name: String,
+        generation: Option<u64>,
     },
     List,
 }

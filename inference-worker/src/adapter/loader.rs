@@ -70,7 +70,13 @@ fn load(
             ),
         )
     };
-    let refused = |what: String| about("adapter_refused", what);
+    // What is wrong with it is so wherever it lies.
+    let refused = |what: String| {
+        fault(
+            "adapter_refused",
+            format!("the adapter {} cannot be used: {what}", wanted.name),
+        )
+    };
     let length = match fs::metadata(path) {
         Ok(data) if data.is_file() => data.len(),
         Ok(_) => return Err(about("adapter_missing", "it is no file".into())),

@@ -151,14 +151,12 @@ impl Store {
                 ledger.rest(&key);
                 Ok(AdapterAnswer::Unpinned)
             }
-            AdapterRequest::Forget { name } => {
+            AdapterRequest::Forget { name, generation } => {
+                let is_meant = |key: &&Key| {
+                    key.name == name && generation.is_none_or(|generation| key.generation == generation)
+                };
                 let mut ledger = self.ledger();
-                let keys: Vec<Key> = ledger
-                    .known
-                    .keys()
-                    .filter(|key| key.name == name)
-                    .cloned()
-                    .collect();
+                let keys: Vec<Key> = ledger.known.keys().filter(is_meant).cloned().collect();
                 for key in &keys {
                     ledger.forget(key);
                 }

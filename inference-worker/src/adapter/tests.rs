@@ -365,7 +365,10 @@ fn a_generation_never_changes_and_a_new_one_leaves_leases_as_they_are() {
     assert_ne!(old.root, new.root);
     assert_eq!(lease(&store, "a").root, old.root);
     assert_eq!(list(&store).len(), 2);
-    let forget = AdapterRequest::Forget { name: "a".into() };
+    let forget = AdapterRequest::Forget {
+        name: "a".into(),
+        generation: None,
+    };
     assert_eq!(ask(&store, forget), Ok(AdapterAnswer::Forgotten(2)));
     assert_eq!(list(&store).len(), 2, "leases were cut off");
     drop((old, new));
