@@ -114,6 +114,11 @@ pub enum Command {
         #[arg(long, conflicts_with_all = ["id", "follow"])]
         otlp: bool,
     },
+    /// Personas, their dynamics and data covenants as one file (docs/codex.md)
+    Codex {
+        #[command(subcommand)]
+        command: CodexCommand,
+    },
     /// List the missions that are under way or wait for their turn
     Missions,
     /// End a mission: whoever waits for it is told, and nothing is left of its thought
@@ -243,6 +248,29 @@ pub enum Command {
     },
     /// Open the interactive console
     Console,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CodexCommand {
+    /// Write the codex of the image into a file
+    Export {
+        /// A TOML file, or - for standard output
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// Make a file the codex of the image, in one transaction
+    #[command(
+        after_help = "Example:\n  batos codex export codex.toml\n  batos codex import codex.toml --dry-run"
+    )]
+    Import {
+        /// A TOML file, or - for standard input
+        file: PathBuf,
+        /// Only tell what would change
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        request: RequestId,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,12 +11,12 @@ use shared::home::Home;
 use shared::id::{ThoughtId, TransactionId};
 use shared::{document, exit};
 
-use crate::arguments::{Arguments, BlobCommand, BranchCommand, ClientSequence, Command};
+use crate::arguments::{Arguments, BlobCommand, BranchCommand, ClientSequence, CodexCommand, Command};
 use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{adapter, blob, branch, down, follow, literal, offline, past, render, repl, status, up};
+use crate::{adapter, blob, branch, codex, down, follow, literal, offline, past, render, repl, status, up};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -76,6 +76,9 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
         Command::Adapter { command } => adapter::run(&home, command, json),
+        Command::Codex {
+            command: CodexCommand::Export { file },
+        } if file != Path::new("-") => codex::export(&home, &file),
         Command::Thoughts { check: true, .. } => offline::check(&home),
         Command::Thoughts { otlp: true, .. } => offline::traces(&home),
         Command::Thoughts { id, follow: true, .. } => follow::run(&home, id, json),
@@ -209,6 +212,24 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             },
             None,
             true,
+        ),
+        Command::Codex {
+            command: CodexCommand::Export { .. },
+        } => (Call::Codex, None, true),
+        Command::Codex {
+            command:
+                CodexCommand::Import {
+                    file,
+                    dry_run,
+                    request,
+                },
+        } => (
+            Call::CodexImport {
+                text: literal::source(&file)?,
+                dry_run,
+            },
+            request.id,
+            false,
         ),
         Command::Missions => (Call::Missions, None, true),
         Command::Cancel { id } => (Call::Cancel { id: ThoughtId(id) }, None, true),
@@ -371,6 +392,15 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
                 "the branch {name} is transaction {transaction}; it changed {}",
                 branch::counted(*objects, "object")
             ),
+            exit::ANSWERED,
+        ),
+        Answer::Codex { text } => (text.trim_end().to_owned(), exit::ANSWERED),
+        Answer::CodexImported { changes, transaction } => (
+            match (changes.is_empty(), transaction) {
+                (true, _) => "the image holds this codex already".to_owned(),
+                (false, Some(transaction)) => format!("{}\nin transaction {transaction}", changes.join("\n")),
+                (false, None) => format!("{}\nnothing was changed: this was a dry run", changes.join("\n")),
+            },
             exit::ANSWERED,
         ),
         Answer::Missions(views) => (render::missions(views), exit::ANSWERED),

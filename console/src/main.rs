@@ -12,6 +12,7 @@ mod adapter;
 mod arguments;
 mod blob;
 mod branch;
+mod codex;
 mod command;
 mod completion;
 mod down;

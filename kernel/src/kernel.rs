@@ -11,6 +11,7 @@ use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
 
+use crate::codex;
 use crate::contention::Contention;
 use crate::image::Image;
 use crate::image::draft::CommitError;
@@ -36,6 +37,8 @@ pub struct Kernel {
     pub conflicts: AtomicU64,
     /// Who waits for whom at objects that many change.
     pub contention: Arc<Contention>,
+    /// The covenants that were compiled last.
+    pub known_covenants: codex::covenants::Known,
     /// Held while a pack, a verification or a backup runs.
     upkeep_turn: tokio::sync::Mutex<()>,
     /// Requests that are being carried out; a repeat waits for the first.
@@ -68,6 +71,7 @@ impl Kernel {
             sends: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
             contention: Arc::default(),
+            known_covenants: Default::default(),
             upkeep_turn: tokio::sync::Mutex::new(()),
             running: Mutex::new(HashMap::new()),
         })
@@ -160,6 +164,8 @@ impl Kernel {
                 )),
             },
             Call::Follow { id } => self.follow(asker, id).await,
+            Call::Codex => self.codex(),
+            Call::CodexImport { text, dry_run } => self.import_codex(asker, text, dry_run).await,
             Call::Why { object, selector } => self.why(&object, &selector),
             Call::AdapterImport {
                 name,
@@ -246,6 +252,27 @@ impl Kernel {
                     .collect(),
             )),
         }
+    }
+
+    async fn import_codex(
+        self: &Arc<Self>,
+        asker: Asker,
+        text: String,
+        dry_run: bool,
+    ) -> Result<Answer, Fault> {
+        let kernel = self.clone();
+        let (author, reporter) = (asker.author.clone(), asker.reporter.clone());
+        let work = move || kernel.codex_edit(&author, &text, &reporter);
+        let done = tokio::task::spawn_blocking(work).await;
+        let (changes, edit) =
+            done.unwrap_or_else(|error| Err(Fault::new(reason::INTERNAL, error.to_string())))?;
+        if dry_run || changes.is_empty() {
+            return Ok(Answer::CodexImported {
+                changes,
+                transaction: None,
+            });
+        }
+        self.edit(&asker, Ok(edit)).await
     }
 
     /// Tells the asker what happens in thoughts until the one that is meant ends, or until the conversation does.

@@ -1,6 +1,6 @@
 //! The kernel of BAT OS: holds the image open, carries sends out, thinks about what nobody understands.
 //!
-//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `adapters`, `export`, `import` (what they ask), `reporter` (how far long work is), `description` (objects as
+//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `adapters`, `export`, `import`, `codex` (what they ask), `reporter` (how far long work is), `description` (objects as
 //! text), `overlay` (what an activation sees),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
 //!
@@ -10,6 +10,7 @@
 mod adapters;
 mod branches;
 mod bridge;
+mod codex;
 mod contention;
 mod description;
 mod edit;

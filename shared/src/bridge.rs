@@ -179,6 +179,14 @@ pub enum Call {
         object: String,
         selector: String,
     },
+    /// The codex that the image holds, as a file.
+    Codex,
+    /// Make a file the image's codex.
+    CodexImport {
+        text: String,
+        /// Only tell what would change.
+        dry_run: bool,
+    },
     /// Make a content the next generation of an adapter, once the inference-worker has checked it.
     AdapterImport {
         name: String,
@@ -270,6 +278,7 @@ impl Call {
                 | Call::BranchNew { .. }
                 | Call::BranchCommit { .. }
                 | Call::InBranch { .. }
+                | Call::CodexImport { .. }
                 | Call::AdapterImport { .. }
                 | Call::AdapterDrop { .. }
         )
@@ -438,6 +447,15 @@ pub enum Answer {
     /// What was followed has ended.
     Followed,
     Why(Box<OriginView>),
+    Codex {
+        text: String,
+    },
+    CodexImported {
+        /// What changes, a line each.
+        changes: Vec<String>,
+        /// `None` for a dry run, and where nothing changes.
+        transaction: Option<TransactionId>,
+    },
     AdapterImported {
         adapter: Box<AdapterListing>,
         transaction: TransactionId,

@@ -151,6 +151,12 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "transaction": transaction(&origin.transaction),
             "thought": origin.thought.as_ref().map(thought),
         }),
+        Answer::Codex { text } => json!({ "ok": true, "codex": text }),
+        Answer::CodexImported { changes, transaction } => json!({
+            "ok": true,
+            "changes": changes,
+            "transaction": transaction.map(|transaction| transaction.0),
+        }),
         Answer::Blob(blob) => json!({ "ok": true, "blob": to_json(&Value::Blob(*blob)) }),
         Answer::AdapterImported {
             adapter: view,

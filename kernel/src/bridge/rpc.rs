@@ -223,6 +223,11 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             id: params.number("id")?.map(ThoughtId),
         },
         "missions" => Call::Missions,
+        "codex" => Call::Codex,
+        "codex_import" => Call::CodexImport {
+            text: params.text("text")?,
+            dry_run: params.flag("dry_run")?,
+        },
         "cancel" => Call::Cancel {
             id: ThoughtId(
                 params
@@ -373,6 +378,18 @@ impl Params {
             Some(_) => Err(fail(
                 INVALID_PARAMS,
                 format!("the parameter {name} must be a string"),
+            )),
+        }
+    }
+
+    /// Absent is false.
+    fn flag(&mut self, name: &str) -> Result<bool, RpcError> {
+        match self.0.remove(name) {
+            None | Some(Json::Null) => Ok(false),
+            Some(Json::Bool(flag)) => Ok(flag),
+            Some(_) => Err(fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} must be true or false"),
             )),
         }
     }

@@ -394,6 +394,7 @@ pub fn stamp(answer: &mut Answer, id: TransactionId) {
         | Answer::AdapterDropped { transaction, .. } => {
             *transaction = id;
         }
+        Answer::CodexImported { transaction, .. } => *transaction = Some(id),
         _ => {}
     }
 }

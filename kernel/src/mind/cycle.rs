@@ -454,7 +454,10 @@ impl Cycle<'_> {
             Err(fault) => Err(fault),
         };
         let tried = tried.and_then(|finished| {
-            check_declared(&message(&mission), finished.declared, &finished.writes).map(|()| finished)
+            check_declared(&message(&mission), finished.declared, &finished.writes)?;
+            let changes: Vec<Change> = finished.writes.iter().cloned().map(Change::from).collect();
+            self.kernel.keep_covenants(Some(&copy), &changes)?;
+            Ok(finished)
         });
         match tried {
             Ok(finished) => {
@@ -510,9 +513,11 @@ impl Cycle<'_> {
                     "a method that passed its trial sent a message that nobody understands",
                 ));
             };
-            let changes = finished.writes.into_iter().map(Change::from).collect();
+            let changes: Vec<Change> = finished.writes.into_iter().map(Change::from).collect();
+            let reads = self.kernel.keep_covenants(Some(&attempt.overlay), &changes)?;
             attempt.overlay.apply(state, changes).map_err(commit_fault)?;
             attempt.overlay.absorb(finished.reads);
+            attempt.overlay.absorb(reads);
             answer = Some(Answer::Sent {
                 result,
                 transaction: TransactionId(0),

@@ -7,6 +7,7 @@ mod bad_input;
 mod blobs;
 mod branches;
 mod channel;
+mod codex;
 mod collections;
 mod damage;
 mod exports;
