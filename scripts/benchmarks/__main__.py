@@ -7,6 +7,7 @@ A row has: name, value, unit, rival (what the figure is compared with, in the sa
 import argparse
 import json
 
+import adapters
 import channel
 import clients
 import image
@@ -16,9 +17,13 @@ import rows
 import steward
 import system
 
-PARTS = [system, inference, image, clients, methods, steward, channel]
+PARTS = [system, inference, adapters, image, clients, methods, steward, channel]
 NAMES = [name for part in PARTS for name in part.NAMES]
-GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES], "steward": [*steward.NAMES, *channel.NAMES]}
+GROUPS = {
+    "inference": [*inference.NAMES, *adapters.NAMES],
+    "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],
+    "steward": [*steward.NAMES, *channel.NAMES],
+}
 
 
 def main():
