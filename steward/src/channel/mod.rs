@@ -811,6 +811,8 @@ mod tests {
             fs::write(folder.home.inbox().join(format!("{number}.json")), "{junk").unwrap();
         }
         fs::write(folder.home.inbox().join("z.json"), good("z")).unwrap();
+        // Else it is too young to be judged when the junk is whole already.
+        std::thread::sleep(Duration::from_millis(350));
         let mut channel = open(&folder, None);
         let accepted = settle(&mut channel).unwrap();
         assert_eq!(accepted.instruction.id, "z");
