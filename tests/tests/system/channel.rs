@@ -103,7 +103,7 @@ fn bad_instructions_change_nothing_and_say_why() {
             good.replacen("{\"schema\":1", "{\"schema\":1,\"schema\":1", 1),
             "duplicate_key",
         ),
-        ("later", changed("schema", json!(2)), "unsupported_schema"),
+        ("later", changed("schema", json!(3)), "unsupported_schema"),
         ("expired", changed("expires", json!(1)), "expired"),
         ("other", target("kind", json!("console")), "unsupported_target"),
         (
