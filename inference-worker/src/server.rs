@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use shared::frame::{FrameError, asynchronous};
-use shared::inference::{ChatMessage, Generate, InferenceEvent, InferenceFault, InferenceRequest, Options};
+use shared::inference::{
+    Adapter, ChatMessage, Generate, InferenceEvent, InferenceFault, InferenceRequest, Options,
+};
 use tokio::sync::mpsc;
 
 use crate::engine::{Engine, Job};
@@ -16,6 +18,8 @@ use crate::engine::{Engine, Job};
 /// Longest text, in tokens, that one request may ask for.
 const MAX_TOKENS: u32 = 8192;
 const MAX_STOPS: usize = 16;
+/// Adapters told before their requests, of one conversation.
+const MAX_ADAPTED: usize = 64;
 
 /// Serves for ever.
 pub async fn serve(engine: Engine, listener: Listener) {
@@ -41,11 +45,15 @@ pub async fn serve(engine: Engine, listener: Listener) {
 
 /// The open requests of a conversation; dropped, they are cancelled.
 #[derive(Default)]
-struct Open(HashMap<u64, Arc<AtomicBool>>);
+struct Open {
+    requests: HashMap<u64, Arc<AtomicBool>>,
+    /// Of requests that have not come yet.
+    adapters: HashMap<u64, Adapter>,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0
+        self.requests
             .values()
             .for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
     }
@@ -60,27 +68,32 @@ impl Open {
         options: Options,
         messages: Vec<ChatMessage>,
     ) {
+        let adapter = self.adapters.remove(&request.request);
         if let Err(message) = check(&request, &options) {
-            let fault = InferenceFault {
-                reason: "bad_request".into(),
-                message,
-            };
-            let request = request.request;
-            let _ = events.send(InferenceEvent::Failed { request, fault });
+            fail(events, request.request, message);
             return;
         }
         request.max_tokens = request.max_tokens.min(MAX_TOKENS);
         let cancelled = Arc::new(AtomicBool::new(false));
-        self.0.insert(request.request, cancelled.clone());
+        self.requests.insert(request.request, cancelled.clone());
         engine.submit(Job {
             request,
             options,
             messages,
+            adapter,
             events: events.clone(),
             cancelled,
             arrived: Instant::now(),
         });
     }
+}
+
+fn fail(events: &mpsc::UnboundedSender<InferenceEvent>, request: u64, message: String) {
+    let fault = InferenceFault {
+        reason: "bad_request".into(),
+        message,
+    };
+    let _ = events.send(InferenceEvent::Failed { request, fault });
 }
 
 /// What cannot be meant.
@@ -122,7 +135,7 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
                 let _ = events.send(InferenceEvent::Described(engine.describe()));
             }
             Ok(InferenceRequest::Cancel { request }) => {
-                if let Some(cancelled) = open.0.get(&request) {
+                if let Some(cancelled) = open.requests.get(&request) {
                     cancelled.store(true, Ordering::Relaxed);
                 }
             }
@@ -135,6 +148,23 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
                 messages,
             }) => {
                 open.begin(&engine, &events, generate, options, messages);
+            }
+            Ok(InferenceRequest::Adapt { request, adapter }) => {
+                if open.adapters.len() < MAX_ADAPTED {
+                    open.adapters.insert(request, adapter);
+                } else {
+                    let message =
+                        format!("{MAX_ADAPTED} adapters were told without the requests that they are for");
+                    fail(&events, request, message);
+                }
+            }
+            Ok(InferenceRequest::Adapters { request, ask }) => {
+                let answering = engine.adapters.clone().answer(ask);
+                let events = events.clone();
+                tokio::spawn(async move {
+                    let answer = answering.await;
+                    let _ = events.send(InferenceEvent::Adapters { request, answer });
+                });
             }
             Err(error) => break error,
         }

@@ -191,6 +191,7 @@ impl Kernel {
         mut draft: Draft,
         answer: Answer,
     ) -> Result<Answer, Fault> {
+        draft.reads.extend(self.keep_covenants(None, &draft.changes)?);
         draft.reply = asker.request.map(|request| (request, answer.clone()));
         match self.image.committer.commit(draft).await {
             Ok(committed) => Ok(committed

@@ -11,6 +11,7 @@ use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
 
+use crate::codex;
 use crate::contention::Contention;
 use crate::image::Image;
 use crate::image::draft::CommitError;
@@ -37,6 +38,8 @@ pub struct Kernel {
     pub conflicts: AtomicU64,
     /// Who waits for whom at objects that many change.
     pub contention: Arc<Contention>,
+    /// The covenants that were compiled last.
+    pub known_covenants: codex::covenants::Known,
     /// How many requests are under way.
     pub requests: Requests,
     /// Held while a pack, a verification or a backup runs, and while another kernel reads the same index.
@@ -71,6 +74,7 @@ impl Kernel {
             sends: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
             contention: Arc::default(),
+            known_covenants: Default::default(),
             requests: Requests::default(),
             upkeep_turn: Arc::default(),
             running: Mutex::new(HashMap::new()),
@@ -164,7 +168,18 @@ impl Kernel {
                 )),
             },
             Call::Follow { id } => self.follow(asker, id).await,
+            Call::Codex => self.codex(),
+            Call::CodexImport { text, dry_run } => self.import_codex(asker, text, dry_run).await,
             Call::Why { object, selector } => self.why(&object, &selector),
+            Call::AdapterImport {
+                name,
+                weights,
+                config,
+                replaces,
+            } => self.import_adapter(&asker, name, weights, config, replaces).await,
+            Call::AdapterList { name } => self.adapters(name).await,
+            Call::AdapterDrop { name } => self.drop_adapter(&asker, name).await,
+            Call::AdapterHold { name, hold } => self.hold_adapter(name, hold).await,
         }
     }
 
@@ -258,6 +273,27 @@ impl Kernel {
                     .collect(),
             )),
         }
+    }
+
+    async fn import_codex(
+        self: &Arc<Self>,
+        asker: Asker,
+        text: String,
+        dry_run: bool,
+    ) -> Result<Answer, Fault> {
+        let kernel = self.clone();
+        let (author, reporter) = (asker.author.clone(), asker.reporter.clone());
+        let work = move || kernel.codex_edit(&author, &text, &reporter);
+        let done = tokio::task::spawn_blocking(work).await;
+        let (changes, edit) =
+            done.unwrap_or_else(|error| Err(Fault::new(reason::INTERNAL, error.to_string())))?;
+        if dry_run || changes.is_empty() {
+            return Ok(Answer::CodexImported {
+                changes,
+                transaction: None,
+            });
+        }
+        self.edit(&asker, Ok(edit)).await
     }
 
     /// Tells the asker what happens in thoughts until the one that is meant ends, or until the conversation does.

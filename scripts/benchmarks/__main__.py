@@ -7,6 +7,7 @@ A row has: name, value, unit, rival (what the figure is compared with, in the sa
 import argparse
 import json
 
+import adapters
 import clients
 import image
 import inference
@@ -15,9 +16,13 @@ import rows
 import steward
 import system
 
-PARTS = [system, inference, image, clients, methods, steward]
+PARTS = [system, inference, adapters, image, clients, methods, steward]
 NAMES = [name for part in PARTS for name in part.NAMES]
-GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES], "steward": steward.NAMES}
+GROUPS = {
+    "inference": [*inference.NAMES, *adapters.NAMES],
+    "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],
+    "steward": steward.NAMES,
+}
 
 
 def main():

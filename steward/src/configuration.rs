@@ -37,10 +37,16 @@ pub struct Kernel {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inference {
     pub model: PathBuf,
+    /// Of a model that is a blob of the image: the hash that names it, in hexadecimal.
+    pub model_hash: Option<String>,
     /// True when `model` is the default, so that the shipped seed is staged there.
     pub is_seed: bool,
     /// 1 to 1024; the worker's own choice when absent.
     pub threads: Option<u32>,
+    /// Each 1 to 1,048,576; the worker's own choice when absent.
+    pub cache_mib: Option<u64>,
+    pub adapters_warm_mib: Option<u64>,
+    pub adapters_hot_mib: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -135,15 +141,20 @@ impl Configuration {
             },
             inference: Inference {
                 is_seed: raw.inference.model.is_none(),
-                model: match raw.inference.model {
-                    Some(model) => home.path().join(model),
-                    None => home.models().join("seed"),
+                model_hash: blob_of(raw.inference.model.as_deref())?,
+                model: match (blob_of(raw.inference.model.as_deref())?, raw.inference.model) {
+                    (Some(hash), _) => home.image().join("blobs").join(&hash[..2]).join(hash),
+                    (None, Some(model)) => home.path().join(model),
+                    (None, None) => home.models().join("seed"),
                 },
                 threads: raw
                     .inference
                     .threads
                     .map(|threads| within("inference.threads", Some(threads), 1, 1, 1024))
                     .transpose()?,
+                cache_mib: mib("inference.cache_mib", raw.inference.cache_mib)?,
+                adapters_warm_mib: mib("inference.adapters_warm_mib", raw.inference.adapters_warm_mib)?,
+                adapters_hot_mib: mib("inference.adapters_hot_mib", raw.inference.adapters_hot_mib)?,
             },
             channel: Channel {
                 enabled: raw.channel.enabled.unwrap_or(true),
@@ -203,6 +214,9 @@ struct RawKernel {
 struct RawInference {
     model: Option<PathBuf>,
     threads: Option<i64>,
+    cache_mib: Option<i64>,
+    adapters_warm_mib: Option<i64>,
+    adapters_hot_mib: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -231,6 +245,23 @@ struct RawHandover {
     answer_ms: Option<i64>,
 }
 
+/// The hash behind `blob:`, where the model is one of the image.
+fn blob_of(model: Option<&Path>) -> Result<Option<String>, String> {
+    let Some(hash) = model
+        .and_then(Path::to_str)
+        .and_then(|text| text.strip_prefix("blob:"))
+    else {
+        return Ok(None);
+    };
+    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match is_hash {
+        true => Ok(Some(hash.to_owned())),
+        false => Err(format!(
+            "inference.model is \"blob:{hash}\"; 64 hexadecimal digits stand behind \"blob:\", as `batos blob put` prints them"
+        )),
+    }
+}
+
 /// The first word is the default.
 fn one_of<const N: usize>(key: &str, given: Option<String>, words: [&str; N]) -> Result<String, String> {
     match given {
@@ -241,6 +272,12 @@ fn one_of<const N: usize>(key: &str, given: Option<String>, words: [&str; N]) ->
             words.join(", ")
         )),
     }
+}
+
+fn mib(key: &str, given: Option<i64>) -> Result<Option<u64>, String> {
+    given
+        .map(|given| within(key, Some(given), 1, 1, 1 << 20))
+        .transpose()
 }
 
 fn within<T: TryFrom<i64>>(
@@ -303,6 +340,16 @@ mod tests {
         assert!(said.kernel.install_refused && !said.channel.enabled && !said.inference.is_seed);
         assert_eq!(said.inference.model, Path::new("/h/models/other"));
         assert_eq!(said.inference.threads, Some(3));
+        let hash = "ab".repeat(32);
+        let blob = parse(&format!(
+            "[inference]\nmodel = \"blob:{hash}\"\nadapters_hot_mib = 9\n"
+        ))
+        .unwrap();
+        assert_eq!(blob.inference.model, Path::new("/h/image/blobs/ab").join(&hash));
+        assert_eq!(
+            (blob.inference.model_hash, blob.inference.adapters_hot_mib),
+            (Some(hash), Some(9))
+        );
     }
 
     #[test]
@@ -310,6 +357,11 @@ mod tests {
         for (text, word) in [
             ("[kernel]\nmethod_wrokers = 2", "method_wrokers"),
             ("[kernal]\n", "kernal"),
+            ("[inference]\nmodel = \"blob:12\"", "inference.model"),
+            (
+                "[inference]\nadapters_warm_mib = 0",
+                "inference.adapters_warm_mib",
+            ),
             ("[kernel]\nmethod_workers = 0", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = -1", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = \"2\"", "method_workers"),

@@ -13,9 +13,13 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use shared::inference::{ChatMessage, Description, Generate, InferenceEvent, InferenceFault, Options};
+use shared::inference::{
+    Adapter, ChatMessage, Description, Generate, InferenceEvent, InferenceFault, Options,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::adapter::loader;
+use crate::adapter::store::{Budgets, Store};
 use crate::checkpoint::Weights;
 
 /// How a model is run.
@@ -23,16 +27,27 @@ use crate::checkpoint::Weights;
 pub struct Settings {
     /// A model folder or a GGUF file.
     pub model: PathBuf,
+    /// BLAKE3 that the model's file must have.
+    pub model_hash: Option<blake3::Hash>,
     pub weights: Weights,
     pub threads: usize,
     /// For keys and values of all requests together.
     pub cache_bytes: u64,
+    pub adapters: Budgets,
 }
 
 #[derive(Clone)]
 pub struct Engine {
-    jobs: Sender<Job>,
+    messages: Arc<Sender<Message>>,
     description: Arc<Mutex<Result<Description, InferenceFault>>>,
+    pub adapters: Arc<Store>,
+}
+
+/// What the decoding thread is told.
+enum Message {
+    Job(Box<Job>),
+    /// An adapter was loaded, or could not be.
+    Wake,
 }
 
 /// A request and where its events go.
@@ -41,6 +56,8 @@ pub struct Job {
     pub options: Options,
     /// The conversation before the prompt, if it is one.
     pub messages: Vec<ChatMessage>,
+    /// None: the model alone.
+    pub adapter: Option<Adapter>,
     pub events: UnboundedSender<InferenceEvent>,
     /// Set by whoever gives the request up.
     pub cancelled: Arc<AtomicBool>,
@@ -50,13 +67,28 @@ pub struct Job {
 impl Engine {
     /// Begins to load the model; requests may come at once.
     pub fn start(settings: Settings) -> std::io::Result<Engine> {
-        let (jobs, queue) = channel();
+        let (messages, queue) = channel();
         let description = Arc::new(Mutex::new(Err(fault("loading", "the model is being loaded"))));
         let told = description.clone();
-        std::thread::Builder::new()
-            .name("decode".into())
-            .spawn(move || decode::decode(&settings, &queue, &told))?;
-        Ok(Engine { jobs, description })
+        let adapters = Store::new(settings.adapters);
+        let messages = Arc::new(messages);
+        // Weak: the decoding thread ends when nobody can ask it any more, and the loader with it.
+        let waking = Arc::downgrade(&messages);
+        loader::start(adapters.clone(), move || {
+            if let Some(messages) = waking.upgrade() {
+                let _ = messages.send(Message::Wake);
+            }
+        })?;
+        let store = adapters.clone();
+        std::thread::Builder::new().name("decode".into()).spawn(move || {
+            decode::decode(&settings, &queue, &told, &store);
+            store.end();
+        })?;
+        Ok(Engine {
+            messages,
+            description,
+            adapters,
+        })
     }
 
     /// The loaded model, or why there is none.
@@ -68,7 +100,7 @@ impl Engine {
     }
 
     pub fn submit(&self, job: Job) {
-        let _ = self.jobs.send(job);
+        let _ = self.messages.send(Message::Job(Box::new(job)));
     }
 }
 
