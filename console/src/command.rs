@@ -16,7 +16,9 @@ use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{adapter, blob, branch, codex, down, follow, literal, offline, past, render, repl, status, up};
+use crate::{
+    adapter, blob, branch, codex, down, follow, literal, offline, past, render, repl, status, up, upgrade,
+};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -60,6 +62,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         | Command::Status
         | Command::Reindex
         | Command::Restore { .. }
+        | Command::Upgrade { .. }
         | Command::Adapter { .. }
         | Command::Blob {
             command: BlobCommand::Get(_),
@@ -75,6 +78,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Reindex => offline::reindex(&home, !json),
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
+        Command::Upgrade { command } => upgrade::run(&home, command),
         Command::Adapter { command } => adapter::run(&home, command, json),
         Command::Codex {
             command: CodexCommand::Export { file },
@@ -280,6 +284,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         | Command::Status
         | Command::Reindex
         | Command::Restore { .. }
+        | Command::Upgrade { .. }
         | Command::Blob { .. }
         | Command::Adapter { .. }
         | Command::Console => {

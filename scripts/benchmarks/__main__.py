@@ -8,6 +8,7 @@ import argparse
 import json
 
 import adapters
+import channel
 import clients
 import image
 import inference
@@ -16,12 +17,12 @@ import rows
 import steward
 import system
 
-PARTS = [system, inference, adapters, image, clients, methods, steward]
+PARTS = [system, inference, adapters, image, clients, methods, steward, channel]
 NAMES = [name for part in PARTS for name in part.NAMES]
 GROUPS = {
     "inference": [*inference.NAMES, *adapters.NAMES],
     "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],
-    "steward": steward.NAMES,
+    "steward": [*steward.NAMES, *channel.NAMES],
 }
 
 
