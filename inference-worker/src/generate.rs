@@ -96,6 +96,8 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
         request,
         options,
         messages,
+        grammar: None,
+        constraint: None,
         events,
         cancelled: Arc::new(AtomicBool::new(false)),
         arrived: begun,

@@ -2,13 +2,14 @@
 //!
 //! Parts in reading order: `run` (arguments, life), `server` (the socket), `engine` (the decoding thread), `checkpoint` (what is
 //! loaded and what is refused), `model` (the forward pass), `kernel` (its arithmetic for each processor), `crew` (its threads),
-//! `chat` (conversations as text), `sampler` (the next token), `text` (tokens to text, piece by piece).
+//! `chat` (conversations as text), `grammar` (what a text must be), `sampler` (the next token), `text` (tokens to text, piece by piece).
 
 mod chat;
 mod checkpoint;
 mod crew;
 mod engine;
 mod generate;
+mod grammar;
 mod kernel;
 mod listener;
 mod measure;

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use shared::frame::{FrameError, asynchronous};
-use shared::inference::{ChatMessage, Generate, InferenceEvent, InferenceFault, InferenceRequest, Options};
+use shared::inference::{
+    ChatMessage, Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest, Options,
+};
 use tokio::sync::mpsc;
 
 use crate::engine::{Engine, Job};
@@ -16,6 +18,8 @@ use crate::engine::{Engine, Job};
 /// Longest text, in tokens, that one request may ask for.
 const MAX_TOKENS: u32 = 8192;
 const MAX_STOPS: usize = 16;
+/// Grammars of a connection whose generations have not been asked for yet.
+const MAX_GRAMMARS: usize = 64;
 
 /// Serves for ever.
 pub async fn serve(engine: Engine, listener: Listener) {
@@ -41,11 +45,15 @@ pub async fn serve(engine: Engine, listener: Listener) {
 
 /// The open requests of a conversation; dropped, they are cancelled.
 #[derive(Default)]
-struct Open(HashMap<u64, Arc<AtomicBool>>);
+struct Open {
+    requests: HashMap<u64, Arc<AtomicBool>>,
+    /// Told before the generations that keep to them.
+    grammars: HashMap<u64, Grammar>,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0
+        self.requests
             .values()
             .for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
     }
@@ -60,6 +68,7 @@ impl Open {
         options: Options,
         messages: Vec<ChatMessage>,
     ) {
+        let grammar = self.grammars.remove(&request.request);
         if let Err(message) = check(&request, &options) {
             let fault = InferenceFault {
                 reason: "bad_request".into(),
@@ -71,11 +80,13 @@ impl Open {
         }
         request.max_tokens = request.max_tokens.min(MAX_TOKENS);
         let cancelled = Arc::new(AtomicBool::new(false));
-        self.0.insert(request.request, cancelled.clone());
+        self.requests.insert(request.request, cancelled.clone());
         engine.submit(Job {
             request,
             options,
             messages,
+            grammar,
+            constraint: None,
             events: events.clone(),
             cancelled,
             arrived: Instant::now(),
@@ -122,7 +133,7 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
                 let _ = events.send(InferenceEvent::Described(engine.describe()));
             }
             Ok(InferenceRequest::Cancel { request }) => {
-                if let Some(cancelled) = open.0.get(&request) {
+                if let Some(cancelled) = open.requests.get(&request) {
                     cancelled.store(true, Ordering::Relaxed);
                 }
             }
@@ -135,6 +146,13 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
                 messages,
             }) => {
                 open.begin(&engine, &events, generate, options, messages);
+            }
+            Ok(InferenceRequest::Constrain { request, grammar }) => {
+                // Grammars without generations are no use, and would fill the memory.
+                if open.grammars.len() >= MAX_GRAMMARS {
+                    open.grammars.clear();
+                }
+                open.grammars.insert(request, grammar);
             }
             Err(error) => break error,
         }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use shared::inference::{Description, Finish, InferenceFault};
 
 use super::blocks::Blocks;
+use super::compiling::Compiling;
 use super::sequence::{Sequence, Waiting};
 use super::{Job, Settings, fault};
 use crate::checkpoint::{self, Checkpoint, Stamp};
 use crate::crew::Crew;
+use crate::grammar::{Ahead, Grammars};
 use crate::model::cache::{Cache, POSITIONS};
 use crate::model::{Row, Scratch};
 
@@ -38,10 +40,17 @@ struct Ready {
     blocks: Blocks,
     scratch: Scratch,
     active: Vec<Sequence>,
+    /// Made when the first grammar comes.
+    ahead: Option<Ahead>,
 }
 
-pub fn decode(settings: &Settings, queue: &Receiver<Job>, told: &Mutex<Result<Description, InferenceFault>>) {
-    let mut loaded = load(settings, told);
+pub fn decode(
+    settings: &Settings,
+    queue: &Receiver<Job>,
+    told: &Mutex<Result<Description, InferenceFault>>,
+    compiling: &Compiling,
+) {
+    let mut loaded = load(settings, told, compiling);
     let mut arrived: VecDeque<Job> = VecDeque::new();
     let mut waiting: VecDeque<Box<Waiting>> = VecDeque::new();
     loop {
@@ -72,7 +81,7 @@ pub fn decode(settings: &Settings, queue: &Receiver<Job>, told: &Mutex<Result<De
             }
         }
         if loaded.ready.is_err() && checkpoint::stamp(&settings.model) != loaded.stamp {
-            loaded = load(settings, told);
+            loaded = load(settings, told, compiling);
         }
         match &mut loaded.ready {
             Ok(ready) => {
@@ -93,7 +102,11 @@ pub fn decode(settings: &Settings, queue: &Receiver<Job>, told: &Mutex<Result<De
     }
 }
 
-fn load(settings: &Settings, told: &Mutex<Result<Description, InferenceFault>>) -> Loaded {
+fn load(
+    settings: &Settings,
+    told: &Mutex<Result<Description, InferenceFault>>,
+    compiling: &Compiling,
+) -> Loaded {
     let stamp = checkpoint::stamp(&settings.model);
     let ready = Crew::new(settings.threads)
         .map_err(|error| fault("engine", format!("no threads for the model: {error}")))
@@ -104,6 +117,7 @@ fn load(settings: &Settings, told: &Mutex<Result<Description, InferenceFault>>) 
         Ok(model) => tracing::info!(name = model.name, ms = model.load_ms, "model loaded"),
         Err(fault) => tracing::error!(reason = fault.reason, "{}", fault.message),
     }
+    compiling.loaded(ready.as_ref().ok().map(|ready| Grammars::new(&ready.checkpoint)));
     *told.lock().unwrap_or_else(PoisonError::into_inner) = description.map_err(Clone::clone);
     Loaded { ready, stamp }
 }
@@ -126,6 +140,7 @@ impl Ready {
             blocks: Blocks::new(count),
             scratch: Scratch::default(),
             active: Vec::new(),
+            ahead: None,
             checkpoint,
         })
     }
@@ -143,7 +158,18 @@ impl Ready {
                 left.push_back(request);
             } else {
                 match request.enter(&mut self.blocks) {
-                    Ok(sequence) => self.active.push(sequence),
+                    Ok(mut sequence) => {
+                        if sequence.has_grammar() && self.ahead.is_none() {
+                            self.ahead = Ahead::start();
+                        }
+                        match sequence.begin(&self.checkpoint, self.ahead.as_ref()) {
+                            Ok(None) => self.active.push(sequence),
+                            Ok(Some(finish)) => {
+                                sequence.finish(&self.checkpoint.tokenizer, &mut self.blocks, finish)
+                            }
+                            Err(fault) => sequence.fail(&mut self.blocks, fault),
+                        }
+                    }
                     Err(request) => {
                         is_full = true;
                         left.push_back(request);
@@ -195,7 +221,7 @@ impl Ready {
             let is_through = count == sequence.pending();
             sequence.advance(&mut self.blocks, count);
             let outcome = match is_through.then(|| wanted.next()).flatten() {
-                Some(logits) => sequence.choose(&self.checkpoint, logits),
+                Some(logits) => sequence.choose(&self.checkpoint, self.ahead.as_ref(), logits),
                 None => Ok(None),
             };
             match outcome {

@@ -1,9 +1,10 @@
 //! The door to the decoding thread.
 //!
-//! Parts in reading order: `decode` (the loop: who is let in, what the next forward pass holds), `sequence` (one request being
-//! decoded), `blocks` (who holds which part of the cache).
+//! Parts in reading order: `compiling` (grammars, before the loop sees them), `decode` (the loop: who is let in, what the next forward
+//! pass holds), `sequence` (one request being decoded), `blocks` (who holds which part of the cache).
 
 mod blocks;
+mod compiling;
 mod decode;
 mod sequence;
 
@@ -13,10 +14,14 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use shared::inference::{ChatMessage, Description, Generate, InferenceEvent, InferenceFault, Options};
+use shared::inference::{
+    ChatMessage, Description, Finish, Generate, Grammar, InferenceEvent, InferenceFault, Options,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::checkpoint::Weights;
+use crate::grammar::Constraint;
+use compiling::Compiling;
 
 /// How a model is run.
 #[derive(Clone, Debug)]
@@ -32,6 +37,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Engine {
     jobs: Sender<Job>,
+    compiling: Compiling,
     description: Arc<Mutex<Result<Description, InferenceFault>>>,
 }
 
@@ -41,6 +47,9 @@ pub struct Job {
     pub options: Options,
     /// The conversation before the prompt, if it is one.
     pub messages: Vec<ChatMessage>,
+    /// What the text must be, compiled on the way to the decoding thread.
+    pub grammar: Option<Grammar>,
+    pub constraint: Option<Constraint>,
     pub events: UnboundedSender<InferenceEvent>,
     /// Set by whoever gives the request up.
     pub cancelled: Arc<AtomicBool>,
@@ -53,10 +62,16 @@ impl Engine {
         let (jobs, queue) = channel();
         let description = Arc::new(Mutex::new(Err(fault("loading", "the model is being loaded"))));
         let told = description.clone();
+        let compiling = Compiling::default();
+        let loads = compiling.clone();
         std::thread::Builder::new()
             .name("decode".into())
-            .spawn(move || decode::decode(&settings, &queue, &told))?;
-        Ok(Engine { jobs, description })
+            .spawn(move || decode::decode(&settings, &queue, &told, &loads))?;
+        Ok(Engine {
+            jobs,
+            compiling,
+            description,
+        })
     }
 
     /// The loaded model, or why there is none.
@@ -67,8 +82,13 @@ impl Engine {
             .clone()
     }
 
-    pub fn submit(&self, job: Job) {
-        let _ = self.jobs.send(job);
+    pub fn submit(&self, mut job: Job) {
+        match job.grammar.take() {
+            Some(grammar) => self.compiling.begin(job, grammar, &self.jobs),
+            None => {
+                let _ = self.jobs.send(job);
+            }
+        }
     }
 }
 
@@ -76,6 +96,18 @@ impl Job {
     fn fail(&self, fault: InferenceFault) {
         let request = self.request.request;
         let _ = self.events.send(InferenceEvent::Failed { request, fault });
+    }
+
+    /// Ends a request that never ran.
+    fn finish(&self, finish: Finish) {
+        let _ = self.events.send(InferenceEvent::Done {
+            request: self.request.request,
+            text: String::new(),
+            finish,
+            prompt_tokens: 0,
+            generated_tokens: 0,
+            elapsed_ms: self.arrived.elapsed().as_millis() as u64,
+        });
     }
 
     fn is_late(&self) -> bool {

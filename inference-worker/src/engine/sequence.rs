@@ -9,6 +9,7 @@ use super::blocks::{Blocks, Held};
 use super::{Job, fault};
 use crate::chat;
 use crate::checkpoint::Checkpoint;
+use crate::grammar::Ahead;
 use crate::model::cache::POSITIONS;
 use crate::sampler::{Sampler, likelihood};
 use crate::text::Text;
@@ -152,10 +153,27 @@ impl Sequence {
         }
     }
 
+    pub fn has_grammar(&self) -> bool {
+        self.job.constraint.is_some()
+    }
+
+    /// Before its first forward pass: what its grammar begins with is written at once. The reason to end, when nothing can follow.
+    pub fn begin(
+        &mut self,
+        checkpoint: &Checkpoint,
+        ahead: Option<&Ahead>,
+    ) -> Result<Option<Finish>, InferenceFault> {
+        match self.has_grammar() {
+            true => self.forward(checkpoint, ahead),
+            false => Ok(None),
+        }
+    }
+
     /// Chooses the next token and tells its text; the reason to end, when there is one.
     pub fn choose(
         &mut self,
         checkpoint: &Checkpoint,
+        ahead: Option<&Ahead>,
         logits: &mut [f32],
     ) -> Result<Option<Finish>, InferenceFault> {
         // Weights are finite, but sums of them need not be.
@@ -164,7 +182,13 @@ impl Sequence {
             return Err(fault("engine", message));
         }
         let untouched = self.job.options.likelihoods.map(|top| (top, logits.to_vec()));
-        let token = self.sampler.next(logits, &self.tokens);
+        self.sampler.punish_repetition(logits, &self.tokens);
+        let token = match &mut self.job.constraint {
+            Some(constraint) => constraint
+                .choose(&mut self.sampler, logits)
+                .map_err(broken_grammar)?,
+            None => self.sampler.draw(logits),
+        };
         if let Some((top, logits)) = untouched {
             let _ = self.job.events.send(InferenceEvent::Likelihoods {
                 request: self.job.request.request,
@@ -175,6 +199,40 @@ impl Sequence {
             return Ok(Some(Finish::Stop));
         }
         self.tokens.push(token);
+        match self.has_grammar() {
+            true => self.forward(checkpoint, ahead),
+            false => self.tell(checkpoint),
+        }
+    }
+
+    /// Appends what the grammar leaves no choice about, tells it, and has the next mask computed; the reason to end, when the grammar
+    /// allows nothing further.
+    fn forward(
+        &mut self,
+        checkpoint: &Checkpoint,
+        ahead: Option<&Ahead>,
+    ) -> Result<Option<Finish>, InferenceFault> {
+        let Some(constraint) = &mut self.job.constraint else {
+            return self.tell(checkpoint);
+        };
+        // Who asks for likelihoods wants each token's, and those of forced ones are not computed.
+        let room = self.most_tokens.saturating_sub(self.tokens.len());
+        if self.job.options.likelihoods.is_none() && room > 0 {
+            let forced = constraint.forced().map_err(broken_grammar)?;
+            let forced = &forced[..forced.len().min(room)];
+            let text = forced.iter().take_while(|token| !checkpoint.ends.contains(token));
+            self.tokens.extend(text);
+        }
+        let is_over = constraint.is_over().map_err(broken_grammar)?;
+        if !is_over {
+            constraint.look_ahead(&self.sampler, ahead);
+        }
+        let stopped = self.tell(checkpoint)?;
+        Ok(stopped.or(is_over.then_some(Finish::Stop)))
+    }
+
+    /// Tells the text of new tokens; whether a stop sequence was met.
+    fn tell(&mut self, checkpoint: &Checkpoint) -> Result<Option<Finish>, InferenceFault> {
         let text = &self.tokens[self.prompt_tokens..];
         let stopped = self
             .text
@@ -219,4 +277,11 @@ impl Sequence {
         self.job.fail(fault);
         blocks.leave(self.held);
     }
+}
+
+fn broken_grammar(what: String) -> InferenceFault {
+    fault(
+        "bad_request",
+        format!("the grammar could not be followed: {what}"),
+    )
 }

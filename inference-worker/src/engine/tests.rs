@@ -67,6 +67,8 @@ fn ask_with(engine: &Engine, request: Generate, options: Options) -> Asked {
         request,
         options,
         messages: Vec::new(),
+        grammar: None,
+        constraint: None,
         events: sender,
         cancelled: cancelled.clone(),
         arrived: Instant::now(),

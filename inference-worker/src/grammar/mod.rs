@@ -1,0 +1,17 @@
+//! What a text must be, and the tokens that keep it so.
+//!
+//! Parts in reading order: `compile` (grammars to parsers, within bounds), `vocabulary` (tokens as bytes), `python` (a method's grammar),
+//! `constraint` (one request's parser at work), `ahead` (masks that are computed while the model runs).
+
+mod ahead;
+mod compile;
+mod constraint;
+mod python;
+mod vocabulary;
+
+pub use ahead::Ahead;
+pub use compile::Grammars;
+pub use constraint::Constraint;
+
+#[cfg(test)]
+mod tests;
