@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::checkpoint::Weights;
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
-use crate::{generate, listener, measure, server};
+use crate::{generate, grammar, listener, measure, server};
 
 /// Holds a Llama-architecture model and generates for the kernel. The steward starts it.
 ///
@@ -41,6 +41,9 @@ struct Arguments {
     /// With --measure: measure once for each line of standard input, so that others can be measured by turns.
     #[arg(long, requires = "measure")]
     turns: bool,
+    /// With --measure: measure what it costs to keep to the grammar of a method.
+    #[arg(long, requires = "measure")]
+    grammars: bool,
 }
 
 #[derive(Subcommand)]
@@ -105,6 +108,9 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         return generate::print(generate);
     }
     let settings = arguments.model.settings();
+    if arguments.measure && arguments.grammars {
+        return grammar::measure(settings, arguments.turns);
+    }
     if arguments.measure {
         return measure::print(&settings, arguments.turns);
     }

@@ -8,14 +8,15 @@ import argparse
 import json
 
 import clients
+import grammar
 import image
 import inference
 import methods
 import rows
 import system
 
-PARTS = [system, inference, image, clients, methods]
-NAMES = [name for part in PARTS for name in part.NAMES]
+PARTS = [system, inference, grammar, image, clients, methods]
+NAMES = list(dict.fromkeys(name for part in PARTS for name in part.NAMES))
 GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
 
 

@@ -106,6 +106,11 @@ impl Grammars {
         self.parser(parsed)
     }
 
+    /// A text as the model's tokens.
+    pub fn tokenize(&self, text: &str) -> Result<Vec<u32>, String> {
+        Ok(self.factory()?.tok_env().tokenize(text))
+    }
+
     /// The id of a token.
     #[cfg(test)]
     pub fn token(&self, text: &str) -> Option<u32> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use llguidance::Matcher;
 use llguidance::toktrie::SimpleVob;
@@ -137,6 +138,23 @@ fn apply(mask: &SimpleVob, logits: &mut [f32]) -> Result<(), String> {
     match is_any {
         true => Ok(()),
         false => Err("no token of the model fits the grammar here".into()),
+    }
+}
+
+impl Constraint {
+    /// How long the mask of each of these tokens takes, one after the other; for measurements.
+    pub fn time(&mut self, tokens: &[u32]) -> Result<Vec<Duration>, String> {
+        let matcher = self.here()?;
+        let mut times = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            let begun = Instant::now();
+            mask(matcher)?;
+            times.push(begun.elapsed());
+            if !take(matcher, *token)? {
+                return Err(format!("the token {token} does not fit"));
+            }
+        }
+        Ok(times)
     }
 }
 

@@ -27,7 +27,7 @@ fn tests() -> PathBuf {
 }
 
 /// What a script of `tests/python` answers to lines of JSON.
-fn script(name: &str, arguments: &[&str], input: &[String]) -> Vec<String> {
+pub fn script(name: &str, arguments: &[&str], input: &[String]) -> Vec<String> {
     let mut child = Command::new("/usr/bin/python3")
         .arg(tests().join(name))
         .args(arguments)

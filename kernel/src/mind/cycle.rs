@@ -6,11 +6,14 @@
 //! | `do` | other keys | next event, its payload |
 //! |---|---|---|
 //! | `continue` | | `enter`, none |
-//! | `infer` | `prompt`, `max_tokens`, `temperature`, `seed` | `inferred`, `{ok, text, finish, tokens, reason, message}` |
+//! | `infer` | `prompt`, `max_tokens`, `temperature`, `top_p`, `top_k`, `min_p`, `repetition_penalty`, `seed`, `deadline_s`, `grammar`, `refusal` | `inferred`, `{ok, text, finish, tokens, reason, message}` |
 //! | `guard` | `source` | `guarded`, `{ok, findings: [{rule, line, message}]}` |
 //! | `trial` | `source` | `tried`, `{ok, reason, message, result, writes, declared}` |
 //! | `install` | `source` | the cycle ends: method, message and cycle commit in one transaction |
 //! | `doom` | `reason`, `message`, `correct` | the cycle ends and leaves nothing |
+//!
+//! `grammar` is what the text must be (`docs/grammars.md`): `"method"` for the method that the message lacks, which may name the
+//! receiver's slots alone, or a map with `json_schema` or `lark`. `refusal` is what may stand instead of a method.
 //!
 //! Everything before the end happens in an overlay that no other activation sees.
 
@@ -21,12 +24,13 @@ use std::time::{Duration, Instant};
 use shared::activation::{Finished, Mode, Outcome};
 use shared::bridge::{Answer, Fault, Finding, ThoughtEvent};
 use shared::id::{ObjectId, TransactionId};
-use shared::inference::Generate;
+use shared::inference::{Generate, Grammar, MethodGrammar, Options};
 use shared::reason;
 use shared::value::Value;
 use tokio::sync::broadcast;
 
 use super::audit::Line;
+use super::model::Question;
 use super::narrow;
 use crate::image::draft::Change;
 use crate::image::draft::{CommitError, Draft};
@@ -43,6 +47,8 @@ const MAX_STEPS: u32 = 64;
 /// A state's own method may take so long; the model's time is not in it.
 const STEP_DEADLINE: Duration = Duration::from_secs(10);
 const MODEL_DEADLINE: Duration = Duration::from_secs(60);
+/// The longest that a state may give the model.
+const MOST_SECONDS: f64 = 3600.0;
 /// A cycle whose reads were changed by others is thought through again; the model is not asked twice for the same.
 const REPLAYS: u32 = 8;
 
@@ -110,8 +116,8 @@ impl Cycle<'_> {
         }
     }
 
-    /// `None` means: again, others changed what was read. `answered` are the model's answers so far, by prompt and seed.
-    async fn attempt(&self, answered: &mut Vec<(Generate, Value)>) -> Result<Option<End>, Fault> {
+    /// `None` means: again, others changed what was read. `answered` are the model's answers so far, by what was asked.
+    async fn attempt(&self, answered: &mut Vec<(Question, Value)>) -> Result<Option<End>, Fault> {
         let mut attempt = self.begin().await?;
         let (mut event, mut payload) = ("enter", Value::None);
         for _ in 0..MAX_STEPS {
@@ -264,7 +270,7 @@ impl Cycle<'_> {
         &self,
         attempt: &mut Attempt,
         directive: &Value,
-        answered: &mut Vec<(Generate, Value)>,
+        answered: &mut Vec<(Question, Value)>,
     ) -> Result<Step, Fault> {
         let source = || text(directive, "source").ok_or_else(|| broken_mind("a directive lacks its source"));
         match text(directive, "do").as_deref() {
@@ -301,11 +307,12 @@ impl Cycle<'_> {
         &self,
         attempt: &Attempt,
         directive: &Value,
-        answered: &mut Vec<(Generate, Value)>,
+        answered: &mut Vec<(Question, Value)>,
     ) -> Result<Value, Fault> {
         let prompt =
             text(directive, "prompt").ok_or_else(|| broken_mind("an infer directive lacks its prompt"))?;
-        let request = Generate {
+        let deadline = number(directive, "deadline_s").unwrap_or(MODEL_DEADLINE.as_secs_f64());
+        let generate = Generate {
             request: 1,
             prompt,
             max_tokens: number(directive, "max_tokens")
@@ -315,19 +322,24 @@ impl Cycle<'_> {
             top_p: number(directive, "top_p").unwrap_or(1.0).clamp(0.01, 1.0) as f32,
             seed: number(directive, "seed").unwrap_or(0.0).max(0.0) as u64,
             stop: Vec::new(),
-            deadline_ms: MODEL_DEADLINE.as_millis() as u64,
+            deadline_ms: (deadline.clamp(0.1, MOST_SECONDS) * 1e3) as u64,
         };
-        if let Some((_, known)) = answered.iter().find(|(asked, _)| *asked == request) {
+        let question = Question {
+            generate,
+            options: options(directive),
+            grammar: self.grammar(directive)?,
+        };
+        if let Some((_, known)) = answered.iter().find(|(asked, _)| *asked == question) {
             return Ok(known.clone());
         }
         self.lock().model_calls += 1;
-        let answer = match self.kernel.mind.model.generate(request.clone()).await {
+        let answer = match self.kernel.mind.model.generate(question.clone()).await {
             Ok(generated) => {
                 self.lock().artifact = generated.text.clone();
                 self.audit(
                     "ARTIFACT_GENERATED",
                     &attempt.state,
-                    &request.prompt,
+                    &question.generate.prompt,
                     &generated.text,
                 );
                 self.tell("ARTIFACT_GENERATED", &attempt.state, &generated.text);
@@ -350,7 +362,7 @@ impl Cycle<'_> {
                 ])
             }
         };
-        answered.push((request, answer.clone()));
+        answered.push((question, answer.clone()));
         Ok(answer)
     }
 
@@ -379,31 +391,55 @@ impl Cycle<'_> {
         map([("ok", Value::Bool(is_ok)), ("findings", Value::List(found))])
     }
 
-    /// The guard's findings, and names of slots that the receiver does not have.
-    fn judge(&self, source: &str) -> Vec<Finding> {
-        let mission = self.lock().clone();
-        let expected = guard::Expectation::message(&mission.selector, mission.arguments.len());
-        let mut found = findings(&guard::check(source, &expected));
+    /// What the text must be, if the state says so.
+    fn grammar(&self, directive: &Value) -> Result<Option<Grammar>, Fault> {
+        let asked = match member(directive, "grammar") {
+            None | Some(Value::None) => return Ok(None),
+            Some(asked) => asked,
+        };
+        let grammar = match (asked.as_text(), text(asked, "json_schema"), text(asked, "lark")) {
+            (Some("method"), ..) => {
+                let mission = self.lock().clone();
+                let mut slots: Vec<String> = self.visible_slots(&mission).into_iter().collect();
+                slots.sort_unstable();
+                Grammar::Method(MethodGrammar {
+                    arguments: mission.arguments.len() as u32,
+                    selector: mission.selector,
+                    slots,
+                    refusal: text(directive, "refusal"),
+                })
+            }
+            (None, Some(schema), None) => Grammar::JsonSchema(schema),
+            (None, None, Some(lark)) => Grammar::Lark(lark),
+            _ => {
+                return Err(broken_mind(
+                    "a directive's grammar is \"method\", or a map with json_schema or lark",
+                ));
+            }
+        };
+        Ok(Some(grammar))
+    }
+
+    /// Names of slots that the receiver has or inherits, and the selector itself.
+    fn visible_slots(&self, mission: &Mission) -> HashSet<String> {
         let world = World {
             state: &self.kernel.image.state,
             overlay: None,
         };
         let chain = world.look_up(mission.receiver, &mission.selector).chain;
-        let objects = chain
-            .into_iter()
-            .filter_map(|id| world.object(id))
-            .map(|(object, _)| object);
-        let mut visible: HashSet<String> = objects
-            .flat_map(|object| {
-                object
-                    .slots
-                    .iter()
-                    .map(|slot| slot.name.clone())
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        visible.insert(mission.selector);
-        found.extend(narrow::unknown_slots(source, &visible));
+        let mut visible = HashSet::from([mission.selector.clone()]);
+        for (object, _) in chain.into_iter().filter_map(|id| world.object(id)) {
+            visible.extend(object.slots.iter().map(|slot| slot.name.clone()));
+        }
+        visible
+    }
+
+    /// The guard's findings, and names of slots that the receiver does not have.
+    fn judge(&self, source: &str) -> Vec<Finding> {
+        let mission = self.lock().clone();
+        let expected = guard::Expectation::message(&mission.selector, mission.arguments.len());
+        let mut found = findings(&guard::check(source, &expected));
+        found.extend(narrow::unknown_slots(source, &self.visible_slots(&mission)));
         found
     }
 
@@ -576,6 +612,20 @@ impl Cycle<'_> {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Mission> {
         self.mission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How tokens are drawn, as far as the state says so.
+fn options(directive: &Value) -> Options {
+    let default = Options::default();
+    let or = |key: &str, value: f32, least: f64, most: f64| {
+        number(directive, key).map_or(value, |asked| asked.clamp(least, most) as f32)
+    };
+    Options {
+        top_k: number(directive, "top_k").unwrap_or(0.0).clamp(0.0, 1e6) as u32,
+        min_p: or("min_p", default.min_p, 0.0, 1.0),
+        repetition_penalty: or("repetition_penalty", default.repetition_penalty, 0.1, 10.0),
+        ..default
     }
 }
 

@@ -8,7 +8,7 @@ use interprocess::local_socket::traits::tokio::Stream as _;
 use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
-use shared::inference::{Finish, Generate, InferenceEvent, InferenceRequest};
+use shared::inference::{Finish, Generate, Grammar, InferenceEvent, InferenceRequest, Options};
 use shared::reason;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -25,6 +25,24 @@ pub struct Model {
 
 /// How long one connection waits for a worker to take it.
 const PRESENT: Duration = Duration::from_secs(2);
+
+/// What the model is asked, and what its text must be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    pub generate: Generate,
+    pub options: Options,
+    pub grammar: Option<Grammar>,
+}
+
+/// A connection that ended without an answer.
+struct Lost {
+    error: FrameError,
+    /// A worker had answered on it.
+    is_described: bool,
+}
+
+/// A worker that ended so many conversations about a grammar does not know grammars: it is older than this kernel.
+const LOST_WITH_GRAMMAR: u32 = 2;
 
 /// What the model wrote.
 pub struct Generated {
@@ -58,13 +76,15 @@ impl Model {
         }
     }
 
-    /// Generates, looking again for a worker that is gone until patience ends.
-    pub async fn generate(&self, request: Generate) -> Result<Generated, Fault> {
+    /// Generates, looking again for a worker that is gone until patience ends. Whether the text keeps to the grammar is checked by who
+    /// asks: an older worker writes without one.
+    pub async fn generate(&self, mut question: Question) -> Result<Generated, Fault> {
         let deadline = Instant::now() + PATIENCE;
+        let mut lost_with_grammar = 0;
         loop {
-            match self.try_generate(&request).await {
+            match self.try_generate(&question).await {
                 Ok(result) => return result,
-                Err(error) if Instant::now() >= deadline => {
+                Err(Lost { error, .. }) if Instant::now() >= deadline => {
                     return Err(Fault::new(
                         reason::NO_MODEL,
                         format!(
@@ -73,12 +93,32 @@ impl Model {
                         ),
                     ));
                 }
-                Err(_) => sleep(PAUSE).await,
+                Err(lost) => {
+                    if lost.is_described && question.grammar.is_some() {
+                        lost_with_grammar += 1;
+                        if lost_with_grammar >= LOST_WITH_GRAMMAR {
+                            tracing::warn!("the inference-worker knows no grammars: asked without one");
+                            question.grammar = None;
+                        }
+                    }
+                    sleep(PAUSE).await;
+                }
             }
         }
     }
 
-    async fn try_generate(&self, request: &Generate) -> Result<Result<Generated, Fault>, FrameError> {
+    async fn try_generate(&self, question: &Question) -> Result<Result<Generated, Fault>, Lost> {
+        let mut is_described = false;
+        self.converse(question, &mut is_described)
+            .await
+            .map_err(|error| Lost { error, is_described })
+    }
+
+    async fn converse(
+        &self,
+        question: &Question,
+        is_described: &mut bool,
+    ) -> Result<Result<Generated, Fault>, FrameError> {
         let mut stream = self.connect().await?;
         // The socket outlives its workers: only a worker that describes itself is there to generate.
         asynchronous::write(&mut stream, &InferenceRequest::Describe).await?;
@@ -88,7 +128,18 @@ impl Model {
             }
             Err(_) => return Err(FrameError::Ended),
         }
-        asynchronous::write(&mut stream, &InferenceRequest::Generate(request.clone())).await?;
+        *is_described = true;
+        let generate = question.generate.clone();
+        if let Some(grammar) = question.grammar.clone() {
+            let request = generate.request;
+            asynchronous::write(&mut stream, &InferenceRequest::Constrain { request, grammar }).await?;
+        }
+        let request = InferenceRequest::GenerateWith {
+            generate,
+            options: question.options.clone(),
+            messages: Vec::new(),
+        };
+        asynchronous::write(&mut stream, &request).await?;
         loop {
             match asynchronous::read(&mut stream).await? {
                 InferenceEvent::Done {

@@ -13,6 +13,7 @@ mod families;
 mod faults;
 mod first_act;
 mod full_disk;
+mod grammars;
 mod harness;
 mod idle;
 mod imports;
