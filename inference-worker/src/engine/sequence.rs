@@ -164,7 +164,7 @@ impl Sequence {
         ahead: Option<&Ahead>,
     ) -> Result<Option<Finish>, InferenceFault> {
         match self.has_grammar() {
-            true => self.forward(checkpoint, ahead),
+            true => self.forward(checkpoint, ahead, self.tokens.len()),
             false => Ok(None),
         }
     }
@@ -198,22 +198,21 @@ impl Sequence {
         if checkpoint.ends.contains(&token) {
             return Ok(Some(Finish::Stop));
         }
+        let first = self.tokens.len();
         self.tokens.push(token);
-        match self.has_grammar() {
-            true => self.forward(checkpoint, ahead),
-            false => self.tell(checkpoint),
-        }
+        self.forward(checkpoint, ahead, first)
     }
 
-    /// Appends what the grammar leaves no choice about, tells it, and has the next mask computed; the reason to end, when the grammar
-    /// allows nothing further.
+    /// Appends what the grammar leaves no choice about, tells the text from the token `first` on, and has the next mask computed; the
+    /// reason to end, when the grammar allows nothing further.
     fn forward(
         &mut self,
         checkpoint: &Checkpoint,
         ahead: Option<&Ahead>,
+        first: usize,
     ) -> Result<Option<Finish>, InferenceFault> {
         let Some(constraint) = &mut self.job.constraint else {
-            return self.tell(checkpoint);
+            return self.tell(checkpoint, first);
         };
         // Who asks for likelihoods wants each token's, and those of forced ones are not computed.
         let room = self.most_tokens.saturating_sub(self.tokens.len());
@@ -227,17 +226,27 @@ impl Sequence {
         if !is_over {
             constraint.look_ahead(&self.sampler, ahead);
         }
-        let stopped = self.tell(checkpoint)?;
+        let stopped = self.tell(checkpoint, first)?;
         Ok(stopped.or(is_over.then_some(Finish::Stop)))
     }
 
-    /// Tells the text of new tokens; whether a stop sequence was met.
-    fn tell(&mut self, checkpoint: &Checkpoint) -> Result<Option<Finish>, InferenceFault> {
-        let text = &self.tokens[self.prompt_tokens..];
-        let stopped = self
-            .text
-            .grow(&checkpoint.tokenizer, text, &self.job.request.stop)
-            .map_err(|what| fault("engine", what))?;
+    /// Tells the text of the tokens from `first` on, one after the other, as if each had been chosen; whether a stop sequence was met.
+    fn tell(&mut self, checkpoint: &Checkpoint, first: usize) -> Result<Option<Finish>, InferenceFault> {
+        let mut stopped = false;
+        for count in first + 1..=self.tokens.len() {
+            stopped = self
+                .text
+                .grow(
+                    &checkpoint.tokenizer,
+                    &self.tokens[self.prompt_tokens..count],
+                    &self.job.request.stop,
+                )
+                .map_err(|what| fault("engine", what))?;
+            if stopped {
+                self.tokens.truncate(count);
+                break;
+            }
+        }
         self.piece(stopped);
         Ok(stopped.then_some(Finish::Stop))
     }
