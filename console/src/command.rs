@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{blob, branch, down, literal, offline, past, render, repl, status, up};
+use crate::{blob, branch, down, follow, literal, offline, past, render, repl, status, up};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -71,10 +71,13 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Up => up::run(&home, json),
         Command::Down => down::run(&home),
         Command::Status => status::run(&home),
-        Command::Reindex => offline::reindex(&home),
-        Command::Restore { folder, replace } => offline::restore(&home, &folder, replace),
+        Command::Reindex => offline::reindex(&home, !json),
+        Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
-        Command::Verify if !offline::has_kernel(&home) => offline::verify(&home),
+        Command::Thoughts { check: true, .. } => offline::check(&home),
+        Command::Thoughts { otlp: true, .. } => offline::traces(&home),
+        Command::Thoughts { id, follow: true, .. } => follow::run(&home, id, json),
+        Command::Verify if !offline::has_kernel(&home) => offline::verify(&home, !json),
         Command::Console if json => Err(Failure::usage(
             "the console is for people; use the commands with --json",
         )),
@@ -198,13 +201,16 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             None,
             true,
         ),
-        Command::Thoughts { id } => (
+        Command::Thoughts { id, .. } => (
             Call::Thoughts {
                 id: id.map(ThoughtId),
             },
             None,
             true,
         ),
+        Command::Missions => (Call::Missions, None, true),
+        Command::Cancel { id } => (Call::Cancel { id: ThoughtId(id) }, None, true),
+        Command::Why { object, selector } => (Call::Why { object, selector }, None, true),
         Command::Branch { command } => match command {
             BranchCommand::New { name, request } => (Call::BranchNew { name }, request.id, true),
             BranchCommand::List => (Call::BranchList, None, true),
@@ -212,8 +218,8 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             BranchCommand::Drop { name } => (Call::BranchDrop { name }, None, true),
             BranchCommand::Commit { name, request } => (Call::BranchCommit { name }, request.id, true),
         },
-        Command::Verify => (Call::Verify, None, true),
-        Command::Pack => (Call::Pack, None, true),
+        Command::Verify => (Call::Verify, None, false),
+        Command::Pack => (Call::Pack, None, false),
         Command::Export {
             objects,
             output,
@@ -225,7 +231,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
                 folder: absolute(&output)?,
             },
             None,
-            true,
+            false,
         ),
         Command::Import {
             folder,
@@ -237,14 +243,14 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
                 name,
             },
             request.id,
-            true,
+            false,
         ),
         Command::Backup { folder } => (
             Call::Backup {
                 folder: absolute(&folder)?,
             },
             None,
-            true,
+            false,
         ),
         Command::Up
         | Command::Down
@@ -364,6 +370,10 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
             ),
             exit::ANSWERED,
         ),
+        Answer::Missions(views) => (render::missions(views), exit::ANSWERED),
+        Answer::Cancelled { id } => (format!("mission {id} is cancelled"), exit::ANSWERED),
+        Answer::Followed => (String::new(), exit::ANSWERED),
+        Answer::Why(origin) => (past::origin(origin), exit::ANSWERED),
         // Parts of a transfer, which `blob` looks at itself.
         Answer::Transfer { .. } | Answer::Arrived { .. } | Answer::Content { .. } | Answer::Blob(_) => {
             (document.to_string(), exit::ANSWERED)

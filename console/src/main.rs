@@ -15,6 +15,7 @@ mod command;
 mod completion;
 mod down;
 mod failure;
+mod follow;
 mod kernel;
 mod line;
 mod literal;
@@ -26,6 +27,7 @@ mod progress;
 mod render;
 mod repl;
 mod status;
+mod step;
 mod steward;
 mod up;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use shared::bridge::{Answer, Call, Fault, Finding, KernelStatus, ThoughtEvent, ThoughtView};
+use shared::bridge::{Answer, Call, Fault, Finding, KernelStatus, ThoughtEvent, ThoughtView, Unit};
 use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
@@ -18,6 +18,7 @@ use crate::image::record::{Mission, RequestId, Stage};
 use crate::mind::Mind;
 use crate::names;
 use crate::overlay::World;
+use crate::reporter::Reporter;
 use crate::transfers::Transfers;
 use crate::upkeep;
 use crate::workers::Workers;
@@ -51,6 +52,8 @@ pub struct Asker {
     pub transfers: Arc<Transfers>,
     /// Where thought events go.
     pub events: Option<broadcast::Sender<ThoughtEvent>>,
+    /// Is told how far long work is.
+    pub reporter: Arc<Reporter>,
 }
 
 impl Kernel {
@@ -123,14 +126,19 @@ impl Kernel {
             Call::InspectAt { object, at } => self.inspect_at(&object, &at),
             Call::Diff { from, to } => self.difference(&from, &to),
             Call::Undo { transaction } => self.undo(asker, transaction).await,
-            Call::Verify => self.upkeep(upkeep::verified).await,
-            Call::Pack => self.upkeep(upkeep::packed).await,
-            Call::Backup { folder } => self.upkeep(move |image| upkeep::backed(image, &folder)).await,
+            Call::Verify => self.upkeep(asker, upkeep::verified).await,
+            Call::Pack => self.upkeep(asker, upkeep::packed).await,
+            Call::Backup { folder } => {
+                self.upkeep(asker, move |image, reporter| {
+                    upkeep::backed(image, &folder, reporter)
+                })
+                .await
+            }
             Call::Export {
                 objects,
                 depth,
                 folder,
-            } => self.export(objects, depth, folder).await,
+            } => self.export(asker, objects, depth, folder).await,
             Call::Import { folder, name } => self.import(asker, folder, name).await,
             Call::BlobBegin
             | Call::BlobWrite { .. }
@@ -143,17 +151,33 @@ impl Kernel {
             Call::BranchDrop { name } => self.drop_branch(&name).await,
             Call::BranchCommit { name } => self.commit_branch(&asker, &name).await,
             Call::InBranch { branch, call } => self.call_in_branch(asker, &branch, call).await,
+            Call::Missions => Ok(Answer::Missions(self.missions())),
+            Call::Cancel { id } => match self.mind.cancel(id) {
+                true => Ok(Answer::Cancelled { id }),
+                false => Err(Fault::new(
+                    reason::NO_THOUGHT,
+                    format!("no mission {id} is under way; `batos missions` lists them"),
+                )),
+            },
+            Call::Follow { id } => self.follow(asker, id).await,
+            Call::Why { object, selector } => self.why(&object, &selector),
         }
     }
 
     /// Long work on the image's files, off the threads that serve; one at a time.
     async fn upkeep(
         self: &Arc<Self>,
-        work: impl FnOnce(&Image) -> Result<Answer, Fault> + Send + 'static,
+        asker: Asker,
+        work: impl FnOnce(&Image, &Reporter) -> Result<Answer, Fault> + Send + 'static,
     ) -> Result<Answer, Fault> {
+        if self.upkeep_turn.try_lock().is_err() {
+            asker
+                .reporter
+                .begin("waiting for another upkeep", Unit::Objects, None);
+        }
         let _turn = self.upkeep_turn.lock().await;
         let kernel = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&kernel.image)).await;
+        let done = tokio::task::spawn_blocking(move || work(&kernel.image, &asker.reporter)).await;
         done.unwrap_or_else(|error| Err(Fault::new(reason::IMAGE_FAILED, error.to_string())))
     }
 
@@ -212,6 +236,38 @@ impl Kernel {
                     .map(|m| view(m, false))
                     .collect(),
             )),
+        }
+    }
+
+    /// Tells the asker what happens in thoughts until the one that is meant ends, or until the conversation does.
+    async fn follow(&self, asker: Asker, id: Option<ThoughtId>) -> Result<Answer, Fault> {
+        let Some(events) = asker.events else {
+            return Err(Fault::new(reason::BAD_ARGUMENT, "who follows must watch"));
+        };
+        let mut heard = self.mind.follow();
+        if let Some(id) = id
+            && self.mind.live(id).is_none()
+        {
+            return match self.image.state.mission(id) {
+                Some(_) => Ok(Answer::Followed),
+                None => Err(Fault::new(
+                    reason::NO_THOUGHT,
+                    format!("there is no thought {id}; `batos thoughts` lists them"),
+                )),
+            };
+        }
+        loop {
+            match heard.recv().await {
+                Ok(event) if id.is_none_or(|id| id == event.thought) => {
+                    let is_end = id.is_some() && event.kind == "MISSION_ENDED";
+                    let _ = events.send(event);
+                    if is_end {
+                        return Ok(Answer::Followed);
+                    }
+                }
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Ok(Answer::Followed),
+            }
         }
     }
 
@@ -278,13 +334,13 @@ pub fn commit_fault(error: CommitError) -> Fault {
             reason::CONFLICT,
             format!("{message} while this was carried out, again and again; try later"),
         ),
-        CommitError::Refused(_) => Fault::new(reason::WRITE_REFUSED, message),
+        CommitError::Refused(_) | CommitError::Unmergeable(_) => Fault::new(reason::WRITE_REFUSED, message),
         CommitError::Stopping => Fault::new(reason::STOPPING, message),
         CommitError::Failed(_) | CommitError::Repeated(_) => Fault::new(reason::IMAGE_FAILED, message),
     }
 }
 
-fn view(mission: Mission, whole: bool) -> ThoughtView {
+pub fn view(mission: Mission, whole: bool) -> ThoughtView {
     let (outcome, message) = match &mission.stage {
         Stage::Open => ("open", String::new()),
         Stage::Complete => ("complete", String::new()),

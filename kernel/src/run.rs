@@ -17,6 +17,7 @@ use crate::image::{Image, OpenError, doubt};
 use crate::kernel::Kernel;
 use crate::mind::Mind;
 use crate::mind::audit::Audit;
+use crate::mind::audit::event::Prompts;
 use crate::mind::genesis;
 use crate::mind::model::Model;
 use crate::offline::Offline;
@@ -47,6 +48,9 @@ struct Arguments {
     /// MiB of memory that a method may use.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(96..=65_536))]
     method_memory_mib: u64,
+    /// What the audit tells of prompts and responses.
+    #[arg(long, value_enum, default_value_t)]
+    audit_prompts: Prompts,
     /// Let `define` install what the guard refused, to try the jail alone. For tests.
     #[arg(long)]
     install_refused: bool,
@@ -141,7 +145,11 @@ async fn live(arguments: Arguments, home: Home, image: Image) -> anyhow::Result<
             .inference_socket
             .unwrap_or_else(|| home.inference_socket()),
     );
-    let mind = Mind::new(model, Audit::open(&home.audit())?, &image.state.missions());
+    let mind = Mind::new(
+        model,
+        Audit::open(&home.audit(), arguments.audit_prompts)?,
+        &image.state.missions(),
+    );
     let kernel = Kernel::new(image, workers.clone(), mind, arguments.install_refused);
     let warming = tokio::spawn(workers.keep_warm());
     kernel.resume_missions();
@@ -158,7 +166,10 @@ async fn live(arguments: Arguments, home: Home, image: Image) -> anyhow::Result<
     let _ = serving.await;
     warming.abort();
     // A thought that still runs is durable and goes on next time.
-    tokio::task::block_in_place(|| kernel.image.close());
+    tokio::task::block_in_place(|| {
+        kernel.image.close();
+        kernel.mind.audit.close();
+    });
     tracing::info!("closed");
     Ok(())
 }

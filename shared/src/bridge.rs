@@ -36,7 +36,7 @@ pub struct Welcome {
 pub struct Request {
     /// Counted by the client from 1; the same again means a repeat.
     pub sequence: u64,
-    /// Send thought events of this request back while it runs.
+    /// Send thought events and progress of this request back while it runs.
     pub watch: bool,
     pub call: Call,
 }
@@ -163,6 +163,21 @@ pub enum Call {
         branch: String,
         call: BranchCall,
     },
+    /// The missions under way.
+    Missions,
+    /// End a mission; whoever waits for it is told, and nothing is left of its thought.
+    Cancel {
+        id: ThoughtId,
+    },
+    /// Send thought events of every thought back, or of one until it ends. Ends with its connection.
+    Follow {
+        id: Option<ThoughtId>,
+    },
+    /// How a method came to be.
+    Why {
+        object: String,
+        selector: String,
+    },
 }
 
 /// What can be done in a branch; see [`Call`].
@@ -260,6 +275,39 @@ pub enum ToClient {
         sequence: u64,
         result: Result<Answer, Fault>,
     },
+    /// Of a request with `watch` that takes long.
+    Progress {
+        sequence: u64,
+        progress: Progress,
+    },
+}
+
+/// What reaches who watches a call while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    Thought(ThoughtEvent),
+    Progress(Progress),
+}
+
+/// How far a long call is, in the step that it is at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done, such as `copying the log`.
+    pub step: String,
+    pub done: u64,
+    /// Where it is known.
+    pub total: Option<u64>,
+    pub unit: Unit,
+}
+
+/// What a [`Progress`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Bytes,
+    Objects,
+    Entries,
+    Transactions,
 }
 
 /// A call's success.
@@ -348,6 +396,13 @@ pub enum Answer {
         objects: u64,
         transaction: TransactionId,
     },
+    Missions(Vec<MissionView>),
+    Cancelled {
+        id: ThoughtId,
+    },
+    /// What was followed has ended.
+    Followed,
+    Why(Box<OriginView>),
 }
 
 /// A call's failure: a stable word for programs, a sentence for people. The words are in [`crate::reason`].
@@ -413,6 +468,52 @@ pub struct ThoughtView {
     /// The installed source, or the last candidate.
     pub artifact: String,
     pub events: Vec<ThoughtEvent>,
+}
+
+/// A mission under way as `missions` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MissionView {
+    pub id: ThoughtId,
+    pub receiver: ObjectId,
+    /// Its name in the lobby, else its id.
+    pub name: String,
+    pub selector: String,
+    /// `queued`, or the state that its cycle is in.
+    pub state: String,
+    pub priority: Priority,
+    pub round: u32,
+    pub model_calls: u32,
+    /// That the model wrote, and how many it may write in all.
+    pub tokens: u64,
+    pub token_budget: u64,
+    pub begun_unix_ms: u64,
+    pub elapsed_ms: u64,
+    /// Senders that wait for it.
+    pub waiting: u32,
+}
+
+/// What goes first when more missions are open than are thought about at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    Awaited,
+    /// Taken up again after a restart, and nobody waits any more.
+    Resumed,
+}
+
+/// How a method came to be, as `why` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OriginView {
+    /// The object that has the method.
+    pub holder: ObjectId,
+    pub name: String,
+    pub selector: String,
+    pub source: String,
+    /// That put it there.
+    pub transaction: TransactionView,
+    /// The thought that wrote it; `None` where a person did, or a pack has forgotten the thought.
+    pub thought: Option<ThoughtView>,
 }
 
 /// Something that happened in a thought.

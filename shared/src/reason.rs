@@ -32,6 +32,8 @@ pub const WRITE_REFUSED: &str = "write_refused";
 pub const CONFLICT: &str = "conflict";
 /// Nobody understood the message and the thought about it failed.
 pub const NOT_UNDERSTOOD: &str = "not_understood";
+/// Somebody cancelled the mission.
+pub const CANCELLED: &str = "cancelled";
 /// There is no model to think with.
 pub const NO_MODEL: &str = "no_model";
 /// The request's own deadline passed.

@@ -27,6 +27,8 @@ pub struct Kernel {
     pub method_memory_mib: u64,
     /// Let a person's `define` install what the guard refused; for trials of the jail alone.
     pub install_refused: bool,
+    /// What the audit tells of prompts and responses: `full`, `digest` or `none`.
+    pub audit_prompts: String,
     /// Given to the kernel as `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -100,6 +102,11 @@ impl Configuration {
                     1 << 20,
                 )?,
                 install_refused: raw.kernel.install_refused.unwrap_or(false),
+                audit_prompts: one_of(
+                    "kernel.audit_prompts",
+                    raw.kernel.audit_prompts,
+                    ["full", "digest", "none"],
+                )?,
                 log: raw.kernel.log,
             },
             inference: Inference {
@@ -162,6 +169,7 @@ struct RawKernel {
     method_deadline_ms: Option<i64>,
     method_memory_mib: Option<i64>,
     install_refused: Option<bool>,
+    audit_prompts: Option<String>,
     log: Option<String>,
 }
 
@@ -186,6 +194,18 @@ struct RawSupervision {
     crash_loop_pause_ms: Option<i64>,
     stop_deadline_ms: Option<i64>,
     health_deadline_ms: Option<i64>,
+}
+
+/// The first word is the default.
+fn one_of<const N: usize>(key: &str, given: Option<String>, words: [&str; N]) -> Result<String, String> {
+    match given {
+        None => Ok(words[0].to_owned()),
+        Some(word) if words.contains(&word.as_str()) => Ok(word),
+        Some(word) => Err(format!(
+            "{key} is {word:?} and must be one of {}",
+            words.join(", ")
+        )),
+    }
 }
 
 fn within<T: TryFrom<i64>>(

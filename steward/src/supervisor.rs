@@ -206,6 +206,9 @@ fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path)
         "--method-memory-mib".into(),
         kernel.method_memory_mib.to_string().into(),
     ]);
+    if kernel.audit_prompts != "full" {
+        arguments.extend(["--audit-prompts".into(), kernel.audit_prompts.clone().into()]);
+    }
     if kernel.install_refused {
         arguments.push("--install-refused".into());
     }

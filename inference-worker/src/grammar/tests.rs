@@ -90,7 +90,11 @@ fn trained(pattern: &str) -> Grammars {
     let mut trainer = BpeTrainerBuilder::new()
         .vocab_size(6_000)
         .show_progress(false)
-        .initial_alphabet(tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet())
+        .initial_alphabet(
+            tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet()
+                .into_iter()
+                .collect(),
+        )
         .special_tokens(vec![AddedToken::from("<|end|>", true)])
         .build();
     tokenizer

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use interprocess::local_socket::tokio::Stream;
-use shared::bridge::{Fault, Hello, Request, ToClient, Welcome};
+use shared::bridge::{Call, Fault, Hello, Request, ToClient, Welcome};
 use shared::frame::{FrameError, asynchronous, encode};
 use shared::incoming::Incoming;
 use shared::reason;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::image::record::RequestId;
 use crate::kernel::{Asker, Kernel};
+use crate::reporter::Reporter;
 use crate::transfers::Transfers;
 
 /// Requests of one conversation at the same time.
@@ -45,11 +46,13 @@ pub async fn converse(
     let (outgoing, queue) = mpsc::channel::<Vec<u8>>(OUTGOING);
     let writing = tokio::spawn(write_all(queue, writer));
     let mut requests = JoinSet::new();
+    let mut followers = JoinSet::new();
     let transfers = Arc::new(Transfers::default());
     let mut incoming = Incoming::default();
     let mut result = Ok(());
     'conversation: loop {
         while requests.try_join_next().is_some() {}
+        while followers.try_join_next().is_some() {}
         tokio::select! {
             heard = hear(&mut reader, &mut incoming), if requests.len() < MAX_REQUESTS => {
                 let mut heard = heard;
@@ -73,8 +76,15 @@ pub async fn converse(
                         }),
                         transfers: transfers.clone(),
                         events: None,
+                        reporter: Arc::default(),
                     };
-                    requests.spawn(answer(kernel.clone(), asker, request, outgoing.clone()));
+                    let is_endless = matches!(request.call, Call::Follow { .. });
+                    let answering = answer(kernel.clone(), asker, request, outgoing.clone());
+                    match is_endless {
+                        false => drop(requests.spawn(answering)),
+                        // It ends with the conversation at the latest.
+                        true => drop(followers.spawn(answering)),
+                    }
                     if requests.len() >= MAX_REQUESTS {
                         break;
                     }
@@ -90,6 +100,7 @@ pub async fn converse(
         }
     }
     while requests.join_next().await.is_some() {}
+    followers.shutdown().await;
     drop(outgoing);
     let _ = writing.await;
     result
@@ -128,6 +139,7 @@ async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, outgoin
     let telling = request.watch.then(|| {
         let (events, mut heard) = broadcast::channel(1024);
         asker.events = Some(events);
+        asker.reporter = Arc::new(reporter(sequence, outgoing.clone()));
         let outgoing = outgoing.clone();
         tokio::spawn(async move {
             loop {
@@ -150,6 +162,15 @@ async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, outgoin
         let _ = telling.await;
     }
     let _ = outgoing.send(reply(sequence, result)).await;
+}
+
+/// Tells the client how far a request is. Where its reader is slow, it hears less.
+fn reporter(sequence: u64, outgoing: mpsc::Sender<Vec<u8>>) -> Reporter {
+    Reporter::new(move |progress| {
+        if let Ok(frame) = encode(&ToClient::Progress { sequence, progress }) {
+            let _ = outgoing.try_send(frame);
+        }
+    })
 }
 
 fn reply(sequence: u64, result: Result<shared::bridge::Answer, Fault>) -> Vec<u8> {

@@ -137,6 +137,7 @@ async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, o
                     request: request_id,
                     transfers,
                     events: None,
+                    reporter: Arc::default(),
                 };
                 let result = kernel.call(asker, call).await;
                 let elapsed_ms = begun.elapsed().as_millis() as u64;
@@ -220,6 +221,18 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         },
         "thoughts" => Call::Thoughts {
             id: params.number("id")?.map(ThoughtId),
+        },
+        "missions" => Call::Missions,
+        "cancel" => Call::Cancel {
+            id: ThoughtId(
+                params
+                    .number("id")?
+                    .ok_or_else(|| fail(INVALID_PARAMS, "the parameter id is missing".into()))?,
+            ),
+        },
+        "why" => Call::Why {
+            object: params.text("object")?,
+            selector: params.text("selector")?,
         },
         "status" => Call::Status,
         "history" => Call::History {

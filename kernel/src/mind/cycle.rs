@@ -29,7 +29,8 @@ use shared::reason;
 use shared::value::Value;
 use tokio::sync::broadcast;
 
-use super::audit::Line;
+use super::audit::event::Event;
+use super::budget::Spent;
 use super::model::Question;
 use super::narrow;
 use crate::image::draft::Change;
@@ -57,6 +58,7 @@ pub struct Cycle<'a> {
     pub kernel: &'a Arc<Kernel>,
     pub mission: &'a Arc<Mutex<Mission>>,
     pub events: &'a broadcast::Sender<ThoughtEvent>,
+    pub spent: &'a Spent,
     pub author: &'a str,
     pub begun: Instant,
     pub round: u32,
@@ -78,8 +80,9 @@ pub enum End {
 struct Attempt {
     overlay: Overlay,
     cycle: ObjectId,
-    /// The name of the state that was seen last.
+    /// The name of the state that was seen last, and who works in it.
     state: String,
+    persona: String,
     /// The source that guard and trial passed in this attempt: nothing else can be installed.
     proven: Option<String>,
 }
@@ -99,6 +102,10 @@ impl Cycle<'_> {
                 Ok(None) => {}
                 Err(fault) => {
                     self.tell("VALIDATION_FAILURE", "failed", &fault.message);
+                    self.audit("VALIDATION_FAILURE", |event| {
+                        event.current_state = "failed".into();
+                        event.validation_result = Some(fault.message.clone());
+                    });
                     return End::Failed {
                         fault,
                         may_correct: false,
@@ -141,6 +148,7 @@ impl Cycle<'_> {
             overlay: Overlay::default(),
             cycle: orchestrator,
             state: String::new(),
+            persona: "orchestrator".into(),
             proven: None,
         };
         let brief = self.brief();
@@ -253,16 +261,26 @@ impl Cycle<'_> {
                 .object(id)
                 .and_then(|(object, _)| object.slot(name).map(|slot| slot.value.clone()))
         };
-        let name = match slot(attempt.cycle, "synthesis_state") {
-            Some(Value::Ref(state)) => match slot(state, "state_name") {
-                Some(Value::Text(name)) => name,
-                _ => state.to_string(),
-            },
-            _ => return,
+        let words = |id: ObjectId, name: &str| match slot(id, name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        };
+        let Some(Value::Ref(state)) = slot(attempt.cycle, "synthesis_state") else {
+            return;
+        };
+        let name = words(state, "state_name").unwrap_or_else(|| state.to_string());
+        let persona = match slot(state, "persona") {
+            Some(Value::Ref(persona)) => words(persona, "persona").unwrap_or_else(|| persona.to_string()),
+            _ => "orchestrator".into(),
         };
         if name != attempt.state {
+            attempt.persona = persona;
             let before = std::mem::replace(&mut attempt.state, name.clone());
             self.tell("STATE_TRANSITION", &name, &before);
+            self.audit_in(attempt, "STATE_TRANSITION", |event| {
+                event.current_state = before;
+                event.transition_to = Some(name);
+            });
         }
     }
 
@@ -332,16 +350,20 @@ impl Cycle<'_> {
         if let Some((_, known)) = answered.iter().find(|(asked, _)| *asked == question) {
             return Ok(known.clone());
         }
+        let mut allowed = question.clone();
+        allowed.generate.max_tokens = self.spent.left(question.generate.max_tokens)?;
         self.lock().model_calls += 1;
-        let answer = match self.kernel.mind.model.generate(question.clone()).await {
+        let begun = Instant::now();
+        let answer = match self.kernel.mind.model.generate(allowed).await {
             Ok(generated) => {
+                self.spent.add(generated.tokens);
                 self.lock().artifact = generated.text.clone();
-                self.audit(
-                    "ARTIFACT_GENERATED",
-                    &attempt.state,
-                    &question.generate.prompt,
-                    &generated.text,
-                );
+                self.audit_in(attempt, "ARTIFACT_GENERATED", |event| {
+                    event.llm_prompt = Some(question.generate.prompt.clone());
+                    event.llm_response_raw = Some(generated.text.clone());
+                    event.tokens = Some(u64::from(generated.tokens));
+                    event.duration_ms = Some(begun.elapsed().as_millis() as u64);
+                });
                 self.tell("ARTIFACT_GENERATED", &attempt.state, &generated.text);
                 map([
                     ("ok", Value::Bool(true)),
@@ -355,6 +377,11 @@ impl Cycle<'_> {
             }
             Err(fault) => {
                 self.tell("MODEL_FAILURE", &attempt.state, &fault.message);
+                self.audit_in(attempt, "MODEL_FAILURE", |event| {
+                    event.llm_prompt = Some(question.generate.prompt.clone());
+                    event.validation_result = Some(fault.message.clone());
+                    event.duration_ms = Some(begun.elapsed().as_millis() as u64);
+                });
                 map([
                     ("ok", Value::Bool(false)),
                     ("reason", Value::Text(fault.reason)),
@@ -367,17 +394,15 @@ impl Cycle<'_> {
     }
 
     fn guard(&self, attempt: &Attempt, source: &str) -> Value {
+        let begun = Instant::now();
         let found = self.judge(source);
         let is_ok = found.is_empty();
         let words: Vec<String> = found
             .iter()
             .map(|f| format!("line {}: {}", f.line, f.message))
             .collect();
-        self.tell(
-            verdict_event(is_ok),
-            &attempt.state,
-            &format!("guard: {}", words.join("; ")),
-        );
+        let told = format!("guard: {}", words.join("; "));
+        self.verdict(attempt, is_ok, &told, begun);
         let found = found
             .into_iter()
             .map(|finding| {
@@ -400,6 +425,10 @@ impl Cycle<'_> {
         let grammar = match (asked.as_text(), text(asked, "json_schema"), text(asked, "lark")) {
             (Some("method"), ..) => {
                 let mission = self.lock().clone();
+                if !mission.selector.is_ascii() {
+                    // The grammar of names is that of ASCII; the guard and the trial say the rest.
+                    return Ok(None);
+                }
                 let mut slots: Vec<String> = self.visible_slots(&mission).into_iter().collect();
                 slots.sort_unstable();
                 Grammar::Method(MethodGrammar {
@@ -446,6 +475,7 @@ impl Cycle<'_> {
     /// Runs the candidate in a fresh jailed process on a copy (M14).
     async fn trial(&self, attempt: &mut Attempt, source: String) -> Value {
         let mission = self.lock().clone();
+        let begun = Instant::now();
         let is_guarded = self.judge(&source).is_empty();
         let mut copy = attempt.overlay.clone();
         let placed = copy.apply(&self.kernel.image.state, vec![put_method(&mission, &source)]);
@@ -464,11 +494,7 @@ impl Cycle<'_> {
                     .iter()
                     .map(|write| Value::Text(format!("{}", write.object())))
                     .collect();
-                self.tell(
-                    "VALIDATION_SUCCESS",
-                    &attempt.state,
-                    &format!("trial: {} writes", writes.len()),
-                );
+                self.verdict(attempt, true, &format!("trial: {} writes", writes.len()), begun);
                 if is_guarded {
                     attempt.proven = Some(source);
                 }
@@ -484,11 +510,7 @@ impl Cycle<'_> {
                 ])
             }
             Err(fault) => {
-                self.tell(
-                    "VALIDATION_FAILURE",
-                    &attempt.state,
-                    &format!("trial: {}", fault.message),
-                );
+                self.verdict(attempt, false, &format!("trial: {}", fault.message), begun);
                 map([
                     ("ok", Value::Bool(false)),
                     ("reason", Value::Text(fault.reason)),
@@ -548,14 +570,16 @@ impl Cycle<'_> {
             mission: Some(done),
             ..Draft::new(self.author.to_owned())
         };
-        match self.kernel.image.committer.commit(draft).await {
+        // What may be durable is not cancelled any more.
+        self.spent.settle();
+        let committed = self.kernel.image.committer.commit(draft).await;
+        self.spent.unsettle();
+        match committed {
             Ok(committed) => {
-                self.audit(
-                    "COMMITTED",
-                    &attempt.state,
-                    "",
-                    &committed.transaction.to_string(),
-                );
+                self.audit_in(attempt, "COMMITTED", |event| {
+                    event.transaction_id = committed.transaction.0;
+                    event.artifact_oid = Some(format!("{}.{}", mission.receiver, mission.selector));
+                });
                 let answer = answer.map(|answer| with_transaction(answer, committed.transaction));
                 Ok(Step::End(End::Complete(answer)))
             }
@@ -575,7 +599,17 @@ impl Cycle<'_> {
         }
     }
 
-    /// Records an event in the mission, tells who watches, and writes the audit.
+    /// Tells what guard or trial found.
+    fn verdict(&self, attempt: &Attempt, is_ok: bool, told: &str, begun: Instant) {
+        let kind = verdict_event(is_ok);
+        self.tell(kind, &attempt.state, told);
+        self.audit_in(attempt, kind, |event| {
+            event.validation_result = Some(told.to_owned());
+            event.duration_ms = Some(begun.elapsed().as_millis() as u64);
+        });
+    }
+
+    /// Records an event in the mission and tells who watches.
     fn tell(&self, kind: &str, state: &str, detail: &str) {
         let event = {
             let mut mission = self.lock();
@@ -590,24 +624,23 @@ impl Cycle<'_> {
             mission.events.push(event.clone());
             event
         };
+        self.kernel.mind.tell_followers(&event);
         let _ = self.events.send(event);
-        if kind != "ARTIFACT_GENERATED" {
-            self.audit(kind, state, "", detail);
-        }
     }
 
-    fn audit(&self, kind: &str, state: &str, prompt: &str, detail: &str) {
-        let mission = self.lock().clone();
-        let transaction = self.kernel.image.state.standing().last;
-        self.kernel.mind.audit.write(Line::new(
-            &mission,
-            self.round,
-            transaction,
-            kind,
-            state,
-            prompt,
-            detail,
-        ));
+    fn audit_in(&self, attempt: &Attempt, kind: &str, fill: impl FnOnce(&mut Event)) {
+        self.audit(kind, |event| {
+            event.current_state = attempt.state.clone();
+            event.active_persona = attempt.persona.clone();
+            fill(event);
+        });
+    }
+
+    fn audit(&self, kind: &str, fill: impl FnOnce(&mut Event)) {
+        let newest = self.kernel.image.state.standing().last;
+        let mut event = Event::of(&self.lock(), self.round, newest, kind);
+        fill(&mut event);
+        self.kernel.mind.audit.write(event);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Mission> {
