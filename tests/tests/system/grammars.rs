@@ -109,7 +109,7 @@ fn a_grammar_that_cannot_be_compiled_fails_its_thought_alone() {
     let object = object.as_str().unwrap();
     for (lark, expected) in [
         ("start: nothing", "nothing"),
-        ("start: /((a{0,5000}){0,5000}){0,5000}/", "cannot be compiled"),
+        ("start: /(/", "cannot be compiled"),
         ("start: \"yes, it works\"", "yes, it works"),
     ] {
         system.defined(&synthesizing, &asking(lark));
