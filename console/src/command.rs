@@ -11,12 +11,12 @@ use shared::home::Home;
 use shared::id::{ThoughtId, TransactionId};
 use shared::{document, exit};
 
-use crate::arguments::{Arguments, BlobCommand, BranchCommand, ClientSequence, Command};
+use crate::arguments::{Arguments, BlobCommand, BranchCommand, ClientSequence, CodexCommand, Command};
 use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{blob, branch, down, follow, literal, offline, past, render, repl, status, up};
+use crate::{adapter, blob, branch, codex, down, follow, literal, offline, past, render, repl, status, up};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -60,6 +60,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         | Command::Status
         | Command::Reindex
         | Command::Restore { .. }
+        | Command::Adapter { .. }
         | Command::Blob {
             command: BlobCommand::Get(_),
         }
@@ -74,6 +75,10 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Reindex => offline::reindex(&home, !json),
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
+        Command::Adapter { command } => adapter::run(&home, command, json),
+        Command::Codex {
+            command: CodexCommand::Export { file },
+        } if file != Path::new("-") => codex::export(&home, &file),
         Command::Thoughts { check: true, .. } => offline::check(&home),
         Command::Thoughts { otlp: true, .. } => offline::traces(&home),
         Command::Thoughts { id, follow: true, .. } => follow::run(&home, id, json),
@@ -208,6 +213,24 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             None,
             true,
         ),
+        Command::Codex {
+            command: CodexCommand::Export { .. },
+        } => (Call::Codex, None, true),
+        Command::Codex {
+            command:
+                CodexCommand::Import {
+                    file,
+                    dry_run,
+                    request,
+                },
+        } => (
+            Call::CodexImport {
+                text: literal::source(&file)?,
+                dry_run,
+            },
+            request.id,
+            false,
+        ),
         Command::Missions => (Call::Missions, None, true),
         Command::Cancel { id } => (Call::Cancel { id: ThoughtId(id) }, None, true),
         Command::Why { object, selector } => (Call::Why { object, selector }, None, true),
@@ -258,6 +281,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         | Command::Reindex
         | Command::Restore { .. }
         | Command::Blob { .. }
+        | Command::Adapter { .. }
         | Command::Console => {
             return Err(Failure::internal("a command without a call"));
         }
@@ -370,14 +394,28 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
             ),
             exit::ANSWERED,
         ),
+        Answer::Codex { text } => (text.trim_end().to_owned(), exit::ANSWERED),
+        Answer::CodexImported { changes, transaction } => (
+            match (changes.is_empty(), transaction) {
+                (true, _) => "the image holds this codex already".to_owned(),
+                (false, Some(transaction)) => format!("{}\nin transaction {transaction}", changes.join("\n")),
+                (false, None) => format!("{}\nnothing was changed: this was a dry run", changes.join("\n")),
+            },
+            exit::ANSWERED,
+        ),
         Answer::Missions(views) => (render::missions(views), exit::ANSWERED),
         Answer::Cancelled { id } => (format!("mission {id} is cancelled"), exit::ANSWERED),
         Answer::Followed => (String::new(), exit::ANSWERED),
         Answer::Why(origin) => (past::origin(origin), exit::ANSWERED),
-        // Parts of a transfer, which `blob` looks at itself.
-        Answer::Transfer { .. } | Answer::Arrived { .. } | Answer::Content { .. } | Answer::Blob(_) => {
-            (document.to_string(), exit::ANSWERED)
-        }
+        // Parts of a transfer, which `blob` looks at itself; what `adapter` shows.
+        Answer::Transfer { .. }
+        | Answer::Arrived { .. }
+        | Answer::Content { .. }
+        | Answer::Blob(_)
+        | Answer::AdapterImported { .. }
+        | Answer::Adapters { .. }
+        | Answer::AdapterDropped { .. }
+        | Answer::AdapterHeld { .. } => (document.to_string(), exit::ANSWERED),
     };
     let text = if io::stdout().is_terminal() {
         render::harmless(&text)
@@ -465,6 +503,7 @@ mod tests {
             "undo 3",
             "verify",
             "blob get a.b",
+            "adapter list",
         ] {
             let words = ["batos", "--home", "/h", "--branch", "b"]
                 .into_iter()

@@ -8,9 +8,11 @@
 //! Non-goals: nothing here opens an image or runs a method; everything goes through the sockets of the home's `run` folder.
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod arguments;
 mod blob;
 mod branch;
+mod codex;
 mod command;
 mod completion;
 mod down;

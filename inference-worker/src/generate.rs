@@ -11,6 +11,7 @@ use clap::Args;
 use shared::inference::{ChatMessage, Finish, Generate, Grammar, InferenceEvent, MethodGrammar, Options};
 use tokio::sync::mpsc;
 
+use crate::adapter::folder;
 use crate::engine::{Engine, Job};
 use crate::run::ModelArguments;
 use crate::server;
@@ -19,6 +20,12 @@ use crate::server;
 pub struct GenerateArguments {
     #[command(flatten)]
     model: ModelArguments,
+    /// A PEFT folder or a safetensors file whose weights are added to the model's.
+    #[arg(long)]
+    adapter: Option<PathBuf>,
+    /// With --adapter: its alpha, where the file does not tell it.
+    #[arg(long, requires = "adapter")]
+    alpha: Option<f64>,
     /// The text to continue; with --chat, what the user says.
     #[arg(long)]
     prompt: String,
@@ -148,6 +155,10 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
         ..Options::default()
     };
     server::check(&request, &options).map_err(anyhow::Error::msg)?;
+    let adapter = match &arguments.adapter {
+        Some(path) => Some(folder::adapter(path, arguments.alpha)?),
+        None => None,
+    };
     let begun = Instant::now();
     let engine = Engine::start(arguments.model.settings())?;
     let (events, mut queue) = mpsc::unbounded_channel();
@@ -155,6 +166,7 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
         request,
         options,
         messages,
+        adapter,
         grammar: arguments.must_be.grammar()?,
         constraint: None,
         events,
@@ -191,7 +203,9 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
                 return Ok(());
             }
             InferenceEvent::Failed { fault, .. } => bail!("{fault}"),
-            InferenceEvent::Described(_) | InferenceEvent::Likelihoods { .. } => {}
+            InferenceEvent::Described(_)
+            | InferenceEvent::Likelihoods { .. }
+            | InferenceEvent::Adapters { .. } => {}
         }
     }
     bail!("the decoding thread ended without an answer")

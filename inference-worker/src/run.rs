@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use shared::exit;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
@@ -38,9 +39,13 @@ struct Arguments {
     /// Print tokens per second as one JSON document and end.
     #[arg(long)]
     measure: bool,
-    /// With --measure: measure once for each line of standard input, so that others can be measured by turns.
+    /// With --measure: measure once for each line of standard input, so that others can be measured by turns. A line is `round`,
+    /// `round N` with the Nth --adapter, `change`, or `serve ADAPTERS REQUESTS TOGETHER`.
     #[arg(long, requires = "measure")]
     turns: bool,
+    /// With --turns: a PEFT folder or a safetensors file; may be given several times.
+    #[arg(long, requires = "turns")]
+    adapter: Vec<PathBuf>,
     /// With --measure: measure what it costs to keep to the grammar of a method.
     #[arg(long, requires = "measure")]
     grammars: bool,
@@ -58,6 +63,9 @@ pub struct ModelArguments {
     /// Folder of the model, or a GGUF file.
     #[arg(long, required = true)]
     model: Option<PathBuf>,
+    /// BLAKE3 hash, in hexadecimal, that the GGUF file must have: of a blob, its name.
+    #[arg(long, value_name = "HEX64")]
+    model_hash: Option<blake3::Hash>,
     /// Threads of the tensor kernels; by default as many as there are cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -67,6 +75,12 @@ pub struct ModelArguments {
     /// Memory for keys and values of all requests together, in MiB; requests that find no room wait.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     cache_mib: u64,
+    /// Memory for adapters that are not in use, in MiB; those used longest ago give way.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    adapters_warm_mib: u64,
+    /// Memory for adapters in use, pinned, or used last, in MiB; requests that find no room wait.
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    adapters_hot_mib: u64,
 }
 
 impl ModelArguments {
@@ -77,9 +91,14 @@ impl ModelArguments {
         };
         Settings {
             model: self.model.unwrap_or_default(),
+            model_hash: self.model_hash,
             weights: self.weights,
             threads,
             cache_bytes: self.cache_mib << 20,
+            adapters: Budgets {
+                warm_bytes: self.adapters_warm_mib << 20,
+                hot_bytes: self.adapters_hot_mib << 20,
+            },
         }
     }
 }
@@ -112,7 +131,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         return grammar::measure(settings, arguments.turns);
     }
     if arguments.measure {
-        return measure::print(&settings, arguments.turns);
+        return measure::print(settings, arguments.turns, &arguments.adapter);
     }
     let engine = Engine::start(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

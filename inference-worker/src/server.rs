@@ -9,7 +9,7 @@ use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    ChatMessage, Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest, Options,
+    Adapter, ChatMessage, Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest, Options,
 };
 use tokio::sync::mpsc;
 
@@ -18,6 +18,8 @@ use crate::engine::{Engine, Job};
 /// Longest text, in tokens, that one request may ask for.
 const MAX_TOKENS: u32 = 8192;
 const MAX_STOPS: usize = 16;
+/// Adapters told before their requests, of one conversation.
+const MAX_ADAPTED: usize = 64;
 /// Grammars of a connection whose generations have not been asked for yet.
 const MAX_GRAMMARS: usize = 64;
 
@@ -47,7 +49,8 @@ pub async fn serve(engine: Engine, listener: Listener) {
 #[derive(Default)]
 struct Open {
     requests: HashMap<u64, Arc<AtomicBool>>,
-    /// Told before the generations that keep to them.
+    /// Of requests that have not come yet.
+    adapters: HashMap<u64, Adapter>,
     grammars: HashMap<u64, Grammar>,
 }
 
@@ -68,14 +71,10 @@ impl Open {
         options: Options,
         messages: Vec<ChatMessage>,
     ) {
+        let adapter = self.adapters.remove(&request.request);
         let grammar = self.grammars.remove(&request.request);
         if let Err(message) = check(&request, &options) {
-            let fault = InferenceFault {
-                reason: "bad_request".into(),
-                message,
-            };
-            let request = request.request;
-            let _ = events.send(InferenceEvent::Failed { request, fault });
+            fail(events, request.request, message);
             return;
         }
         request.max_tokens = request.max_tokens.min(MAX_TOKENS);
@@ -85,6 +84,7 @@ impl Open {
             request,
             options,
             messages,
+            adapter,
             grammar,
             constraint: None,
             events: events.clone(),
@@ -92,6 +92,14 @@ impl Open {
             arrived: Instant::now(),
         });
     }
+}
+
+fn fail(events: &mpsc::UnboundedSender<InferenceEvent>, request: u64, message: String) {
+    let fault = InferenceFault {
+        reason: "bad_request".into(),
+        message,
+    };
+    let _ = events.send(InferenceEvent::Failed { request, fault });
 }
 
 /// What cannot be meant.
@@ -146,6 +154,23 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
                 messages,
             }) => {
                 open.begin(&engine, &events, generate, options, messages);
+            }
+            Ok(InferenceRequest::Adapt { request, adapter }) => {
+                if open.adapters.len() < MAX_ADAPTED {
+                    open.adapters.insert(request, adapter);
+                } else {
+                    let message =
+                        format!("{MAX_ADAPTED} adapters were told without the requests that they are for");
+                    fail(&events, request, message);
+                }
+            }
+            Ok(InferenceRequest::Adapters { request, ask }) => {
+                let answering = engine.adapters.clone().answer(ask);
+                let events = events.clone();
+                tokio::spawn(async move {
+                    let answer = answering.await;
+                    let _ = events.send(InferenceEvent::Adapters { request, answer });
+                });
             }
             Ok(InferenceRequest::Constrain { request, grammar }) => {
                 // Grammars without generations are no use, and would fill the memory.

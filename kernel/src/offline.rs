@@ -1,4 +1,5 @@
-//! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`.
+//! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`; and a look at one
+//! that a kernel has open: `kernel rehearse`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use crate::image::verify::{Chains, Report, verify};
 use crate::image::{Image, doubt, take_lock};
 use crate::mind::audit::file::check;
 use crate::mind::audit::otlp;
+use crate::rehearsal::rehearse;
 use crate::reporter::Reporter;
 
 /// What can be done without serving.
@@ -47,6 +49,12 @@ pub enum Offline {
         /// Tell this fault of the index, too
         #[arg(long, hide = true)]
         known: Option<String>,
+    },
+    /// Look whether this kernel could take over from the one that serves this image and has frozen its index; changes nothing
+    Rehearse {
+        /// The folder image/ of a home
+        #[arg(long)]
+        image: PathBuf,
     },
     /// Make the index anew from the log
     Reindex {
@@ -134,6 +142,11 @@ impl Offline {
                 } else {
                     exit::ERROR
                 }))
+            }
+            Offline::Rehearse { image } => {
+                let found = rehearse(image)?;
+                println!("{found}");
+                Ok(ExitCode::from(exit::ANSWERED))
             }
             Offline::Reindex {
                 image,

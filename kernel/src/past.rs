@@ -104,6 +104,7 @@ impl Kernel {
             undone,
             transaction: TransactionId(0),
         };
+        draft.reads.extend(self.keep_covenants(None, &draft.changes)?);
         draft.reply = asker.request.map(|request| (request, answer.clone()));
         match self.image.committer.commit(draft).await {
             Ok(committed) => Ok(committed

@@ -7,17 +7,23 @@ A row has: name, value, unit, rival (what the figure is compared with, in the sa
 import argparse
 import json
 
+import adapters
 import clients
 import grammar
 import image
 import inference
 import methods
 import rows
+import steward
 import system
 
-PARTS = [system, inference, grammar, image, clients, methods]
+PARTS = [system, inference, adapters, grammar, image, clients, methods, steward]
 NAMES = list(dict.fromkeys(name for part in PARTS for name in part.NAMES))
-GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
+GROUPS = {
+    "inference": [*inference.NAMES, *adapters.NAMES],
+    "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],
+    "steward": steward.NAMES,
+}
 
 
 def main():

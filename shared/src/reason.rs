@@ -28,6 +28,8 @@ pub const NOT_PERSISTENT: &str = "not_persistent";
 pub const DOOMED: &str = "doomed";
 /// The write set broke a rule of the image.
 pub const WRITE_REFUSED: &str = "write_refused";
+/// The write would break a data covenant.
+pub const COVENANT_BROKEN: &str = "covenant_broken";
 /// Others kept changing what this send read.
 pub const CONFLICT: &str = "conflict";
 /// Nobody understood the message and the thought about it failed.
@@ -50,6 +52,8 @@ pub const NO_TRANSFER: &str = "no_transfer";
 pub const IMAGE_FAILED: &str = "image_failed";
 /// The kernel is going down; ask again.
 pub const STOPPING: &str = "stopping";
+/// The kernel hands over to another one, or goes down: this conversation ends, and what has no reply is to be asked again.
+pub const LEAVING: &str = "leaving";
 /// The image was packed since: that part of its history is gone.
 pub const PACKED: &str = "packed";
 /// No such transaction.
@@ -60,6 +64,10 @@ pub const BOUND: &str = "bound";
 pub const NO_BRANCH: &str = "no_branch";
 /// A branch's file is damaged, or is none of this image.
 pub const BRANCH_DAMAGED: &str = "branch_damaged";
+/// No such adapter.
+pub const NO_ADAPTER: &str = "no_adapter";
+/// An adapter cannot be used with the model: the message says which part of it, and why.
+pub const ADAPTER_REFUSED: &str = "adapter_refused";
 /// No kernel could be reached.
 pub const NO_KERNEL: &str = "no_kernel";
 /// A defect of the system itself.

@@ -15,6 +15,7 @@ pub struct Configuration {
     pub inference: Inference,
     pub channel: Channel,
     pub supervision: Supervision,
+    pub handover: Handover,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +37,16 @@ pub struct Kernel {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inference {
     pub model: PathBuf,
+    /// Of a model that is a blob of the image: the hash that names it, in hexadecimal.
+    pub model_hash: Option<String>,
     /// True when `model` is the default, so that the shipped seed is staged there.
     pub is_seed: bool,
     /// 1 to 1024; the worker's own choice when absent.
     pub threads: Option<u32>,
+    /// Each 1 to 1,048,576; the worker's own choice when absent.
+    pub cache_mib: Option<u64>,
+    pub adapters_warm_mib: Option<u64>,
+    pub adapters_hot_mib: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +66,21 @@ pub struct Supervision {
     pub stop_deadline: Duration,
     /// In which a new kernel must answer.
     pub health_deadline: Duration,
+}
+
+/// Limits of a handover between two kernels; `docs/handover.md`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Handover {
+    /// For the old kernel to bring the index up to date, after a pack or a backup that runs.
+    pub prepare: Duration,
+    /// For the old kernel to finish what runs.
+    pub finish: Duration,
+    /// For the new kernel to take the image over.
+    pub promote: Duration,
+    /// How long the new kernel is watched before it is chosen.
+    pub probation: Duration,
+    /// For any single answer.
+    pub answer: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +106,15 @@ impl Configuration {
     fn parse(text: &str, home: &Home) -> Result<Configuration, String> {
         let raw: Raw = toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
         let supervision = raw.supervision;
+        let handover = raw.handover;
         Ok(Configuration {
+            handover: Handover {
+                prepare: milliseconds("handover.prepare_ms", handover.prepare_ms, 10_000)?,
+                finish: milliseconds("handover.yield_ms", handover.yield_ms, 200)?,
+                promote: milliseconds("handover.promote_ms", handover.promote_ms, 1000)?,
+                probation: milliseconds("handover.probation_ms", handover.probation_ms, 2000)?,
+                answer: milliseconds("handover.answer_ms", handover.answer_ms, 1000)?,
+            },
             kernel: Kernel {
                 method_workers: within("kernel.method_workers", raw.kernel.method_workers, 2, 1, 256)?,
                 method_deadline_ms: within(
@@ -111,15 +141,20 @@ impl Configuration {
             },
             inference: Inference {
                 is_seed: raw.inference.model.is_none(),
-                model: match raw.inference.model {
-                    Some(model) => home.path().join(model),
-                    None => home.models().join("seed"),
+                model_hash: blob_of(raw.inference.model.as_deref())?,
+                model: match (blob_of(raw.inference.model.as_deref())?, raw.inference.model) {
+                    (Some(hash), _) => home.image().join("blobs").join(&hash[..2]).join(hash),
+                    (None, Some(model)) => home.path().join(model),
+                    (None, None) => home.models().join("seed"),
                 },
                 threads: raw
                     .inference
                     .threads
                     .map(|threads| within("inference.threads", Some(threads), 1, 1, 1024))
                     .transpose()?,
+                cache_mib: mib("inference.cache_mib", raw.inference.cache_mib)?,
+                adapters_warm_mib: mib("inference.adapters_warm_mib", raw.inference.adapters_warm_mib)?,
+                adapters_hot_mib: mib("inference.adapters_hot_mib", raw.inference.adapters_hot_mib)?,
             },
             channel: Channel {
                 enabled: raw.channel.enabled.unwrap_or(true),
@@ -160,6 +195,7 @@ struct Raw {
     inference: RawInference,
     channel: RawChannel,
     supervision: RawSupervision,
+    handover: RawHandover,
 }
 
 #[derive(Default, Deserialize)]
@@ -178,6 +214,9 @@ struct RawKernel {
 struct RawInference {
     model: Option<PathBuf>,
     threads: Option<i64>,
+    cache_mib: Option<i64>,
+    adapters_warm_mib: Option<i64>,
+    adapters_hot_mib: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -196,6 +235,33 @@ struct RawSupervision {
     health_deadline_ms: Option<i64>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawHandover {
+    prepare_ms: Option<i64>,
+    yield_ms: Option<i64>,
+    promote_ms: Option<i64>,
+    probation_ms: Option<i64>,
+    answer_ms: Option<i64>,
+}
+
+/// The hash behind `blob:`, where the model is one of the image.
+fn blob_of(model: Option<&Path>) -> Result<Option<String>, String> {
+    let Some(hash) = model
+        .and_then(Path::to_str)
+        .and_then(|text| text.strip_prefix("blob:"))
+    else {
+        return Ok(None);
+    };
+    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match is_hash {
+        true => Ok(Some(hash.to_owned())),
+        false => Err(format!(
+            "inference.model is \"blob:{hash}\"; 64 hexadecimal digits stand behind \"blob:\", as `batos blob put` prints them"
+        )),
+    }
+}
+
 /// The first word is the default.
 fn one_of<const N: usize>(key: &str, given: Option<String>, words: [&str; N]) -> Result<String, String> {
     match given {
@@ -206,6 +272,12 @@ fn one_of<const N: usize>(key: &str, given: Option<String>, words: [&str; N]) ->
             words.join(", ")
         )),
     }
+}
+
+fn mib(key: &str, given: Option<i64>) -> Result<Option<u64>, String> {
+    given
+        .map(|given| within(key, Some(given), 1, 1, 1 << 20))
+        .transpose()
 }
 
 fn within<T: TryFrom<i64>>(
@@ -268,6 +340,16 @@ mod tests {
         assert!(said.kernel.install_refused && !said.channel.enabled && !said.inference.is_seed);
         assert_eq!(said.inference.model, Path::new("/h/models/other"));
         assert_eq!(said.inference.threads, Some(3));
+        let hash = "ab".repeat(32);
+        let blob = parse(&format!(
+            "[inference]\nmodel = \"blob:{hash}\"\nadapters_hot_mib = 9\n"
+        ))
+        .unwrap();
+        assert_eq!(blob.inference.model, Path::new("/h/image/blobs/ab").join(&hash));
+        assert_eq!(
+            (blob.inference.model_hash, blob.inference.adapters_hot_mib),
+            (Some(hash), Some(9))
+        );
     }
 
     #[test]
@@ -275,6 +357,11 @@ mod tests {
         for (text, word) in [
             ("[kernel]\nmethod_wrokers = 2", "method_wrokers"),
             ("[kernal]\n", "kernal"),
+            ("[inference]\nmodel = \"blob:12\"", "inference.model"),
+            (
+                "[inference]\nadapters_warm_mib = 0",
+                "inference.adapters_warm_mib",
+            ),
             ("[kernel]\nmethod_workers = 0", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = -1", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = \"2\"", "method_workers"),

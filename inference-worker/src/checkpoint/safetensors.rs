@@ -46,8 +46,16 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, (PathBuf, String)> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
+/// Tensors by name.
+pub type Tensors = HashMap<String, Stored>;
+
 /// The tensors of one file by name.
-pub fn read(path: &Path) -> Result<HashMap<String, Stored>, String> {
+pub fn read(path: &Path) -> Result<Tensors, String> {
+    read_with_metadata(path).map(|(tensors, _)| tensors)
+}
+
+/// The tensors of one file, and the texts that its header holds beside them.
+pub fn read_with_metadata(path: &Path) -> Result<(Tensors, HashMap<String, String>), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut first = [0; 8];
@@ -93,5 +101,5 @@ pub fn read(path: &Path) -> Result<HashMap<String, Stored>, String> {
         };
         tensors.insert(name.clone(), stored);
     }
-    Ok(tensors)
+    Ok((tensors, metadata.metadata().clone().unwrap_or_default()))
 }

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use shared::inference::{Finish, Grammar};
 
-use super::{Job, fault};
+use super::{Job, Message, fault};
 use crate::grammar::Grammars;
 
 const MAX_AT_A_TIME: usize = 16;
@@ -40,20 +40,21 @@ impl Compiling {
         changed.notify_all();
     }
 
-    /// Compiles beside, and then passes the request on to `jobs`; or refuses it.
-    pub fn begin(&self, job: Job, grammar: Grammar, jobs: &Sender<Job>) {
+    /// Compiles beside, and then passes the request on as one of `messages`; or refuses it.
+    pub fn begin(&self, job: Job, grammar: Grammar, messages: &Arc<Sender<Message>>) {
         if self.at_work.fetch_add(1, Ordering::Relaxed) >= MAX_AT_A_TIME {
             self.at_work.fetch_sub(1, Ordering::Relaxed);
             return job.fail(fault("busy", "too many grammars are being compiled; try later"));
         }
-        let (compiling, jobs, events, request) = (
+        // Weak: nobody waits for what is compiled when nobody can ask any more.
+        let (compiling, messages, events, request) = (
             self.clone(),
-            jobs.clone(),
+            Arc::downgrade(messages),
             job.events.clone(),
             job.request.request,
         );
         let run = move || {
-            compiling.run(job, &grammar, &jobs);
+            compiling.run(job, &grammar, &messages);
             compiling.at_work.fetch_sub(1, Ordering::Relaxed);
         };
         let thread = std::thread::Builder::new()
@@ -66,16 +67,16 @@ impl Compiling {
         }
     }
 
-    fn run(&self, mut job: Job, grammar: &Grammar, jobs: &Sender<Job>) {
+    fn run(&self, mut job: Job, grammar: &Grammar, messages: &Weak<Sender<Message>>) {
         let Some(grammars) = self.wait(&job) else {
             // Without a model the decoding thread says why; a request that is given up ends there too.
-            let _ = jobs.send(job);
+            pass_on(job, messages);
             return;
         };
         match grammars.compile(grammar) {
             Ok(constraint) => {
                 job.constraint = Some(constraint);
-                let _ = jobs.send(job);
+                pass_on(job, messages);
             }
             Err(_) if job.is_late() => job.finish(Finish::Deadline),
             Err(what) => job.fail(fault("bad_request", what)),
@@ -96,5 +97,11 @@ impl Compiling {
                 .wait_timeout(loading, LOOK_AGAIN)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+fn pass_on(job: Job, messages: &Weak<Sender<Message>>) {
+    if let Some(messages) = messages.upgrade() {
+        let _ = messages.send(Message::Job(Box::new(job)));
     }
 }

@@ -15,10 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::inference::{
-    ChatMessage, Description, Finish, Generate, Grammar, InferenceEvent, InferenceFault, Options,
+    Adapter, ChatMessage, Description, Finish, Generate, Grammar, InferenceEvent, InferenceFault, Options,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::adapter::loader;
+use crate::adapter::store::{Budgets, Store};
 use crate::checkpoint::Weights;
 use crate::grammar::Constraint;
 use compiling::Compiling;
@@ -28,17 +30,28 @@ use compiling::Compiling;
 pub struct Settings {
     /// A model folder or a GGUF file.
     pub model: PathBuf,
+    /// BLAKE3 that the model's file must have.
+    pub model_hash: Option<blake3::Hash>,
     pub weights: Weights,
     pub threads: usize,
     /// For keys and values of all requests together.
     pub cache_bytes: u64,
+    pub adapters: Budgets,
 }
 
 #[derive(Clone)]
 pub struct Engine {
-    jobs: Sender<Job>,
+    messages: Arc<Sender<Message>>,
     compiling: Compiling,
     description: Arc<Mutex<Result<Description, InferenceFault>>>,
+    pub adapters: Arc<Store>,
+}
+
+/// What the decoding thread is told.
+enum Message {
+    Job(Box<Job>),
+    /// An adapter was loaded, or could not be.
+    Wake,
 }
 
 /// A request and where its events go.
@@ -47,6 +60,8 @@ pub struct Job {
     pub options: Options,
     /// The conversation before the prompt, if it is one.
     pub messages: Vec<ChatMessage>,
+    /// None: the model alone.
+    pub adapter: Option<Adapter>,
     /// What the text must be, compiled on the way to the decoding thread.
     pub grammar: Option<Grammar>,
     pub constraint: Option<Constraint>,
@@ -59,18 +74,30 @@ pub struct Job {
 impl Engine {
     /// Begins to load the model; requests may come at once.
     pub fn start(settings: Settings) -> std::io::Result<Engine> {
-        let (jobs, queue) = channel();
+        let (messages, queue) = channel();
         let description = Arc::new(Mutex::new(Err(fault("loading", "the model is being loaded"))));
         let told = description.clone();
+        let adapters = Store::new(settings.adapters);
+        let messages = Arc::new(messages);
+        // Weak: the decoding thread ends when nobody can ask it any more, and the loader with it.
+        let waking = Arc::downgrade(&messages);
+        loader::start(adapters.clone(), move || {
+            if let Some(messages) = waking.upgrade() {
+                let _ = messages.send(Message::Wake);
+            }
+        })?;
+        let store = adapters.clone();
         let compiling = Compiling::default();
         let loads = compiling.clone();
-        std::thread::Builder::new()
-            .name("decode".into())
-            .spawn(move || decode::decode(&settings, &queue, &told, &loads))?;
+        std::thread::Builder::new().name("decode".into()).spawn(move || {
+            decode::decode(&settings, &queue, &told, &store, &loads);
+            store.end();
+        })?;
         Ok(Engine {
-            jobs,
+            messages,
             compiling,
             description,
+            adapters,
         })
     }
 
@@ -84,9 +111,9 @@ impl Engine {
 
     pub fn submit(&self, mut job: Job) {
         match job.grammar.take() {
-            Some(grammar) => self.compiling.begin(job, grammar, &self.jobs),
+            Some(grammar) => self.compiling.begin(job, grammar, &self.messages),
             None => {
-                let _ = self.jobs.send(job);
+                let _ = self.messages.send(Message::Job(Box::new(job)));
             }
         }
     }

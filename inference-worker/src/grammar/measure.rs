@@ -38,6 +38,7 @@ struct Way {
 pub fn print(settings: Settings, turns: bool) -> anyhow::Result<()> {
     let grammars = Grammars::new(&checkpoint::load(
         &settings.model,
+        settings.model_hash,
         settings.weights,
         Crew::new(1)?,
     )?);
@@ -146,6 +147,7 @@ fn write(engine: &Engine, message: (&str, &str, &str, u32), way: Way) -> anyhow:
             ..Options::default()
         },
         messages: Vec::new(),
+        adapter: None,
         grammar: way.has_grammar.then(|| Grammar::Method(wish(message))),
         constraint: None,
         events,

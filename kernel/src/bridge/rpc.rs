@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0, a document a line, so that any language attaches with its standard library.
 //!
 //! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`, `verify`,
-//! `pack`, `backup`, `export`, `import`, `branch_…`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
+//! `pack`, `backup`, `export`, `import`, `branch_…`, `adapter_…`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
 //! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again; with
 //! `branch` a send, look or edit is one of that branch.
 
@@ -12,7 +12,7 @@ use interprocess::local_socket::tokio::Stream;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use shared::base64;
-use shared::bridge::{BlobName, CHUNK_BYTES, Call, Chunk, Fault};
+use shared::bridge::{AdapterHold, BlobName, CHUNK_BYTES, Call, Chunk, Fault};
 use shared::document;
 use shared::frame::{FrameError, MAX_PAYLOAD_BYTES};
 use shared::id::{ClientId, ThoughtId, TransactionId, TransferId};
@@ -23,9 +23,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::server::{Course, finish};
 use crate::image::blob::digest_of;
 use crate::image::record::RequestId;
 use crate::kernel::{Asker, Kernel};
+use crate::requests::{Requests, UnderWay};
 use crate::transfers::Transfers;
 
 const PARSE_ERROR: i64 = -32700;
@@ -59,12 +61,14 @@ pub async fn converse(
     kernel: Arc<Kernel>,
     first: u8,
     stream: Stream,
-    mut stop: watch::Receiver<bool>,
+    mut course: watch::Receiver<Course>,
 ) -> Result<(), FrameError> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::new(reader);
     let (outgoing, mut queue) = mpsc::channel::<Json>(64);
-    let writing = tokio::spawn(async move {
+    // Sets, so that they end with this conversation, however that ends.
+    let (mut writing, mut reading) = (JoinSet::new(), JoinSet::new());
+    writing.spawn(async move {
         while let Some(document) = queue.recv().await {
             let mut line = document.to_string();
             line.push('\n');
@@ -76,7 +80,7 @@ pub async fn converse(
     let mut requests = JoinSet::new();
     let transfers = Arc::new(Transfers::default());
     let (incoming, mut lines) = mpsc::channel::<Vec<u8>>(1);
-    let reading = tokio::spawn(async move {
+    reading.spawn(async move {
         let mut line = vec![first];
         loop {
             let mut limited = (&mut reader).take(MAX_PAYLOAD_BYTES as u64 + 1);
@@ -104,21 +108,28 @@ pub async fn converse(
                     break;
                 }
                 if !line.trim_ascii().is_empty() {
-                    requests.spawn(answer(kernel.clone(), transfers.clone(), line, outgoing.clone()));
+                    let answering = Answering { outgoing: outgoing.clone(), under_way: Requests::begin(&kernel) };
+                    requests.spawn(answer(kernel.clone(), transfers.clone(), line, answering));
                 }
             }
             _ = requests.join_next(), if requests.len() >= MAX_REQUESTS => {}
-            _ = stop.changed() => break,
+            _ = course.changed() => break,
         }
     }
-    reading.abort();
-    while requests.join_next().await.is_some() {}
+    reading.abort_all();
+    finish(&mut requests, &mut course).await;
     drop(outgoing);
-    let _ = writing.await;
+    while writing.join_next().await.is_some() {}
     Ok(())
 }
 
-async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, outgoing: mpsc::Sender<Json>) {
+/// Where a reply goes.
+struct Answering {
+    outgoing: mpsc::Sender<Json>,
+    under_way: UnderWay<Kernel>,
+}
+
+async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, answering: Answering) {
     let begun = Instant::now();
     let (id, result) = match parse(&line) {
         Err(refused) => {
@@ -159,7 +170,8 @@ async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, o
         Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
         Err(error) => error.document(id),
     };
-    let _ = outgoing.send(reply).await;
+    let _ = answering.outgoing.send(reply).await;
+    drop(answering.under_way);
 }
 
 fn parse(line: &[u8]) -> Result<RpcRequest, Box<(Json, RpcError)>> {
@@ -223,6 +235,11 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             id: params.number("id")?.map(ThoughtId),
         },
         "missions" => Call::Missions,
+        "codex" => Call::Codex,
+        "codex_import" => Call::CodexImport {
+            text: params.text("text")?,
+            dry_run: params.flag("dry_run")?,
+        },
         "cancel" => Call::Cancel {
             id: ThoughtId(
                 params
@@ -300,10 +317,37 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         "branch_commit" => Call::BranchCommit {
             name: params.text("name")?,
         },
+        "adapter_import" => Call::AdapterImport {
+            name: params.text("name")?,
+            weights: match params.value("weights")? {
+                Value::Blob(blob) => blob,
+                other => {
+                    let message = format!("the parameter weights must be a blob, not a {}", other.kind());
+                    return Err(fail(INVALID_PARAMS, message));
+                }
+            },
+            config: params.optional_text("config")?.unwrap_or_default(),
+            replaces: params.number("replaces")?,
+        },
+        "adapter_list" => Call::AdapterList {
+            name: params.optional_text("name")?,
+        },
+        "adapter_drop" => Call::AdapterDrop {
+            name: params.text("name")?,
+        },
+        "adapter_stage" | "adapter_pin" | "adapter_unpin" => Call::AdapterHold {
+            name: params.text("name")?,
+            hold: match method {
+                "adapter_stage" => AdapterHold::Stage,
+                "adapter_pin" => AdapterHold::Pin,
+                _ => AdapterHold::Unpin,
+            },
+        },
         other => {
             let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
                          pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read, \
-                         branch_new, branch_list, branch_show, branch_drop, branch_commit";
+                         branch_new, branch_list, branch_show, branch_drop, branch_commit, adapter_import, adapter_list, \
+                         adapter_drop, adapter_stage, adapter_pin, adapter_unpin";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),
@@ -346,6 +390,18 @@ impl Params {
             Some(_) => Err(fail(
                 INVALID_PARAMS,
                 format!("the parameter {name} must be a string"),
+            )),
+        }
+    }
+
+    /// Absent is false.
+    fn flag(&mut self, name: &str) -> Result<bool, RpcError> {
+        match self.0.remove(name) {
+            None | Some(Json::Null) => Ok(false),
+            Some(Json::Bool(flag)) => Ok(flag),
+            Some(_) => Err(fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} must be true or false"),
             )),
         }
     }

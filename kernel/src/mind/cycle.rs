@@ -68,6 +68,9 @@ pub struct Cycle<'a> {
     pub resend: bool,
 }
 
+/// What the model was asked in this cycle, and its answers.
+type Answered = Vec<(Question, Value)>;
+
 /// How a cycle ended.
 pub enum End {
     /// Durable; the message's answer, if it was carried out.
@@ -124,7 +127,7 @@ impl Cycle<'_> {
     }
 
     /// `None` means: again, others changed what was read. `answered` are the model's answers so far, by what was asked.
-    async fn attempt(&self, answered: &mut Vec<(Question, Value)>) -> Result<Option<End>, Fault> {
+    async fn attempt(&self, answered: &mut Answered) -> Result<Option<End>, Fault> {
         let mut attempt = self.begin().await?;
         let (mut event, mut payload) = ("enter", Value::None);
         for _ in 0..MAX_STEPS {
@@ -288,7 +291,7 @@ impl Cycle<'_> {
         &self,
         attempt: &mut Attempt,
         directive: &Value,
-        answered: &mut Vec<(Question, Value)>,
+        answered: &mut Answered,
     ) -> Result<Step, Fault> {
         let source = || text(directive, "source").ok_or_else(|| broken_mind("a directive lacks its source"));
         match text(directive, "do").as_deref() {
@@ -325,7 +328,7 @@ impl Cycle<'_> {
         &self,
         attempt: &Attempt,
         directive: &Value,
-        answered: &mut Vec<(Question, Value)>,
+        answered: &mut Answered,
     ) -> Result<Value, Fault> {
         let prompt =
             text(directive, "prompt").ok_or_else(|| broken_mind("an infer directive lacks its prompt"))?;
@@ -342,9 +345,15 @@ impl Cycle<'_> {
             stop: Vec::new(),
             deadline_ms: (deadline.clamp(0.1, MOST_SECONDS) * 1e3) as u64,
         };
+        // A state may ask for an adapter of the image by its name.
+        let adapter = match text(directive, "adapter") {
+            Some(name) => Some(self.kernel.adapter(&name)?),
+            None => None,
+        };
         let question = Question {
             generate,
             options: options(directive),
+            adapter,
             grammar: self.grammar(directive)?,
         };
         if let Some((_, known)) = answered.iter().find(|(asked, _)| *asked == question) {
@@ -485,7 +494,10 @@ impl Cycle<'_> {
             Err(fault) => Err(fault),
         };
         let tried = tried.and_then(|finished| {
-            check_declared(&message(&mission), finished.declared, &finished.writes).map(|()| finished)
+            check_declared(&message(&mission), finished.declared, &finished.writes)?;
+            let changes: Vec<Change> = finished.writes.iter().cloned().map(Change::from).collect();
+            self.kernel.keep_covenants(Some(&copy), &changes)?;
+            Ok(finished)
         });
         match tried {
             Ok(finished) => {
@@ -541,9 +553,11 @@ impl Cycle<'_> {
                     "a method that passed its trial sent a message that nobody understands",
                 ));
             };
-            let changes = finished.writes.into_iter().map(Change::from).collect();
+            let changes: Vec<Change> = finished.writes.into_iter().map(Change::from).collect();
+            let reads = self.kernel.keep_covenants(Some(&attempt.overlay), &changes)?;
             attempt.overlay.apply(state, changes).map_err(commit_fault)?;
             attempt.overlay.absorb(finished.reads);
+            attempt.overlay.absorb(reads);
             answer = Some(Answer::Sent {
                 result,
                 transaction: TransactionId(0),

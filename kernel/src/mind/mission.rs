@@ -9,6 +9,7 @@ use shared::bridge::{Answer, Fault, MissionView, Priority, ThoughtEvent};
 use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 
 use super::audit::Audit;
 use super::audit::event::Event;
@@ -37,6 +38,7 @@ pub struct Mind {
     /// What happens in any thought.
     followers: broadcast::Sender<ThoughtEvent>,
     running: Mutex<HashMap<(ObjectId, String), Running>>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// A mission under way.
@@ -66,11 +68,19 @@ impl Mind {
             next: AtomicU64::new(next),
             followers: broadcast::channel(FOLLOWED).0,
             running: Mutex::new(HashMap::new()),
+            tasks: Mutex::new(JoinSet::new()),
         }
     }
 
     pub fn open_missions(&self) -> u32 {
         self.lock().len() as u32
+    }
+
+    /// Breaks off every thought; the next kernel takes up what is durable of it.
+    pub async fn park(&self) {
+        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        tasks.shutdown().await;
+        self.lock().clear();
     }
 
     /// A mission under way, as it stands now.
@@ -167,6 +177,7 @@ impl Kernel {
                 }
             }
         };
+        let _thinking = self.requests.think();
         joined.wait(asker).await
     }
 
@@ -218,7 +229,9 @@ impl Kernel {
             done,
         };
         let (kernel, own) = (self.clone(), running.clone());
-        tokio::spawn(async move {
+        let mut tasks = lock(&self.mind.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
             let outcome = kernel.carry_out(&own, resend, author, durable).await;
             kernel.note_end(&own, &outcome);
             let key = {
@@ -228,6 +241,7 @@ impl Kernel {
             kernel.mind.lock().remove(&key);
             let _ = finish.send(Some(outcome));
         });
+        drop(tasks);
         (running, heard)
     }
 

@@ -8,7 +8,10 @@ use interprocess::local_socket::traits::tokio::Stream as _;
 use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
-use shared::inference::{Finish, Generate, Grammar, InferenceEvent, InferenceRequest, Options};
+use shared::inference::{
+    Adapter, AdapterAnswer, AdapterRequest, Finish, Generate, Grammar, InferenceEvent, InferenceFault,
+    InferenceRequest, Options,
+};
 use shared::reason;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -26,11 +29,13 @@ pub struct Model {
 /// How long one connection waits for a worker to take it.
 const PRESENT: Duration = Duration::from_secs(2);
 
-/// What the model is asked, and what its text must be.
+/// What the model is asked, with which adapter, and what its text must be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     pub generate: Generate,
     pub options: Options,
+    /// None: the model alone.
+    pub adapter: Option<Adapter>,
     pub grammar: Option<Grammar>,
 }
 
@@ -73,6 +78,35 @@ impl Model {
             Ok(Ok(_)) => Err("the inference-worker gave an answer that was not asked for".into()),
             Ok(Err(error)) => Err(format!("no inference-worker answers: {error}")),
             Err(_) => Err("no inference-worker answers yet; the steward starts it (`batos status`)".into()),
+        }
+    }
+
+    /// Asks about adapters; `patience` is for the answer, loading included.
+    pub async fn adapters(&self, ask: AdapterRequest, patience: Duration) -> Result<AdapterAnswer, Fault> {
+        let conversation = async {
+            let mut stream = self.connect().await?;
+            self.find_worker(&mut stream).await?;
+            let request = InferenceRequest::Adapters { request: 1, ask };
+            asynchronous::write(&mut stream, &request).await?;
+            loop {
+                if let InferenceEvent::Adapters { answer, .. } = asynchronous::read(&mut stream).await? {
+                    return Ok::<_, FrameError>(answer);
+                }
+            }
+        };
+        match timeout(patience, conversation).await {
+            Ok(Ok(answer)) => answer.map_err(adapter_fault),
+            Ok(Err(error)) => Err(Fault::new(
+                reason::NO_MODEL,
+                format!("no inference-worker answers about adapters: {error}"),
+            )),
+            Err(_) => Err(Fault::new(
+                reason::NO_MODEL,
+                format!(
+                    "the inference-worker did not answer within {} s",
+                    patience.as_secs_f32()
+                ),
+            )),
         }
     }
 
@@ -120,16 +154,13 @@ impl Model {
         is_described: &mut bool,
     ) -> Result<Result<Generated, Fault>, FrameError> {
         let mut stream = self.connect().await?;
-        // The socket outlives its workers: only a worker that describes itself is there to generate.
-        asynchronous::write(&mut stream, &InferenceRequest::Describe).await?;
-        match timeout(PRESENT, asynchronous::read(&mut stream)).await {
-            Ok(described) => {
-                let _: InferenceEvent = described?;
-            }
-            Err(_) => return Err(FrameError::Ended),
-        }
+        self.find_worker(&mut stream).await?;
         *is_described = true;
         let generate = question.generate.clone();
+        if let Some(adapter) = question.adapter.clone() {
+            let request = generate.request;
+            asynchronous::write(&mut stream, &InferenceRequest::Adapt { request, adapter }).await?;
+        }
         if let Some(grammar) = question.grammar.clone() {
             let request = generate.request;
             asynchronous::write(&mut stream, &InferenceRequest::Constrain { request, grammar }).await?;
@@ -163,14 +194,28 @@ impl Model {
                 InferenceEvent::Failed { fault, .. } => {
                     let word = match fault.reason.as_str() {
                         "model_missing" | "model_damaged" | "engine" => reason::NO_MODEL,
+                        word if word.starts_with("adapter_") => reason::ADAPTER_REFUSED,
                         _ => reason::NOT_UNDERSTOOD,
                     };
                     return Ok(Err(Fault::new(word, fault.message)));
                 }
                 InferenceEvent::Text { .. }
                 | InferenceEvent::Likelihoods { .. }
+                | InferenceEvent::Adapters { .. }
                 | InferenceEvent::Described(_) => {}
             }
+        }
+    }
+
+    /// The socket outlives its workers: only a worker that describes itself is there.
+    async fn find_worker(&self, stream: &mut Stream) -> Result<(), FrameError> {
+        asynchronous::write(stream, &InferenceRequest::Describe).await?;
+        match timeout(PRESENT, asynchronous::read(stream)).await {
+            Ok(described) => {
+                let _: InferenceEvent = described?;
+                Ok(())
+            }
+            Err(_) => Err(FrameError::Ended),
         }
     }
 
@@ -178,4 +223,15 @@ impl Model {
         let name = self.socket.as_path().to_fs_name::<GenericFilePath>()?;
         Ok(Stream::connect(name).await?)
     }
+}
+
+fn adapter_fault(fault: InferenceFault) -> Fault {
+    let word = match fault.reason.as_str() {
+        "adapter_conflict" => reason::CONFLICT,
+        "adapter_too_large" | "busy" => reason::TOO_LARGE,
+        "bad_request" => reason::BAD_ARGUMENT,
+        word if word.starts_with("adapter_") => reason::ADAPTER_REFUSED,
+        _ => reason::NO_MODEL,
+    };
+    Fault::new(word, fault.message)
 }

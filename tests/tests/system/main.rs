@@ -1,11 +1,13 @@
 //! System tests: the real programs, driven as a person and a script drive them; a temporary home each.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod adapters;
 mod backup;
 mod bad_input;
 mod blobs;
 mod branches;
 mod channel;
+mod codex;
 mod collections;
 mod damage;
 mod exports;
@@ -14,11 +16,13 @@ mod faults;
 mod first_act;
 mod full_disk;
 mod grammars;
+mod handovers;
 mod harness;
 mod idle;
 mod imports;
 mod jail;
 mod kills;
+mod load;
 mod methods;
 mod missions;
 mod pipeline;
