@@ -1,8 +1,9 @@
 //! The inference-worker of BAT OS: one model, many requests.
 //!
 //! Parts in reading order: `run` (arguments, life), `server` (the socket), `engine` (the decoding thread), `checkpoint` (what is
-//! loaded and what is refused), `adapter` (what is added to it), `model` (the forward pass), `kernel` (its arithmetic for each processor), `crew` (its threads),
-//! `chat` (conversations as text), `sampler` (the next token), `text` (tokens to text, piece by piece).
+//! loaded and what is refused), `adapter` (what is added to it), `model` (the forward pass), `kernel` (its arithmetic for each
+//! processor), `crew` (its threads), `chat` (conversations as text), `grammar` (what a text must be), `sampler` (the next token), `text`
+//! (tokens to text, piece by piece).
 
 mod adapter;
 mod chat;
@@ -10,6 +11,7 @@ mod checkpoint;
 mod crew;
 mod engine;
 mod generate;
+mod grammar;
 mod kernel;
 mod listener;
 mod measure;

@@ -11,7 +11,7 @@ use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
-use crate::{generate, listener, measure, server};
+use crate::{generate, grammar, listener, measure, server};
 
 /// Holds a Llama-architecture model and generates for the kernel. The steward starts it.
 ///
@@ -46,6 +46,9 @@ struct Arguments {
     /// With --turns: a PEFT folder or a safetensors file; may be given several times.
     #[arg(long, requires = "turns")]
     adapter: Vec<PathBuf>,
+    /// With --measure: measure what it costs to keep to the grammar of a method.
+    #[arg(long, requires = "measure")]
+    grammars: bool,
 }
 
 #[derive(Subcommand)]
@@ -124,6 +127,9 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         return generate::print(generate);
     }
     let settings = arguments.model.settings();
+    if arguments.measure && arguments.grammars {
+        return grammar::measure(settings, arguments.turns);
+    }
     if arguments.measure {
         return measure::print(settings, arguments.turns, &arguments.adapter);
     }

@@ -9,7 +9,7 @@ use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    Adapter, ChatMessage, Generate, InferenceEvent, InferenceFault, InferenceRequest, Options,
+    Adapter, ChatMessage, Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest, Options,
 };
 use tokio::sync::mpsc;
 
@@ -20,6 +20,8 @@ const MAX_TOKENS: u32 = 8192;
 const MAX_STOPS: usize = 16;
 /// Adapters told before their requests, of one conversation.
 const MAX_ADAPTED: usize = 64;
+/// Grammars of a connection whose generations have not been asked for yet.
+const MAX_GRAMMARS: usize = 64;
 
 /// Serves for ever.
 pub async fn serve(engine: Engine, listener: Listener) {
@@ -49,6 +51,7 @@ struct Open {
     requests: HashMap<u64, Arc<AtomicBool>>,
     /// Of requests that have not come yet.
     adapters: HashMap<u64, Adapter>,
+    grammars: HashMap<u64, Grammar>,
 }
 
 impl Drop for Open {
@@ -69,6 +72,7 @@ impl Open {
         messages: Vec<ChatMessage>,
     ) {
         let adapter = self.adapters.remove(&request.request);
+        let grammar = self.grammars.remove(&request.request);
         if let Err(message) = check(&request, &options) {
             fail(events, request.request, message);
             return;
@@ -81,6 +85,8 @@ impl Open {
             options,
             messages,
             adapter,
+            grammar,
+            constraint: None,
             events: events.clone(),
             cancelled,
             arrived: Instant::now(),
@@ -165,6 +171,13 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
                     let answer = answering.await;
                     let _ = events.send(InferenceEvent::Adapters { request, answer });
                 });
+            }
+            Ok(InferenceRequest::Constrain { request, grammar }) => {
+                // Grammars without generations are no use, and would fill the memory.
+                if open.grammars.len() >= MAX_GRAMMARS {
+                    open.grammars.clear();
+                }
+                open.grammars.insert(request, grammar);
             }
             Err(error) => break error,
         }

@@ -10,6 +10,7 @@ import json
 import adapters
 import channel
 import clients
+import grammar
 import image
 import inference
 import methods
@@ -17,8 +18,8 @@ import rows
 import steward
 import system
 
-PARTS = [system, inference, adapters, image, clients, methods, steward, channel]
-NAMES = [name for part in PARTS for name in part.NAMES]
+PARTS = [system, inference, adapters, grammar, image, clients, methods, steward, channel]
+NAMES = list(dict.fromkeys(name for part in PARTS for name in part.NAMES))
 GROUPS = {
     "inference": [*inference.NAMES, *adapters.NAMES],
     "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],

@@ -1,9 +1,10 @@
 //! The door to the decoding thread.
 //!
-//! Parts in reading order: `decode` (the loop: who is let in, what the next forward pass holds), `sequence` (one request being
-//! decoded), `blocks` (who holds which part of the cache).
+//! Parts in reading order: `compiling` (grammars, before the loop sees them), `decode` (the loop: who is let in, what the next forward
+//! pass holds), `sequence` (one request being decoded), `blocks` (who holds which part of the cache).
 
 mod blocks;
+mod compiling;
 mod decode;
 mod sequence;
 
@@ -14,13 +15,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::inference::{
-    Adapter, ChatMessage, Description, Generate, InferenceEvent, InferenceFault, Options,
+    Adapter, ChatMessage, Description, Finish, Generate, Grammar, InferenceEvent, InferenceFault, Options,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::adapter::loader;
 use crate::adapter::store::{Budgets, Store};
 use crate::checkpoint::Weights;
+use crate::grammar::Constraint;
+use compiling::Compiling;
 
 /// How a model is run.
 #[derive(Clone, Debug)]
@@ -39,6 +42,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Engine {
     messages: Arc<Sender<Message>>,
+    compiling: Compiling,
     description: Arc<Mutex<Result<Description, InferenceFault>>>,
     pub adapters: Arc<Store>,
 }
@@ -58,6 +62,9 @@ pub struct Job {
     pub messages: Vec<ChatMessage>,
     /// None: the model alone.
     pub adapter: Option<Adapter>,
+    /// What the text must be, compiled on the way to the decoding thread.
+    pub grammar: Option<Grammar>,
+    pub constraint: Option<Constraint>,
     pub events: UnboundedSender<InferenceEvent>,
     /// Set by whoever gives the request up.
     pub cancelled: Arc<AtomicBool>,
@@ -80,12 +87,15 @@ impl Engine {
             }
         })?;
         let store = adapters.clone();
+        let compiling = Compiling::default();
+        let loads = compiling.clone();
         std::thread::Builder::new().name("decode".into()).spawn(move || {
-            decode::decode(&settings, &queue, &told, &store);
+            decode::decode(&settings, &queue, &told, &store, &loads);
             store.end();
         })?;
         Ok(Engine {
             messages,
+            compiling,
             description,
             adapters,
         })
@@ -99,8 +109,13 @@ impl Engine {
             .clone()
     }
 
-    pub fn submit(&self, job: Job) {
-        let _ = self.messages.send(Message::Job(Box::new(job)));
+    pub fn submit(&self, mut job: Job) {
+        match job.grammar.take() {
+            Some(grammar) => self.compiling.begin(job, grammar, &self.messages),
+            None => {
+                let _ = self.messages.send(Message::Job(Box::new(job)));
+            }
+        }
     }
 }
 
@@ -108,6 +123,18 @@ impl Job {
     fn fail(&self, fault: InferenceFault) {
         let request = self.request.request;
         let _ = self.events.send(InferenceEvent::Failed { request, fault });
+    }
+
+    /// Ends a request that never ran.
+    fn finish(&self, finish: Finish) {
+        let _ = self.events.send(InferenceEvent::Done {
+            request: self.request.request,
+            text: String::new(),
+            finish,
+            prompt_tokens: 0,
+            generated_tokens: 0,
+            elapsed_ms: self.arrived.elapsed().as_millis() as u64,
+        });
     }
 
     fn is_late(&self) -> bool {
