@@ -1,18 +1,13 @@
 //! The inbox watched by file events. Events are hints: names that were renamed into the inbox are whole and need no look at the others;
 //! everything else, and a queue that ran over, asks for a look at all.
 
-use std::ffi::{OsStr, OsString};
-use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::io::Errno;
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+use notify::{EventKindMask, RecursiveMode, Watcher};
 use tracing::warn;
 
 use super::inbox::is_candidate;
@@ -29,76 +24,78 @@ pub struct News {
     pub needs_look: bool,
 }
 
-pub struct Arrivals(Arc<Mutex<News>>);
+/// Only what changes the folder: a look at many files would fill the queue with itself, and ask for the next look.
+const BRINGS_SOMETHING: EventKindMask = EventKindMask::CREATE
+    .union(EventKindMask::MODIFY_NAME)
+    .union(EventKindMask::MODIFY_META)
+    .union(EventKindMask::ACCESS_CLOSE);
+
+pub struct Arrivals {
+    news: Arc<Mutex<News>>,
+    /// Held for its thread; `None` where nothing can be watched.
+    _watcher: Option<notify::RecommendedWatcher>,
+}
 
 impl Arrivals {
-    /// Begins to watch, on a thread until the process ends; [`Event::Inbox`] says that there is news. Only what changes the folder is asked for:
-    /// a look at many files would fill the queue with itself.
+    /// Begins to watch; [`Event::Inbox`] says that there is news.
     pub fn watch(inbox: &Path, events: Sender<Event>) -> Arrivals {
         let news = Arc::new(Mutex::new(News::default()));
         let told = news.clone();
-        let begun = open(inbox).and_then(|queue| {
-            let name = "inbox".to_owned();
-            thread::Builder::new()
-                .name(name)
-                .spawn(move || listen(&queue, &told, &events))
+        let handler = move |event: notify::Result<notify::Event>| {
+            let mut news = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let was_empty = news.whole.is_empty() && !news.needs_look;
+            note(&mut news, &event);
+            if was_empty && (news.needs_look || !news.whole.is_empty()) {
+                let _ = events.send(Event::Inbox);
+            }
+        };
+        let configuration = notify::Config::default().with_event_kinds(BRINGS_SOMETHING);
+        let watched = notify::RecommendedWatcher::new(handler, configuration).and_then(|mut watcher| {
+            watcher.watch(inbox, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
         });
-        if let Err(error) = begun {
-            warn!("cannot watch the inbox ({error}); it is looked at every 5 s");
+        Arrivals {
+            news,
+            _watcher: watched
+                .inspect_err(|error| warn!("cannot watch the inbox ({error}); it is looked at every 5 s"))
+                .ok(),
         }
-        Arrivals(news)
     }
 
     /// What was said since the last call.
     pub fn take(&self) -> News {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn open(inbox: &Path) -> io::Result<OwnedFd> {
-    let queue = inotify::init(CreateFlags::CLOEXEC)?;
-    let wanted = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::ATTRIB;
-    inotify::add_watch(&queue, inbox, wanted | WatchFlags::ONLYDIR)?;
-    Ok(queue)
-}
-
-fn listen(queue: &OwnedFd, told: &Mutex<News>, events: &Sender<Event>) {
-    let mut bytes = [MaybeUninit::uninit(); 8192];
-    let mut reader = Reader::new(queue, &mut bytes);
-    loop {
-        let (flags, name) = match reader.next() {
-            Ok(event) => {
-                let name = event
-                    .file_name()
-                    .map(|name| OsStr::from_bytes(name.to_bytes()).to_owned());
-                (event.events(), name)
-            }
-            Err(Errno::INTR) => continue,
-            Err(error) => {
-                warn!("the inbox cannot be watched any more ({error}); it is looked at every 5 s");
-                return;
-            }
-        };
-        let mut news = told.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = news.whole.is_empty() && !news.needs_look;
-        note(&mut news, flags, name);
-        let has_news = news.needs_look || !news.whole.is_empty();
-        if was_empty && has_news && events.send(Event::Inbox).is_err() {
-            return;
-        }
-    }
-}
-
-fn note(news: &mut News, flags: ReadFlags, name: Option<OsString>) {
-    match name {
-        _ if flags.contains(ReadFlags::QUEUE_OVERFLOW) => news.needs_look = true,
-        Some(name) if is_candidate(&name) => {
-            match flags.contains(ReadFlags::MOVED_TO) && news.whole.len() < MOST_NAMES {
-                true => news.whole.push(name),
-                false => news.needs_look = true,
+fn note(news: &mut News, event: &notify::Result<notify::Event>) {
+    let Ok(event) = event else {
+        news.needs_look = true;
+        return;
+    };
+    match event.kind {
+        _ if event.need_rescan() => news.needs_look = true,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+            let name = event.paths.last().and_then(|path| path.file_name());
+            match name {
+                Some(name) if is_candidate(name) && news.whole.len() < MOST_NAMES => {
+                    news.whole.push(name.to_owned());
+                }
+                Some(name) => news.needs_look |= is_candidate(name),
+                None => news.needs_look = true,
             }
         }
-        _ => {}
+        // What looking into the inbox causes itself: answering it by another look would never end.
+        EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write) => {}
+        // What was moved out or removed, by a claim for one.
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::Both)) => {}
+        _ => {
+            news.needs_look |= event
+                .paths
+                .iter()
+                .filter_map(|path| path.file_name())
+                .any(is_candidate)
+        }
     }
 }
 
@@ -145,7 +142,7 @@ mod tests {
             fs::rename(&aside, inbox.join(format!("{number}.json"))).unwrap();
         }
         let begun = Instant::now();
-        while !arrivals.0.lock().unwrap().needs_look {
+        while !arrivals.news.lock().unwrap().needs_look {
             assert!(
                 begun.elapsed() < Duration::from_secs(10),
                 "the flood is not noticed"
