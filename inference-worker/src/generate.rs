@@ -130,7 +130,7 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
                 return Ok(());
             }
             InferenceEvent::Failed { fault, .. } => bail!("{fault}"),
-            InferenceEvent::Described(_) | InferenceEvent::Likelihoods { .. } => {}
+            _ => {}
         }
     }
     bail!("the decoding thread ended without an answer")

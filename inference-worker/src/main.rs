@@ -1,12 +1,15 @@
-//! The inference-worker of BAT OS: one model, many requests.
+//! The inference-worker of BAT OS: one model and one encoder, many requests.
 //!
-//! Parts in reading order: `run` (arguments, life), `server` (the socket), `engine` (the decoding thread), `checkpoint` (what is
+//! Parts in reading order: `run` (arguments, life), `server` (the socket), `engine` (the decoding thread), `encoder` (the
+//! encoding thread), `checkpoint` (what is
 //! loaded and what is refused), `model` (the forward pass), `kernel` (its arithmetic for each processor), `crew` (its threads),
 //! `chat` (conversations as text), `sampler` (the next token), `text` (tokens to text, piece by piece).
 
 mod chat;
 mod checkpoint;
 mod crew;
+mod embed;
+mod encoder;
 mod engine;
 mod generate;
 mod kernel;

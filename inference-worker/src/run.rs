@@ -8,9 +8,11 @@ use shared::exit;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::checkpoint::Weights;
+use crate::embed::EmbedArguments;
+use crate::encoder::{self, Encoder};
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
-use crate::{generate, listener, measure, server};
+use crate::{embed, generate, listener, measure, server};
 
 /// Holds a Llama-architecture model and generates for the kernel. The steward starts it.
 ///
@@ -29,6 +31,9 @@ struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     model: ModelArguments,
+    /// Folder or file of an encoder (all-MiniLM-L6-v2 or another of the BERT kind) for requests to embed texts.
+    #[arg(long)]
+    embedder: Option<PathBuf>,
     /// Local socket to answer at; made here unless --listen-fd passes it.
     #[arg(long, required_unless_present = "measure")]
     socket: Option<PathBuf>,
@@ -47,6 +52,8 @@ struct Arguments {
 enum Command {
     /// Write the continuation of a prompt, or the answer to a question, to standard output. Needs no kernel.
     Generate(GenerateArguments),
+    /// Write the embedding of each line of a file as a line of JSON. Needs no kernel.
+    Embed(EmbedArguments),
 }
 
 /// Which model, and how it is run.
@@ -68,16 +75,20 @@ pub struct ModelArguments {
 
 impl ModelArguments {
     pub fn settings(self) -> Settings {
-        let threads = match self.threads {
-            Some(threads) => usize::from(threads),
-            None => std::thread::available_parallelism().map_or(1, usize::from),
-        };
         Settings {
             model: self.model.unwrap_or_default(),
             weights: self.weights,
-            threads,
+            threads: threads(self.threads),
             cache_bytes: self.cache_mib << 20,
         }
+    }
+}
+
+/// As many as were asked for, or as there are cores.
+pub fn threads(asked: Option<u16>) -> usize {
+    match asked {
+        Some(threads) => usize::from(threads),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
     }
 }
 
@@ -101,13 +112,19 @@ pub fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
-    if let Some(Command::Generate(generate)) = arguments.command {
-        return generate::print(generate);
+    match arguments.command {
+        Some(Command::Generate(generate)) => return generate::print(generate),
+        Some(Command::Embed(embed)) => return embed::print(embed),
+        None => {}
     }
     let settings = arguments.model.settings();
     if arguments.measure {
         return measure::print(&settings, arguments.turns);
     }
+    let encoder = Encoder::start(arguments.embedder.map(|model| encoder::Settings {
+        model,
+        threads: settings.threads,
+    }))?;
     let engine = Engine::start(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -118,7 +135,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
-            () = server::serve(engine, listener) => {}
+            () = server::serve(engine, encoder, listener) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

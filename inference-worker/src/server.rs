@@ -8,23 +8,29 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use shared::frame::{FrameError, asynchronous};
-use shared::inference::{ChatMessage, Generate, InferenceEvent, InferenceFault, InferenceRequest, Options};
+use shared::inference::{
+    ChatMessage, Embed, Generate, InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES,
+    MOST_TEXTS, Options,
+};
 use tokio::sync::mpsc;
 
+use crate::encoder::{EmbedJob, Encoder};
 use crate::engine::{Engine, Job};
 
 /// Longest text, in tokens, that one request may ask for.
 const MAX_TOKENS: u32 = 8192;
 const MAX_STOPS: usize = 16;
+/// Of the vectors of one answer: a frame must hold them.
+const MAX_VECTOR_BYTES: usize = 8 << 20;
 
 /// Serves for ever.
-pub async fn serve(engine: Engine, listener: Listener) {
+pub async fn serve(engine: Engine, encoder: Encoder, listener: Listener) {
     loop {
         match listener.accept().await {
             Ok(stream) => {
-                let engine = engine.clone();
+                let (engine, encoder) = (engine.clone(), encoder.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = converse(engine, stream).await
+                    if let Err(error) = converse(engine, encoder, stream).await
                         && !error.is_disconnect()
                     {
                         tracing::warn!(%error, "a conversation was ended");
@@ -61,13 +67,7 @@ impl Open {
         messages: Vec<ChatMessage>,
     ) {
         if let Err(message) = check(&request, &options) {
-            let fault = InferenceFault {
-                reason: "bad_request".into(),
-                message,
-            };
-            let request = request.request;
-            let _ = events.send(InferenceEvent::Failed { request, fault });
-            return;
+            return refuse(events, request.request, message);
         }
         request.max_tokens = request.max_tokens.min(MAX_TOKENS);
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -80,6 +80,47 @@ impl Open {
             cancelled,
             arrived: Instant::now(),
         });
+    }
+
+    fn embed(&mut self, encoder: &Encoder, events: &mpsc::UnboundedSender<InferenceEvent>, request: Embed) {
+        let dimension = encoder.describe().map_or(0, |encoder| encoder.dimension as usize);
+        if let Err(message) = check_texts(&request.texts, dimension) {
+            return refuse(events, request.request, message);
+        }
+        let cancelled = Arc::new(AtomicBool::new(false));
+        self.0.insert(request.request, cancelled.clone());
+        encoder.submit(EmbedJob {
+            request,
+            events: events.clone(),
+            cancelled,
+            arrived: Instant::now(),
+        });
+    }
+}
+
+fn refuse(events: &mpsc::UnboundedSender<InferenceEvent>, request: u64, message: String) {
+    let fault = InferenceFault {
+        reason: "bad_request".into(),
+        message,
+    };
+    let _ = events.send(InferenceEvent::Failed { request, fault });
+}
+
+/// What is too much for one request.
+pub fn check_texts(texts: &[String], dimension: usize) -> Result<(), String> {
+    let most = MOST_TEXTS.min(MAX_VECTOR_BYTES / (4 * dimension.max(1)));
+    if texts.len() > most {
+        return Err(format!(
+            "there are {} texts, {most} at most in one request",
+            texts.len()
+        ));
+    }
+    match texts.iter().find(|text| text.len() > MOST_TEXT_BYTES) {
+        Some(text) => Err(format!(
+            "a text has {} bytes, {MOST_TEXT_BYTES} at most",
+            text.len()
+        )),
+        None => Ok(()),
     }
 }
 
@@ -105,7 +146,7 @@ pub fn check(request: &Generate, options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
+async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<(), FrameError> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (events, mut queue) = mpsc::unbounded_channel::<InferenceEvent>();
     let writing = tokio::spawn(async move {
@@ -121,6 +162,10 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
             Ok(InferenceRequest::Describe) => {
                 let _ = events.send(InferenceEvent::Described(engine.describe()));
             }
+            Ok(InferenceRequest::DescribeEmbedder) => {
+                let _ = events.send(InferenceEvent::EmbedderDescribed(encoder.describe()));
+            }
+            Ok(InferenceRequest::Embed(request)) => open.embed(&encoder, &events, request),
             Ok(InferenceRequest::Cancel { request }) => {
                 if let Some(cancelled) = open.0.get(&request) {
                     cancelled.store(true, Ordering::Relaxed);

@@ -19,7 +19,25 @@ pub enum InferenceRequest {
         /// A conversation, written by the model's own chat template, up to where the answer begins; then follows the prompt.
         messages: Vec<ChatMessage>,
     },
+    /// Answered by [`InferenceEvent::EmbedderDescribed`].
+    DescribeEmbedder,
+    /// Answered by [`InferenceEvent::Embedded`] or `Failed`; ended early by `Cancel`, as one of `Generate`.
+    Embed(Embed),
 }
+
+/// Texts whose meaning is wanted as vectors. What the worker refuses: more than [`MOST_TEXTS`], a text above [`MOST_TEXT_BYTES`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embed {
+    /// Chosen by the asker, unique among its open requests on this connection.
+    pub request: u64,
+    pub texts: Vec<String>,
+    pub deadline_ms: u64,
+}
+
+/// Texts of one [`Embed`].
+pub const MOST_TEXTS: usize = 1024;
+/// Bytes of one text of an [`Embed`]; what is beyond the encoder's own tokens is cut off and told.
+pub const MOST_TEXT_BYTES: usize = 64 << 10;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +117,37 @@ pub enum InferenceEvent {
         request: u64,
         tokens: Vec<Likelihood>,
     },
+    /// The loaded encoder, or why none is loaded.
+    EmbedderDescribed(Result<Embedder, InferenceFault>),
+    /// One embedding for each text, in their order.
+    Embedded {
+        request: u64,
+        embeddings: Vec<Embedding>,
+        elapsed_ms: u64,
+    },
+}
+
+/// A text as a point: texts that mean the like lie near each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// What the encoder read, the marks at begin and end counted.
+    pub tokens: u32,
+    /// The text had more tokens than the encoder reads.
+    pub is_cut: bool,
+    /// Of length 1, so that the scalar product of two is their cosine.
+    pub vector: Vec<f32>,
+}
+
+/// The loaded encoder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embedder {
+    pub name: String,
+    /// Numbers of a vector.
+    pub dimension: u32,
+    /// Of one text; what is beyond is cut off.
+    pub most_tokens: u32,
+    pub path: String,
+    pub load_ms: u64,
 }
 
 /// How likely the model held a token where it was chosen, whatever the temperature: natural logarithms.
@@ -130,7 +179,8 @@ pub enum Finish {
     Cancelled,
 }
 
-/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`) and a sentence.
+/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`; of an [`Embed`] also
+/// `no_embedder`, `deadline`, `cancelled`) and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct InferenceFault {

@@ -6,8 +6,8 @@
 mod config;
 mod gguf;
 mod pieces;
-mod safetensors;
-mod stored;
+pub mod safetensors;
+pub mod stored;
 
 use std::collections::HashMap;
 use std::fs;
@@ -38,7 +38,7 @@ const CHAT_TEMPLATE: &str = "chat_template.jinja";
 const MANIFEST: &str = "model.json";
 /// A GGUF file in a model folder, when there are no safetensors.
 const GGUF: &str = "model.gguf";
-const MAX_TEXT_BYTES: u64 = 64 << 20;
+pub const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// A model ready to run.
 pub struct Checkpoint {
@@ -71,15 +71,15 @@ pub enum Weights {
 pub type Stamp = Vec<Option<(u64, SystemTime)>>;
 
 #[derive(Default, Deserialize)]
-struct Manifest {
+pub struct Manifest {
     #[serde(default)]
-    name: Option<String>,
+    pub name: Option<String>,
     #[serde(default)]
-    files: HashMap<String, ManifestFile>,
+    pub files: HashMap<String, ManifestFile>,
 }
 
 #[derive(Deserialize)]
-struct ManifestFile {
+pub struct ManifestFile {
     bytes: u64,
     sha256: String,
 }
@@ -403,7 +403,7 @@ fn chat_template(folder: &Path) -> Result<Option<String>, InferenceFault> {
 }
 
 /// Of Linux; elsewhere nothing is known, and nothing is refused for it.
-fn available_bytes() -> Option<u64> {
+pub fn available_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -417,7 +417,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Inference
 }
 
 /// A whole file of at most `most` bytes.
-fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     file.take(most + 1)
@@ -429,7 +429,7 @@ fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn check_digest(path: &Path, told: &ManifestFile) -> Result<(), InferenceFault> {
+pub fn check_digest(path: &Path, told: &ManifestFile) -> Result<(), InferenceFault> {
     let wrong = |what: &str| damaged(path, what);
     let mut file = fs::File::open(path).map_err(|error| wrong(&error.to_string()))?;
     let bytes = file.metadata().map_err(|error| wrong(&error.to_string()))?.len();
@@ -452,7 +452,7 @@ fn check_digest(path: &Path, told: &ManifestFile) -> Result<(), InferenceFault> 
     Ok(())
 }
 
-fn damaged(path: &Path, what: &str) -> InferenceFault {
+pub fn damaged(path: &Path, what: &str) -> InferenceFault {
     InferenceFault {
         reason: "model_damaged".into(),
         message: format!(

@@ -48,6 +48,11 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, (PathBuf, String)> {
 
 /// The tensors of one file by name.
 pub fn read(path: &Path) -> Result<HashMap<String, Stored>, String> {
+    read_with_words(path).map(|(tensors, _)| tensors)
+}
+
+/// The tensors of one file by name, and the words of its `__metadata__`.
+pub fn read_with_words(path: &Path) -> Result<(HashMap<String, Stored>, HashMap<String, String>), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut first = [0; 8];
@@ -71,6 +76,8 @@ pub fn read(path: &Path) -> Result<HashMap<String, Stored>, String> {
             Dtype::F32 => GgmlDType::F32,
             Dtype::F16 => GgmlDType::F16,
             Dtype::BF16 => GgmlDType::BF16,
+            // Older BERT checkpoints number their positions; nothing needs that.
+            _ if name.ends_with("position_ids") => continue,
             other => {
                 return Err(format!(
                     "{name} has numbers of type {other:?}; F32, F16 and BF16 are known"
@@ -93,5 +100,6 @@ pub fn read(path: &Path) -> Result<HashMap<String, Stored>, String> {
         };
         tensors.insert(name.clone(), stored);
     }
-    Ok(tensors)
+    let words = metadata.metadata().clone().unwrap_or_default();
+    Ok((tensors, words))
 }

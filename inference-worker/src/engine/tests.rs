@@ -96,7 +96,7 @@ impl Asked {
                     outcome.generated_tokens = generated_tokens;
                 }
                 InferenceEvent::Failed { fault, .. } => outcome.failed = Some(fault),
-                InferenceEvent::Described(_) => {}
+                _ => {}
             }
         }
         assert_eq!(outcome.pieces.concat(), outcome.text);

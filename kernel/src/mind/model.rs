@@ -116,9 +116,8 @@ impl Model {
                     };
                     return Ok(Err(Fault::new(word, fault.message)));
                 }
-                InferenceEvent::Text { .. }
-                | InferenceEvent::Likelihoods { .. }
-                | InferenceEvent::Described(_) => {}
+                // Pieces, and what nobody asked for.
+                _ => {}
             }
         }
     }
