@@ -231,14 +231,15 @@ pub fn steward(status: Option<&StewardStatus>) -> String {
 }
 
 pub fn kernel(status: &KernelStatus) -> String {
-    let model = match &status.model {
-        Ok(model) => model.clone(),
+    let told = |what: &Result<String, String>| match what {
+        Ok(what) => what.clone(),
         Err(why) => format!("none: {why}"),
     };
+    let (model, embedder) = (told(&status.model), told(&status.embedder));
     let workers: Vec<String> = status.method_workers.iter().map(ToString::to_string).collect();
     format!(
         "kernel   ready, pid {}, version {}, epoch {}, up {}\n  image    {} objects, transaction {}, log {} bytes\n  blobs    {}, {} bytes\n  \
-         traffic  {} sends, {} conflicts, {} clients, {} open missions\n  workers  {}\n  model    {model}",
+         traffic  {} sends, {} conflicts, {} clients, {} open missions\n  workers  {}\n  model    {model}\n  embedder {embedder}",
         status.pid,
         status.version,
         status.epoch,

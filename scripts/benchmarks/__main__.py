@@ -8,15 +8,16 @@ import argparse
 import json
 
 import clients
+import embeddings
 import image
 import inference
 import methods
 import rows
 import system
 
-PARTS = [system, inference, image, clients, methods]
+PARTS = [system, inference, embeddings, image, clients, methods]
 NAMES = [name for part in PARTS for name in part.NAMES]
-GROUPS = {"image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
+GROUPS = {"inference": [*inference.NAMES, *embeddings.NAMES], "image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
 
 
 def main():

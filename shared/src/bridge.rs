@@ -567,6 +567,8 @@ pub struct KernelStatus {
     pub missions_open: u32,
     /// Description of the loaded model, or why there is none.
     pub model: Result<String, String>,
+    /// The same of the embedder.
+    pub embedder: Result<String, String>,
 }
 
 impl fmt::Debug for Chunk {

@@ -308,10 +308,12 @@ pub fn event(event: &ThoughtEvent) -> Json {
 
 /// The kernel about itself.
 pub fn kernel_status(status: &KernelStatus) -> Json {
-    let (model, fault) = match &status.model {
-        Ok(model) => (json!(model), Json::Null),
+    let told = |what: &Result<String, String>| match what {
+        Ok(what) => (json!(what), Json::Null),
         Err(fault) => (Json::Null, json!(fault)),
     };
+    let (model, model_fault) = told(&status.model);
+    let (embedder, embedder_fault) = told(&status.embedder);
     json!({
         "ok": true,
         "version": status.version,
@@ -329,6 +331,8 @@ pub fn kernel_status(status: &KernelStatus) -> Json {
         "conflicts": status.conflicts,
         "missions_open": status.missions_open,
         "model": model,
-        "model_fault": fault,
+        "model_fault": model_fault,
+        "embedder": embedder,
+        "embedder_fault": embedder_fault,
     })
 }

@@ -8,6 +8,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use shared::home::Home;
 
+/// Where `./scripts/embedding-model` puts the encoder, in the home's models.
+const EMBEDDER: &str = "all-minilm-l6-v2";
+/// Before the digest of a content of the image.
+const BLOB: &str = "blob:";
+
 /// What the file says, checked, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
@@ -36,6 +41,8 @@ pub struct Inference {
     pub model: PathBuf,
     /// True when `model` is the default, so that the shipped seed is staged there.
     pub is_seed: bool,
+    /// A folder or a file; none when it was switched off. Whether it is there is the worker's to see.
+    pub embedder: Option<PathBuf>,
     /// 1 to 1024; the worker's own choice when absent.
     pub threads: Option<u32>,
 }
@@ -105,8 +112,13 @@ impl Configuration {
             inference: Inference {
                 is_seed: raw.inference.model.is_none(),
                 model: match raw.inference.model {
-                    Some(model) => home.path().join(model),
+                    Some(model) => place(home, "inference.model", &model)?,
                     None => home.models().join("seed"),
+                },
+                embedder: match raw.inference.embedder.as_deref() {
+                    Some("none") => None,
+                    Some(embedder) => Some(place(home, "inference.embedder", embedder)?),
+                    None => Some(home.models().join(EMBEDDER)),
                 },
                 threads: raw
                     .inference
@@ -168,7 +180,8 @@ struct RawKernel {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawInference {
-    model: Option<PathBuf>,
+    model: Option<String>,
+    embedder: Option<String>,
     threads: Option<i64>,
 }
 
@@ -186,6 +199,16 @@ struct RawSupervision {
     crash_loop_pause_ms: Option<i64>,
     stop_deadline_ms: Option<i64>,
     health_deadline_ms: Option<i64>,
+}
+
+/// A path, relative to the home, or `blob:` and the 64 digits of a content of the image.
+fn place(home: &Home, key: &str, said: &str) -> Result<PathBuf, String> {
+    let Some(digest) = said.strip_prefix(BLOB) else {
+        return Ok(home.path().join(said));
+    };
+    home.blob(digest).ok_or_else(|| {
+        format!("{key} is {said:?}; after {BLOB} come 64 hexadecimal digits in lower case, as `batos blob put` prints them")
+    })
 }
 
 fn within<T: TryFrom<i64>>(
@@ -233,6 +256,10 @@ mod tests {
         let defaults = parse("").unwrap();
         assert_eq!(defaults.kernel.method_workers, 2);
         assert_eq!(defaults.inference.model, Path::new("/h/models/seed"));
+        assert_eq!(
+            defaults.inference.embedder.as_deref(),
+            Some(Path::new("/h/models/all-minilm-l6-v2"))
+        );
         assert!(defaults.channel.enabled && !defaults.kernel.install_refused);
         assert_eq!(defaults.supervision.stop_deadline, Duration::from_secs(10));
     }
@@ -251,6 +278,20 @@ mod tests {
     }
 
     #[test]
+    fn models_are_paths_or_contents_of_the_image() {
+        let digest = "ab".repeat(32);
+        let said = parse(&format!(
+            "[inference]\nmodel = \"/m\"\nembedder = \"blob:{digest}\""
+        ))
+        .unwrap();
+        assert_eq!(said.inference.model, Path::new("/m"));
+        let wanted = format!("/h/image/blobs/ab/{digest}");
+        assert_eq!(said.inference.embedder, Some(PathBuf::from(wanted)));
+        let none = parse("[inference]\nembedder = \"none\"").unwrap();
+        assert_eq!(none.inference.embedder, None);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (text, word) in [
             ("[kernel]\nmethod_wrokers = 2", "method_wrokers"),
@@ -263,6 +304,8 @@ mod tests {
                 "kernel.method_memory_mib",
             ),
             ("[inference]\nthreads = 0", "inference.threads"),
+            ("[inference]\nmodel = \"blob:ABC\"", "inference.model"),
+            ("[inference]\nembedder = \"blob:../../x\"", "inference.embedder"),
             ("[channel]\nallow_under = [\"relative\"]", "channel.allow_under"),
             (
                 "[supervision]\nstop_deadline_ms = 1",

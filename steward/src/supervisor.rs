@@ -215,6 +215,9 @@ fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path)
 fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsString> {
     let mut arguments = inference_mark(home);
     arguments.extend(["--model".into(), configuration.inference.model.clone().into()]);
+    if let Some(embedder) = &configuration.inference.embedder {
+        arguments.extend(["--embedder".into(), embedder.clone().into()]);
+    }
     if let Some(threads) = configuration.inference.threads {
         arguments.extend(["--threads".into(), threads.to_string().into()]);
     }

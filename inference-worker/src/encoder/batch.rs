@@ -100,6 +100,8 @@ fn load(
     let description = ready.as_ref().map(|ready| ready.loaded.description.clone());
     match &description {
         Ok(encoder) => tracing::info!(name = encoder.name, ms = encoder.load_ms, "embedder loaded"),
+        // Nobody needs to have one.
+        Err(fault) if fault.reason == "model_missing" => tracing::info!("{}", fault.message),
         Err(fault) => tracing::error!(reason = fault.reason, "{}", fault.message),
     }
     *told.lock().unwrap_or_else(PoisonError::into_inner) = description.map_err(Clone::clone);

@@ -23,6 +23,21 @@ pub struct Model {
     socket: PathBuf,
 }
 
+/// What the inference-worker has, in words, or why it has none; an empty reason: it was not asked yet.
+pub struct Inference {
+    pub model: Result<String, String>,
+    pub embedder: Result<String, String>,
+}
+
+impl Default for Inference {
+    fn default() -> Inference {
+        Inference {
+            model: Err(String::new()),
+            embedder: Err(String::new()),
+        }
+    }
+}
+
 /// How long one connection waits for a worker to take it.
 const PRESENT: Duration = Duration::from_secs(2);
 
@@ -38,24 +53,49 @@ impl Model {
         Model { socket }
     }
 
-    /// The loaded model in words, or why there is none.
-    pub async fn describe(&self) -> Result<String, String> {
-        let ask = async {
-            let mut stream = self.connect().await?;
-            asynchronous::write(&mut stream, &InferenceRequest::Describe).await?;
-            asynchronous::read::<InferenceEvent>(&mut stream).await
+    /// The loaded model and the embedder in words, or why there is none.
+    pub async fn describe(&self) -> Inference {
+        let mut told = Inference::default();
+        let failed = match timeout(DESCRIBE, self.ask(&mut told)).await {
+            Ok(Ok(())) => return told,
+            Ok(Err(error)) => format!("no inference-worker answers: {error}"),
+            Err(_) => "no inference-worker answers yet; the steward starts it (`batos status`)".into(),
         };
-        match timeout(DESCRIBE, ask).await {
-            Ok(Ok(InferenceEvent::Described(Ok(model)))) => Ok(format!(
-                "{} ({:.1} M parameters)",
-                model.name,
-                model.parameters as f64 / 1e6
-            )),
-            Ok(Ok(InferenceEvent::Described(Err(fault)))) => Err(fault.message),
-            Ok(Ok(_)) => Err("the inference-worker gave an answer that was not asked for".into()),
-            Ok(Err(error)) => Err(format!("no inference-worker answers: {error}")),
-            Err(_) => Err("no inference-worker answers yet; the steward starts it (`batos status`)".into()),
+        // What was told before it failed stays told.
+        for unknown in [&mut told.model, &mut told.embedder] {
+            if unknown.as_ref().is_err_and(String::is_empty) {
+                *unknown = Err(failed.clone());
+            }
         }
+        told
+    }
+
+    async fn ask(&self, told: &mut Inference) -> Result<(), FrameError> {
+        let mut stream = self.connect().await?;
+        for request in [InferenceRequest::Describe, InferenceRequest::DescribeEmbedder] {
+            asynchronous::write(&mut stream, &request).await?;
+            match asynchronous::read(&mut stream).await? {
+                InferenceEvent::Described(described) => {
+                    told.model = described
+                        .map(|model| {
+                            format!(
+                                "{} ({:.1} M parameters)",
+                                model.name,
+                                model.parameters as f64 / 1e6
+                            )
+                        })
+                        .map_err(|fault| fault.message);
+                }
+                InferenceEvent::EmbedderDescribed(described) => {
+                    told.embedder = described
+                        .map(|embedder| format!("{} ({} numbers)", embedder.name, embedder.dimension))
+                        .map_err(|fault| fault.message);
+                }
+                // Nothing else was asked for.
+                _ => return Err(FrameError::Ended),
+            }
+        }
+        Ok(())
     }
 
     /// Generates, looking again for a worker that is gone until patience ends.

@@ -8,6 +8,7 @@ mod branches;
 mod channel;
 mod collections;
 mod damage;
+mod embedder;
 mod exports;
 mod families;
 mod faults;
