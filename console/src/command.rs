@@ -71,10 +71,10 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Up => up::run(&home, json),
         Command::Down => down::run(&home),
         Command::Status => status::run(&home),
-        Command::Reindex => offline::reindex(&home),
-        Command::Restore { folder, replace } => offline::restore(&home, &folder, replace),
+        Command::Reindex => offline::reindex(&home, !json),
+        Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
-        Command::Verify if !offline::has_kernel(&home) => offline::verify(&home),
+        Command::Verify if !offline::has_kernel(&home) => offline::verify(&home, !json),
         Command::Console if json => Err(Failure::usage(
             "the console is for people; use the commands with --json",
         )),
@@ -212,8 +212,8 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             BranchCommand::Drop { name } => (Call::BranchDrop { name }, None, true),
             BranchCommand::Commit { name, request } => (Call::BranchCommit { name }, request.id, true),
         },
-        Command::Verify => (Call::Verify, None, true),
-        Command::Pack => (Call::Pack, None, true),
+        Command::Verify => (Call::Verify, None, false),
+        Command::Pack => (Call::Pack, None, false),
         Command::Export {
             objects,
             output,
@@ -225,7 +225,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
                 folder: absolute(&output)?,
             },
             None,
-            true,
+            false,
         ),
         Command::Import {
             folder,
@@ -237,14 +237,14 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
                 name,
             },
             request.id,
-            true,
+            false,
         ),
         Command::Backup { folder } => (
             Call::Backup {
                 folder: absolute(&folder)?,
             },
             None,
-            true,
+            false,
         ),
         Command::Up
         | Command::Down

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shared::bridge::{Answer, Call, ThoughtEvent};
+use shared::bridge::{Answer, Call, Event};
 use shared::client::{CallError, Client};
 use shared::frame::FrameError;
 use shared::home::Home;
@@ -29,7 +29,7 @@ const HOPELESS: [&str; 2] = ["crash_loop", "stopped"];
 /// What reaches the caller of [`Kernel::call`] while it waits.
 pub enum Happening {
     Connected,
-    Thought(ThoughtEvent),
+    Event(Event),
     /// The caller's user wants the prompt back.
     Left,
     Done(Result<Answer, CallError>, Option<Box<Client>>),
@@ -37,8 +37,8 @@ pub enum Happening {
 
 /// How a call is made.
 pub struct Manner<'a> {
-    /// Thought events go here; without it, none are asked for.
-    pub watch: Option<&'a mut dyn FnMut(&ThoughtEvent)>,
+    /// Thought events and progress go here; without it, none are asked for.
+    pub watch: Option<&'a mut dyn FnMut(&Event)>,
     /// Called with a sender of [`Happening::Left`] before the wait.
     pub leave: Option<&'a dyn Fn(Sender<Happening>)>,
     /// How long the first handshake may take.
@@ -115,7 +115,7 @@ impl Kernel {
             };
             match happenings.recv_timeout(wait) {
                 Ok(Happening::Connected) => connected = true,
-                Ok(Happening::Thought(event)) => {
+                Ok(Happening::Event(event)) => {
                     if let Some(watch) = watch.as_mut() {
                         watch(&event);
                     }
@@ -179,11 +179,10 @@ impl Kernel {
             };
             let _ = sender.send(Happening::Connected);
             let mut report = |event| {
-                let _ = sender.send(Happening::Thought(event));
+                let _ = sender.send(Happening::Event(event));
             };
             let mut ask = |call| {
-                let watch: Option<&mut dyn FnMut(ThoughtEvent)> =
-                    if is_watched { Some(&mut report) } else { None };
+                let watch: Option<&mut dyn FnMut(Event)> = if is_watched { Some(&mut report) } else { None };
                 client.repeat(sequence, call, watch)
             };
             let mut result = ask(call.clone());
@@ -253,7 +252,7 @@ impl Kernel {
 mod tests {
     use super::*;
     use crate::fake_kernel::FakeKernel;
-    use shared::bridge::{Fault, ToClient};
+    use shared::bridge::{Fault, Progress, ThoughtEvent, ToClient, Unit};
     use shared::id::{ThoughtId, TransactionId};
     use shared::value::Value;
 
@@ -262,6 +261,15 @@ mod tests {
             result: Value::Int(value),
             transaction: TransactionId(3),
             thought: None,
+        }
+    }
+
+    fn marking() -> Progress {
+        Progress {
+            step: "marking".into(),
+            done: 3,
+            total: Some(4),
+            unit: Unit::Objects,
         }
     }
 
@@ -288,6 +296,10 @@ mod tests {
                         sequence,
                         event: event.clone(),
                     },
+                    ToClient::Progress {
+                        sequence,
+                        progress: marking(),
+                    },
                     reply(Ok(sent(sequence as i64))),
                 ],
             }
@@ -299,7 +311,7 @@ mod tests {
             (1, "going down")
         );
         let mut seen = Vec::new();
-        let mut watch = |event: &ThoughtEvent| seen.push(event.clone());
+        let mut watch = |event: &Event| seen.push(event.clone());
         let manner = Manner {
             watch: Some(&mut watch),
             ..Manner::plain()
@@ -309,7 +321,7 @@ mod tests {
             .ok()
             .unwrap();
         assert_eq!(answered.answer, sent(2));
-        assert_eq!(seen, [shown]);
+        assert_eq!(seen, [Event::Thought(shown), Event::Progress(marking())]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod progress;
 mod render;
 mod repl;
 mod status;
+mod step;
 mod steward;
 mod up;
 

@@ -1,16 +1,20 @@
 //! `batos verify`, `batos reindex` and `batos restore` while no kernel runs: the kernel's program does the work, once, and ends.
 
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde::Deserialize;
 use serde_json::Value as Json;
+use shared::bridge::Progress;
 use shared::exit;
 use shared::home::Home;
 
 use crate::failure::Failure;
 use crate::meter::size;
 use crate::output::Report;
+use crate::step::Step;
 
 /// True when somebody answers at the kernel's socket.
 pub fn has_kernel(home: &Home) -> bool {
@@ -18,8 +22,8 @@ pub fn has_kernel(home: &Home) -> bool {
 }
 
 /// Opens the image as a start would and names every fault.
-pub fn verify(home: &Home) -> Result<Report, Failure> {
-    let (document, exit) = run(home, "verify")?;
+pub fn verify(home: &Home, wants_progress: bool) -> Result<Report, Failure> {
+    let (document, exit) = run(home, "verify", wants_progress)?;
     let mut lines: Vec<String> = Vec::new();
     for fault in document["faults"].as_array().into_iter().flatten() {
         let word = |key: &str| fault[key].as_str().unwrap_or_default().to_owned();
@@ -41,14 +45,14 @@ pub fn verify(home: &Home) -> Result<Report, Failure> {
 }
 
 /// Makes the index anew.
-pub fn reindex(home: &Home) -> Result<Report, Failure> {
+pub fn reindex(home: &Home, wants_progress: bool) -> Result<Report, Failure> {
     if has_kernel(home) {
         return Err(Failure::start(
             "a kernel has this image open; stop it by `batos down`, then reindex",
             exit::IN_USE,
         ));
     }
-    let (document, exit) = run(home, "reindex")?;
+    let (document, exit) = run(home, "reindex", wants_progress)?;
     let text = format!(
         "the index is new; digest {}",
         document["digest"].as_str().unwrap_or_default()
@@ -57,7 +61,7 @@ pub fn reindex(home: &Home) -> Result<Report, Failure> {
 }
 
 /// Puts the image of a backup into a home that has none, or whose own is then moved aside.
-pub fn restore(home: &Home, folder: &Path, replace: bool) -> Result<Report, Failure> {
+pub fn restore(home: &Home, folder: &Path, replace: bool, wants_progress: bool) -> Result<Report, Failure> {
     if has_kernel(home) {
         return Err(Failure::start(
             "a system runs in this home; stop it by `batos down`, then restore",
@@ -69,7 +73,7 @@ pub fn restore(home: &Home, folder: &Path, replace: bool) -> Result<Report, Fail
     if replace {
         command.arg("--replace");
     }
-    let (document, exit) = finish(command, &home.image())?;
+    let (document, exit) = finish(command, &home.image(), wants_progress)?;
     let number = |key: &str| document[key].as_u64().unwrap_or_default();
     let mut text = format!(
         "restored at {}: transaction {}, {}, {} blobs",
@@ -91,7 +95,7 @@ pub fn restore(home: &Home, folder: &Path, replace: bool) -> Result<Report, Fail
 }
 
 /// Runs the kernel's program on the image; answers its document and exit code.
-fn run(home: &Home, work: &str) -> Result<(Json, u8), Failure> {
+fn run(home: &Home, work: &str, wants_progress: bool) -> Result<(Json, u8), Failure> {
     let image = home.image();
     if !image.join("log").is_dir() {
         return Err(Failure::start(
@@ -101,31 +105,52 @@ fn run(home: &Home, work: &str) -> Result<(Json, u8), Failure> {
     }
     let mut command = Command::new(program()?);
     command.arg(work);
-    finish(command, &image)
+    finish(command, &image, wants_progress)
 }
 
-fn finish(mut command: Command, image: &Path) -> Result<(Json, u8), Failure> {
-    let done = command
-        .args(["--json", "--image"])
+fn finish(mut command: Command, image: &Path, wants_progress: bool) -> Result<(Json, u8), Failure> {
+    let program = command.get_program().to_owned();
+    let failed = |error| Failure::start(format!("{program:?} cannot be run: {error}"), exit::ERROR);
+    let mut child = command
+        .args(["--progress", "--json", "--image"])
         .arg(image)
         .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            Failure::start(
-                format!("{:?} cannot be run: {error}", command.get_program()),
-                exit::ERROR,
-            )
-        })?;
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let heard = child.stderr.take();
+    let listening = std::thread::spawn(move || listen(heard, wants_progress));
+    let done = child.wait_with_output().map_err(failed)?;
+    let last = listening.join().unwrap_or_default();
     let code = done.status.code().unwrap_or(i32::from(exit::ERROR)) as u8;
     match serde_json::from_slice(&done.stdout) {
         Ok(document) => Ok((document, code)),
         Err(_) => {
-            let told = String::from_utf8_lossy(&done.stderr);
-            let last = told.lines().last().unwrap_or("it said nothing");
-            let message = last.split_once("ERROR ").map_or(last, |(_, message)| message);
+            let message = last.split_once("ERROR ").map_or(&*last, |(_, message)| message);
             Err(Failure::start(message.to_owned(), code))
         }
     }
+}
+
+/// Shows how far the work is; answers the last line that said something else.
+fn listen(heard: Option<impl Read>, wants_progress: bool) -> String {
+    let mut step = Step::new(wants_progress);
+    let mut last = "it said nothing".to_owned();
+    for line in heard.into_iter().flat_map(|heard| BufReader::new(heard).lines()) {
+        let Ok(line) = line else { break };
+        match serde_json::from_str::<Told>(&line) {
+            Ok(told) => step.show(&told.progress),
+            Err(_) => last = line,
+        }
+    }
+    last
+}
+
+/// A line of [`shared::document::progress`].
+#[derive(Deserialize)]
+struct Told {
+    progress: Progress,
 }
 
 /// The kernel's program, beside this one.

@@ -1,10 +1,11 @@
-//! A thought as it passes: one updating line on standard error, and a line for each setback.
+//! What passes while a call runs: of a thought, one updating line on standard error, and a line for each setback.
 
 use std::io::{self, Write};
 
-use shared::bridge::ThoughtEvent;
+use shared::bridge::{Event, ThoughtEvent};
 
 use crate::render::harmless;
+use crate::step::Step;
 
 const DIM: &str = "\x1b[2m";
 const GREEN: &str = "\x1b[32m";
@@ -22,6 +23,8 @@ pub struct Progress {
     /// What the model wrote last, in one line.
     tail: String,
     is_begun: bool,
+    /// Of what is no thought.
+    step: Step,
 }
 
 impl Progress {
@@ -32,18 +35,24 @@ impl Progress {
             round: 0,
             tail: String::new(),
             is_begun: false,
+            step: Step::new(true),
         }
     }
 
     /// Shows an event.
-    pub fn show(&mut self, event: &ThoughtEvent) {
+    pub fn show(&mut self, event: &Event) {
+        let event = match event {
+            Event::Thought(event) => event,
+            Event::Progress(progress) => return self.step.show(progress),
+        };
         let mut err = io::stderr().lock();
-        let text = self.step(event);
+        let text = self.pass(event);
         let _ = write!(err, "{text}").and_then(|()| err.flush());
     }
 
     /// Ends the line, so that the answer stands below it.
     pub fn end(&mut self) {
+        self.step.end();
         if self.is_begun {
             eprintln!();
             self.is_begun = false;
@@ -51,7 +60,7 @@ impl Progress {
     }
 
     /// What to write for an event.
-    fn step(&mut self, event: &ThoughtEvent) -> String {
+    fn pass(&mut self, event: &ThoughtEvent) -> String {
         let mut text = String::new();
         if event.round != self.round {
             self.round = event.round;
@@ -155,24 +164,24 @@ mod tests {
     #[test]
     fn states_pass_in_one_line() {
         let mut progress = Progress::new(true);
-        progress.step(&event(0, "STATE_TRANSITION", "IDLE", ""));
-        let text = progress.step(&event(0, "STATE_TRANSITION", "SYNTHESIZING", ""));
+        progress.pass(&event(0, "STATE_TRANSITION", "IDLE", ""));
+        let text = progress.pass(&event(0, "STATE_TRANSITION", "SYNTHESIZING", ""));
         assert!(
             text.starts_with("\r\x1b[K") && text.contains("IDLE → "),
             "{text:?}"
         );
         assert!(!text.contains('\n'), "{text:?}");
-        let text = progress.step(&event(0, "TOKEN", "SYNTHESIZING", "\x1b[2Jx\n"));
+        let text = progress.pass(&event(0, "TOKEN", "SYNTHESIZING", "\x1b[2Jx\n"));
         assert!(!text.contains("\x1b[2J") && !text.contains('\n'), "{text:?}");
     }
 
     #[test]
     fn a_setback_stays_readable() {
         let mut progress = Progress::new(false);
-        progress.step(&event(0, "STATE_TRANSITION", "VALIDATING", ""));
-        let text = progress.step(&event(0, "VALIDATION_FAILURE", "VALIDATING", "no slot 'x'"));
+        progress.pass(&event(0, "STATE_TRANSITION", "VALIDATING", ""));
+        let text = progress.pass(&event(0, "VALIDATION_FAILURE", "VALIDATING", "no slot 'x'"));
         assert!(text.contains("✗ no slot 'x'\n"), "{text:?}");
-        let text = progress.step(&event(1, "STATE_TRANSITION", "SYNTHESIZING", ""));
+        let text = progress.pass(&event(1, "STATE_TRANSITION", "SYNTHESIZING", ""));
         assert!(text.contains("thought 4, round 1: SYNTHESIZING"), "{text:?}");
     }
 }

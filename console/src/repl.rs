@@ -131,7 +131,16 @@ impl Console {
         let branch = self.branch.clone().filter(|_| within.is_some());
         let call = within.unwrap_or(call);
         let is_one = matches!(call, Call::Thoughts { id: Some(_) });
-        let is_watched = self.interrupt.is_some() && matches!(call, Call::Send { .. });
+        let is_long = matches!(
+            call,
+            Call::Send { .. }
+                | Call::Verify
+                | Call::Pack
+                | Call::Backup { .. }
+                | Call::Export { .. }
+                | Call::Import { .. }
+        );
+        let is_watched = self.interrupt.is_some() && is_long;
         let mut progress = Progress::new(output::has_error_colours());
         let result = {
             let mut watch = |event: &_| progress.show(event);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::activation::{Read, ReadSlot, ScanOrder};
-use shared::bridge::{Answer, Fault};
+use shared::bridge::{Answer, Fault, Unit};
 use shared::id::{ObjectId, TransactionId};
 use shared::json::to_hex;
 use shared::key::Key;
@@ -20,9 +20,10 @@ use crate::description::{Description, write};
 use crate::image::backup::{CopyError, copy_blob};
 use crate::image::blob::relative_path;
 use crate::image::log::unix_ms;
-use crate::kernel::{Kernel, commit_fault};
+use crate::kernel::{Asker, Kernel, commit_fault};
 use crate::names::known_names;
 use crate::overlay::World;
+use crate::reporter::Reporter;
 use crate::transfers;
 
 /// Raised when an export changes incompatibly.
@@ -68,17 +69,24 @@ impl Kernel {
     /// only named, unless it was asked for.
     pub async fn export(
         self: &Arc<Self>,
+        asker: Asker,
         objects: Vec<String>,
         depth: Option<u32>,
         folder: String,
     ) -> Result<Answer, Fault> {
         let kernel = self.clone();
-        let work = move || kernel.export_now(&objects, depth, Path::new(&folder));
+        let work = move || kernel.export_now(&objects, depth, Path::new(&folder), &asker.reporter);
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(Fault::new(reason::INTERNAL, error.to_string())))
     }
 
-    fn export_now(&self, objects: &[String], depth: Option<u32>, folder: &Path) -> Result<Answer, Fault> {
+    fn export_now(
+        &self,
+        objects: &[String],
+        depth: Option<u32>,
+        folder: &Path,
+        reporter: &Reporter,
+    ) -> Result<Answer, Fault> {
         check_folder(folder)?;
         if objects.is_empty() {
             return Err(Fault::new(reason::BAD_ARGUMENT, "name at least one object"));
@@ -92,7 +100,7 @@ impl Kernel {
         }
         let mut round = 1;
         let part = loop {
-            let mut part = self.gather(&roots, depth)?;
+            let mut part = self.gather(&roots, depth, reporter)?;
             match self.image.committer.validate(&std::mem::take(&mut part.reads)) {
                 Ok(()) => break part,
                 Err(changed) if round == ROUNDS => return Err(commit_fault(changed)),
@@ -100,7 +108,7 @@ impl Kernel {
             }
         };
         let manifest = self.manifest(&roots, &part);
-        let written = self.write_out(folder, &manifest, &part);
+        let written = self.write_out(folder, &manifest, &part, reporter);
         written.map_err(|failed| match failed {
             Failed::Fault(fault) => fault,
             Failed::Io(error) => Fault::new(
@@ -117,7 +125,7 @@ impl Kernel {
     }
 
     /// Reads the objects, nearest first.
-    fn gather(&self, roots: &[ObjectId], depth: Option<u32>) -> Result<Part, Fault> {
+    fn gather(&self, roots: &[ObjectId], depth: Option<u32>, reporter: &Reporter) -> Result<Part, Fault> {
         let state = &self.image.state;
         let mut part = Part {
             last: state.standing().last,
@@ -125,6 +133,7 @@ impl Kernel {
             ..Part::default()
         };
         let world = World { state, overlay: None };
+        reporter.begin("reading the objects", Unit::Objects, None);
         let mut met: HashSet<ObjectId> = roots.iter().copied().collect();
         let mut waiting: VecDeque<(ObjectId, u32)> = roots.iter().map(|root| (*root, 0)).collect();
         while let Some((id, distance)) = waiting.pop_front() {
@@ -167,6 +176,7 @@ impl Kernel {
                 visit(value);
             }
             part.objects.push((id, description));
+            reporter.add(1);
         }
         // Names for those that have none in the lobby, and that no slot of the lobby has.
         let mut taken: HashSet<String> = part.names.values().cloned().collect();
@@ -205,10 +215,16 @@ impl Kernel {
     }
 
     /// Everything aside first: the folder appears whole.
-    fn write_out(&self, folder: &Path, manifest: &ExportManifest, part: &Part) -> Result<(), Failed> {
+    fn write_out(
+        &self,
+        folder: &Path,
+        manifest: &ExportManifest,
+        part: &Part,
+        reporter: &Reporter,
+    ) -> Result<(), Failed> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let aside = folder.with_file_name(format!(".{name}.{}", unix_ms()));
-        let written = self.write_into(&aside, manifest, part).and_then(|()| {
+        let written = self.write_into(&aside, manifest, part, reporter).and_then(|()| {
             fs::rename(&aside, folder)?;
             let parent = folder.parent().unwrap_or(Path::new("/"));
             Ok(File::open(parent)?.sync_all()?)
@@ -219,19 +235,30 @@ impl Kernel {
         written
     }
 
-    fn write_into(&self, aside: &Path, manifest: &ExportManifest, part: &Part) -> Result<(), Failed> {
+    fn write_into(
+        &self,
+        aside: &Path,
+        manifest: &ExportManifest,
+        part: &Part,
+        reporter: &Reporter,
+    ) -> Result<(), Failed> {
         make_folder(aside)?;
+        let objects = part.objects.len() as u64;
+        reporter.begin("writing the objects", Unit::Objects, Some(objects));
         for (id, description) in &part.objects {
             let path = aside.join(file_of(&part.name(*id)));
             make_folder(path.parent().unwrap_or(aside))?;
             let text = write(description, &|id| part.name(id));
             write_file(&path, text.as_bytes())?;
+            reporter.add(1);
         }
+        let bytes = part.blobs.iter().map(|blob| blob.bytes).sum();
+        reporter.begin("writing the contents", Unit::Bytes, Some(bytes));
         for blob in &part.blobs {
             let target = aside.join("blobs").join(relative_path(&blob.digest));
             make_folder(target.parent().unwrap_or(aside))?;
             let source = self.image.state.blobs.path(&blob.digest);
-            copy_blob(&source, &blob.digest, &aside.join("blobs/new"), &target).map_err(
+            copy_blob(&source, &blob.digest, &aside.join("blobs/new"), &target, reporter).map_err(
                 |error| match error {
                     CopyError::Blob(error) => Failed::Fault(transfers::fault(&error)),
                     CopyError::Target(error) => Failed::Io(error),

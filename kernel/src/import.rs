@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use guard::Expectation;
-use shared::bridge::{Answer, Fault};
+use shared::bridge::{Answer, Fault, Unit};
 use shared::id::{ObjectId, TransactionId};
 use shared::json::to_hex;
 use shared::object::is_slot_name;
@@ -20,6 +20,7 @@ use crate::export::{ExportManifest, FORMAT, KIND, file_of};
 use crate::image::blob::{Content, digest_of, relative_path};
 use crate::image::draft::Draft;
 use crate::kernel::{Asker, Kernel, findings};
+use crate::reporter::Reporter;
 use crate::transfers;
 
 /// The longest description; what one transaction can hold.
@@ -35,8 +36,8 @@ impl Kernel {
         name: Option<String>,
     ) -> Result<Answer, Fault> {
         let kernel = self.clone();
-        let author = asker.author.clone();
-        let work = move || kernel.draft_of(author, Path::new(&folder), name);
+        let (author, reporter) = (asker.author.clone(), asker.reporter.clone());
+        let work = move || kernel.draft_of(author, Path::new(&folder), name, &reporter);
         let done = tokio::task::spawn_blocking(work).await;
         let (draft, answer) =
             done.unwrap_or_else(|error| Err(Fault::new(reason::INTERNAL, error.to_string())))?;
@@ -48,6 +49,7 @@ impl Kernel {
         author: String,
         folder: &Path,
         name: Option<String>,
+        reporter: &Reporter,
     ) -> Result<(Draft, Answer), Fault> {
         if !folder.is_absolute() {
             return Err(refused(format!("{} is no absolute path", folder.display())));
@@ -58,12 +60,18 @@ impl Kernel {
             .map(|name| (name.as_str(), self.image.state.allocate()))
             .collect();
         let mut draft = Draft::new(author);
+        let total = manifest.objects.len() as u64;
+        reporter.begin("reading the objects", Unit::Objects, Some(total));
         for name in &manifest.objects {
             let description = self.describe(folder, &manifest, name, &ids)?;
             draft.changes.extend(description.changes(ids[name.as_str()]));
+            reporter.add(1);
         }
+        let bytes = manifest.blobs.iter().map(|blob| blob.bytes).sum();
+        reporter.begin("reading the contents", Unit::Bytes, Some(bytes));
         for blob in &manifest.blobs {
             self.bring_blob(folder, &blob.digest)?;
+            reporter.add(blob.bytes);
         }
         let mut roots = Vec::new();
         for root in &manifest.roots {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use shared::bridge::{Answer, Call, Fault, Finding, KernelStatus, ThoughtEvent, ThoughtView};
+use shared::bridge::{Answer, Call, Fault, Finding, KernelStatus, ThoughtEvent, ThoughtView, Unit};
 use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
@@ -18,6 +18,7 @@ use crate::image::record::{Mission, RequestId, Stage};
 use crate::mind::Mind;
 use crate::names;
 use crate::overlay::World;
+use crate::reporter::Reporter;
 use crate::transfers::Transfers;
 use crate::upkeep;
 use crate::workers::Workers;
@@ -51,6 +52,8 @@ pub struct Asker {
     pub transfers: Arc<Transfers>,
     /// Where thought events go.
     pub events: Option<broadcast::Sender<ThoughtEvent>>,
+    /// Is told how far long work is.
+    pub reporter: Arc<Reporter>,
 }
 
 impl Kernel {
@@ -123,14 +126,19 @@ impl Kernel {
             Call::InspectAt { object, at } => self.inspect_at(&object, &at),
             Call::Diff { from, to } => self.difference(&from, &to),
             Call::Undo { transaction } => self.undo(asker, transaction).await,
-            Call::Verify => self.upkeep(upkeep::verified).await,
-            Call::Pack => self.upkeep(upkeep::packed).await,
-            Call::Backup { folder } => self.upkeep(move |image| upkeep::backed(image, &folder)).await,
+            Call::Verify => self.upkeep(asker, upkeep::verified).await,
+            Call::Pack => self.upkeep(asker, upkeep::packed).await,
+            Call::Backup { folder } => {
+                self.upkeep(asker, move |image, reporter| {
+                    upkeep::backed(image, &folder, reporter)
+                })
+                .await
+            }
             Call::Export {
                 objects,
                 depth,
                 folder,
-            } => self.export(objects, depth, folder).await,
+            } => self.export(asker, objects, depth, folder).await,
             Call::Import { folder, name } => self.import(asker, folder, name).await,
             Call::BlobBegin
             | Call::BlobWrite { .. }
@@ -149,11 +157,17 @@ impl Kernel {
     /// Long work on the image's files, off the threads that serve; one at a time.
     async fn upkeep(
         self: &Arc<Self>,
-        work: impl FnOnce(&Image) -> Result<Answer, Fault> + Send + 'static,
+        asker: Asker,
+        work: impl FnOnce(&Image, &Reporter) -> Result<Answer, Fault> + Send + 'static,
     ) -> Result<Answer, Fault> {
+        if self.upkeep_turn.try_lock().is_err() {
+            asker
+                .reporter
+                .begin("waiting for another upkeep", Unit::Objects, None);
+        }
         let _turn = self.upkeep_turn.lock().await;
         let kernel = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&kernel.image)).await;
+        let done = tokio::task::spawn_blocking(move || work(&kernel.image, &asker.reporter)).await;
         done.unwrap_or_else(|error| Err(Fault::new(reason::IMAGE_FAILED, error.to_string())))
     }
 
@@ -280,7 +294,7 @@ pub fn commit_fault(error: CommitError) -> Fault {
             reason::CONFLICT,
             format!("{message} while this was carried out, again and again; try later"),
         ),
-        CommitError::Refused(_) => Fault::new(reason::WRITE_REFUSED, message),
+        CommitError::Refused(_) | CommitError::Unmergeable(_) => Fault::new(reason::WRITE_REFUSED, message),
         CommitError::Stopping => Fault::new(reason::STOPPING, message),
         CommitError::Failed(_) | CommitError::Repeated(_) => Fault::new(reason::IMAGE_FAILED, message),
     }

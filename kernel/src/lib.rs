@@ -1,6 +1,6 @@
 //! The kernel of BAT OS: holds the image open, carries sends out, thinks about what nobody understands.
 //!
-//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `export`, `import` (what they ask), `description` (objects as
+//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `export`, `import` (what they ask), `reporter` (how far long work is), `description` (objects as
 //! text), `overlay` (what an activation sees),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
 //!
@@ -21,6 +21,7 @@ mod names;
 mod offline;
 mod overlay;
 mod past;
+pub mod reporter;
 pub mod run;
 mod send;
 mod transfers;

@@ -1,5 +1,6 @@
 //! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,8 +8,10 @@ use std::sync::Mutex;
 
 use clap::Subcommand;
 use shared::bridge::ImageFault;
+use shared::json::to_hex;
 use shared::{document, exit};
 
+use crate::image::branch::Known;
 use crate::image::digest::hex;
 use crate::image::exercise::{Upkeep, exercise};
 use crate::image::inspection::{crash, in_own_process, look_through};
@@ -16,6 +19,7 @@ use crate::image::reindex::reindex;
 use crate::image::restore::{Present, restore};
 use crate::image::verify::{Chains, Report, verify};
 use crate::image::{Image, doubt, take_lock};
+use crate::reporter::Reporter;
 
 /// What can be done without serving.
 #[derive(Subcommand)]
@@ -28,6 +32,9 @@ pub enum Offline {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+        /// Tell how far it is, one JSON document a line, on standard error
+        #[arg(long)]
+        progress: bool,
         /// Tell the chain hash after every transaction, too
         #[arg(long)]
         chains: bool,
@@ -46,6 +53,9 @@ pub enum Offline {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+        /// Tell how far it is, one JSON document a line, on standard error
+        #[arg(long)]
+        progress: bool,
     },
     /// Put the image of a backup where none is, checked first
     Restore {
@@ -61,6 +71,9 @@ pub enum Offline {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+        /// Tell how far it is, one JSON document a line, on standard error
+        #[arg(long)]
+        progress: bool,
     },
     /// Commit random transactions and tell each when it is durable; for tests, on an image of its own
     Exercise {
@@ -74,6 +87,9 @@ pub enum Offline {
         /// Keep contents, and pack now and then
         #[arg(long)]
         packs: bool,
+        /// Do something in branches now and then
+        #[arg(long)]
+        branches: bool,
         /// Back up into this folder now and then
         #[arg(long)]
         backup: Option<PathBuf>,
@@ -92,10 +108,11 @@ impl Offline {
                 json,
                 chains,
                 known,
+                progress,
                 ..
             } => {
                 let chains = if *chains { Chains::Told } else { Chains::Untold };
-                let report = verify_here(image, chains, known.clone())?;
+                let report = verify_here(image, chains, known.clone(), &reporter(*progress))?;
                 tell(&report, *json);
                 Ok(ExitCode::from(if report.found.faults.is_empty() {
                     exit::ANSWERED
@@ -103,9 +120,13 @@ impl Offline {
                     exit::ERROR
                 }))
             }
-            Offline::Reindex { image, json } => {
+            Offline::Reindex {
+                image,
+                json,
+                progress,
+            } => {
                 let _lock = take_lock(image)?;
-                let digest = hex(&reindex(image)?);
+                let digest = hex(&reindex(image, &reporter(*progress))?);
                 match json {
                     true => println!("{}", serde_json::json!({"ok": true, "digest": digest})),
                     false => println!("the index is new; digest {digest}"),
@@ -117,13 +138,14 @@ impl Offline {
                 from,
                 replace,
                 json,
+                progress,
             } => {
                 let present = if *replace {
                     Present::MoveAside
                 } else {
                     Present::Refuse
                 };
-                let restored = restore(from, image, present)?;
+                let restored = restore(from, image, present, &reporter(*progress))?;
                 let manifest = &restored.manifest;
                 let aside = restored.aside.as_ref().map(|aside| aside.display().to_string());
                 match json {
@@ -149,6 +171,7 @@ impl Offline {
                 transactions,
                 seed,
                 packs,
+                branches,
                 backup,
             } => {
                 let image = Image::open(image)?;
@@ -156,12 +179,21 @@ impl Offline {
                 let upkeep = Upkeep {
                     packs: *packs,
                     backup: backup.clone(),
+                    branches: *branches,
                 };
                 exercise(&image, *transactions, *seed, &upkeep, &out).map_err(anyhow::Error::msg)?;
                 image.close();
                 Ok(ExitCode::from(exit::ANSWERED))
             }
         }
+    }
+}
+
+/// For the program that waits for this one.
+fn reporter(is_wanted: bool) -> Reporter {
+    match is_wanted {
+        true => Reporter::new(|progress| eprintln!("{}", document::progress(&progress))),
+        false => Reporter::silent(),
     }
 }
 
@@ -191,7 +223,12 @@ fn verify_apart(image: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// Verifies, as a start would open it. An index that cannot be read is named, and set aside as a start would.
-fn verify_here(folder: &Path, chains: Chains, known: Option<String>) -> anyhow::Result<Report> {
+fn verify_here(
+    folder: &Path,
+    chains: Chains,
+    known: Option<String>,
+    reporter: &Reporter,
+) -> anyhow::Result<Report> {
     let lock = take_lock(folder)?;
     let mut unreadable = known;
     if unreadable.is_none()
@@ -202,8 +239,10 @@ fn verify_here(folder: &Path, chains: Chains, known: Option<String>) -> anyhow::
     }
     let image = Image::open_locked(folder, Some(lock))?;
     let found = image.found;
-    let mut report = verify(&image, folder, &folder.join("verify"), chains)?;
+    let branches = branches(&image);
+    let mut report = verify(&image, folder, &folder.join("verify"), chains, reporter)?;
     image.close();
+    report.branches = branches;
     // The opening has added a transaction of its own, which nobody asked about.
     report.found.last = found.transaction;
     report.found.chain = hex(&found.chain);
@@ -216,10 +255,21 @@ fn verify_here(folder: &Path, chains: Chains, known: Option<String>) -> anyhow::
     Ok(report)
 }
 
+/// How many sends the branches hold that can be used, by their ids.
+fn branches(image: &Image) -> BTreeMap<String, u64> {
+    let list = image.branches.list().into_iter();
+    let sends = list.filter_map(|(_, known)| match known {
+        Known::Open(branch) => Some((to_hex(&branch.header.id), branch.counts().0)),
+        Known::Damaged(_) => None,
+    });
+    sends.collect()
+}
+
 fn tell(report: &Report, json: bool) {
     let found = &report.found;
     if json {
         let mut told = document::verification(found);
+        told["branches"] = serde_json::json!(report.branches);
         if let Some(chains) = &report.chains {
             told["chains"] = serde_json::json!(chains);
         }

@@ -9,11 +9,12 @@ use crate::image::Image;
 use crate::image::backup::{BackupError, backup};
 use crate::image::pack::pack;
 use crate::image::verify::{Chains, verify};
+use crate::reporter::Reporter;
 
 /// Every fault of the image.
-pub fn verified(image: &Image) -> Result<Answer, Fault> {
+pub fn verified(image: &Image, reporter: &Reporter) -> Result<Answer, Fault> {
     let scratch = image.folder.join("verify");
-    match verify(image, &image.folder, &scratch, Chains::Untold) {
+    match verify(image, &image.folder, &scratch, Chains::Untold, reporter) {
         Ok(report) => Ok(Answer::Verified(report.found)),
         Err(error) => Err(Fault::new(
             reason::IMAGE_FAILED,
@@ -23,9 +24,8 @@ pub fn verified(image: &Image) -> Result<Answer, Fault> {
 }
 
 /// Drops what no root reaches, and history before now.
-pub fn packed(image: &Image) -> Result<Answer, Fault> {
-    let mut progress = |step: &str| tracing::info!(step, "pack");
-    match pack(image, &image.folder, &mut progress) {
+pub fn packed(image: &Image, reporter: &Reporter) -> Result<Answer, Fault> {
+    match pack(image, &image.folder, reporter) {
         Ok(packing) => Ok(Answer::Packed(packing)),
         Err(error) => Err(Fault::new(
             reason::IMAGE_FAILED,
@@ -35,7 +35,7 @@ pub fn packed(image: &Image) -> Result<Answer, Fault> {
 }
 
 /// A copy of the image in a folder.
-pub fn backed(image: &Image, folder: &str) -> Result<Answer, Fault> {
+pub fn backed(image: &Image, folder: &str, reporter: &Reporter) -> Result<Answer, Fault> {
     let path = Path::new(folder);
     if !path.is_absolute() {
         return Err(Fault::new(
@@ -43,7 +43,7 @@ pub fn backed(image: &Image, folder: &str) -> Result<Answer, Fault> {
             format!("{folder:?} is no absolute path, and the kernel stands in another folder than you"),
         ));
     }
-    match backup(image, path) {
+    match backup(image, path, reporter) {
         Ok(backup) => Ok(Answer::Backed(backup)),
         Err(error) => {
             let word = match error {

@@ -36,7 +36,7 @@ pub struct Welcome {
 pub struct Request {
     /// Counted by the client from 1; the same again means a repeat.
     pub sequence: u64,
-    /// Send thought events of this request back while it runs.
+    /// Send thought events and progress of this request back while it runs.
     pub watch: bool,
     pub call: Call,
 }
@@ -260,6 +260,39 @@ pub enum ToClient {
         sequence: u64,
         result: Result<Answer, Fault>,
     },
+    /// Of a request with `watch` that takes long.
+    Progress {
+        sequence: u64,
+        progress: Progress,
+    },
+}
+
+/// What reaches who watches a call while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    Thought(ThoughtEvent),
+    Progress(Progress),
+}
+
+/// How far a long call is, in the step that it is at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done, such as `copying the log`.
+    pub step: String,
+    pub done: u64,
+    /// Where it is known.
+    pub total: Option<u64>,
+    pub unit: Unit,
+}
+
+/// What a [`Progress`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Bytes,
+    Objects,
+    Entries,
+    Transactions,
 }
 
 /// A call's success.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::traits::Stream as _;
 use interprocess::local_socket::{GenericFilePath, Stream, ToFsName};
 
-use crate::bridge::{Answer, Call, Fault, Hello, Request, ThoughtEvent, ToClient, Welcome};
+use crate::bridge::{Answer, Call, Event, Fault, Hello, Request, ToClient, Welcome};
 use crate::frame::{self, FrameError};
 use crate::id::ClientId;
 
@@ -73,12 +73,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Runs one call. With `watch`, thought events reach it while the call runs.
-    pub fn call(
-        &mut self,
-        call: Call,
-        watch: Option<&mut dyn FnMut(ThoughtEvent)>,
-    ) -> Result<Answer, CallError> {
+    /// Runs one call. With `watch`, thought events and progress reach it while the call runs.
+    pub fn call(&mut self, call: Call, watch: Option<&mut dyn FnMut(Event)>) -> Result<Answer, CallError> {
         self.last_sequence += 1;
         self.repeat(self.last_sequence, call, watch)
     }
@@ -88,7 +84,7 @@ impl Client {
         &mut self,
         sequence: u64,
         call: Call,
-        mut watch: Option<&mut dyn FnMut(ThoughtEvent)>,
+        mut watch: Option<&mut dyn FnMut(Event)>,
     ) -> Result<Answer, CallError> {
         let request = Request {
             sequence,
@@ -122,7 +118,7 @@ impl Client {
         request: &[u8],
         expected: u64,
         deadline: Instant,
-        watch: &mut Option<&mut dyn FnMut(ThoughtEvent)>,
+        watch: &mut Option<&mut dyn FnMut(Event)>,
     ) -> Result<Answer, CallError> {
         let stream = self.reach(deadline)?;
         io::Write::write_all(stream, request).map_err(|error| CallError::Protocol(error.into()))?;
@@ -130,12 +126,17 @@ impl Client {
             match frame::read(stream).map_err(CallError::Protocol)? {
                 ToClient::Event { sequence, event } if sequence == expected => {
                     if let Some(watch) = watch {
-                        watch(event);
+                        watch(Event::Thought(event));
+                    }
+                }
+                ToClient::Progress { sequence, progress } if sequence == expected => {
+                    if let Some(watch) = watch {
+                        watch(Event::Progress(progress));
                     }
                 }
                 ToClient::Reply { sequence, result } if sequence == expected => return Ok(result?),
                 // Left over from a call that was given up.
-                ToClient::Event { .. } | ToClient::Reply { .. } => {}
+                ToClient::Event { .. } | ToClient::Reply { .. } | ToClient::Progress { .. } => {}
             }
         }
     }

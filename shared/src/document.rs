@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::base64;
 use crate::bridge::{
-    Answer, BranchView, Difference, Fault, Finding, KernelStatus, ObjectView, ThoughtEvent, ThoughtView,
-    TransactionView, Verification,
+    Answer, BranchView, Difference, Fault, Finding, KernelStatus, ObjectView, Progress, ThoughtEvent,
+    ThoughtView, TransactionView, Verification,
 };
 use crate::id::ObjectId;
 use crate::json::to_json;
@@ -292,6 +292,11 @@ fn thought(view: &ThoughtView) -> Json {
         "artifact": view.artifact,
         "events": view.events.iter().map(event).collect::<Vec<_>>(),
     })
+}
+
+/// How far a long work is.
+pub fn progress(progress: &Progress) -> Json {
+    json!({ "progress": progress })
 }
 
 /// Something that happened in a thought.

@@ -222,7 +222,7 @@ impl Conversation {
             };
             match header.decode(payload)? {
                 ToClient::Reply { result, .. } => answers.push(result?),
-                ToClient::Event { .. } => {}
+                ToClient::Event { .. } | ToClient::Progress { .. } => {}
             }
             rest = after;
         }

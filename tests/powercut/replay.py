@@ -4,7 +4,8 @@ The workload (`kernel exercise`) runs under the recorder. From its trace states 
 of what was written since the last sync of a file any sectors (512 bytes) may be there or not, whole or in part; a file's length goes
 with the writes that are there; of names (made, renamed, removed) since the last sync of their folder the first few are there, in their
 order. Each state is opened by `kernel verify`, and must hold every transaction that was acknowledged before the cut, with the chain
-hash that it has in the whole image. With --second the recovery itself is recorded and cut again. Standard library only.
+hash that it has in the whole image, and every send that a branch was said to hold, unless the branch was being ended; one that was
+committed or dropped does not come back. With --second the recovery itself is recorded and cut again. Standard library only.
 """
 
 import argparse
@@ -211,7 +212,7 @@ def verify(asked, folder, *more):
     try:
         return json.loads(done.stdout)
     except ValueError:
-        return {"ok": False, "last": -1, "chain": "", "faults": [{"where": "open", "what": done.stderr.strip()[-300:]}]}
+        return {"ok": False, "last": -1, "chain": "", "branches": {}, "faults": [{"where": "open", "what": done.stderr.strip()[-300:]}]}
 
 
 def write(state, root, folder):
@@ -231,6 +232,7 @@ class Replay:
     def __init__(self, asked, work, seed):
         self.asked, self.work, self.seed = asked, work, seed
         self.packs = (seed // asked.each) % 2 == 0 if asked.packs is None else asked.packs
+        self.branches = (seed // asked.each) % 3 != 0 if asked.branches is None else asked.branches
         self.bad, self.tried, self.same = [], 0, 0
         self.seen = set()
 
@@ -239,19 +241,21 @@ class Replay:
         image, trace, kept = self.work / "image", self.work / "trace", self.work / "whole"
         image.mkdir(parents=True)
         command = ["exercise", "--image", str(image), "--transactions", str(self.asked.transactions), "--seed", str(self.seed)]
-        done = record(self.asked, image, trace, *command, *(["--packs"] if self.packs else []))
+        done = record(self.asked, image, trace, *command, *(["--packs"] if self.packs else []), *(["--branches"] if self.branches else []))
         if done.returncode != 0:
             sys.exit(f"the workload failed: {done.stderr}")
         shutil.copytree(image, kept)
         self.chains = verify(self.asked, kept, "--chains")["chains"]
         events = list(records(trace))
+        lines = [line.split() for kind, _, _, data in events if kind == "a" for line in data.decode().splitlines()]
+        self.committed = {line[1]: int(line[3]) for line in lines if line[0] == "branch" and line[2] == "committed"}
         self.cut_all(events, str(image), None, states, 0)
 
     def cut_all(self, events, root, start, states, known):
         """Cuts a trace at random places; each state is judged."""
         rng = random.Random(f"{self.seed}-{known}-{states}")
         places = sorted(rng.choices(range(1, len(events) + 1), k=states))
-        disk, acknowledged, at = Disk(root), known, 0
+        disk, acknowledged, at, branches = Disk(root), known, 0, {}
         if start:
             disk.copy_of_start(start)
         dropped = lambda path: bool(self.asked.drop_sync) and self.asked.drop_sync in path[len(root):]
@@ -261,19 +265,24 @@ class Replay:
                 while at < place:
                     kind, path, number, data = events[at]
                     if kind == "a":
-                        numbers = [int(line.split()[1]) for line in data.decode().splitlines() if line.startswith("acknowledged ")]
-                        acknowledged = max([acknowledged, *numbers])
+                        for word, *rest in map(str.split, data.decode().splitlines()):
+                            if word == "acknowledged":
+                                acknowledged = max(acknowledged, int(rest[0]))
+                            elif word == "branch" and rest[1] == "holds":
+                                branches[rest[0]] = ("holds", int(rest[2]))
+                            elif word == "branch" and rest[1] in ("ending", "gone"):
+                                branches[rest[0]] = (rest[1], 0)
                     else:
                         disk.do(kind, path, number, data, dropped)
                     at += 1
                 state = disk.state(rng)
-                mark = hashlib.blake2b(repr(sorted((p, c and hashlib.blake2b(c).digest()) for p, c in state.items())).encode() + str(acknowledged).encode()).digest()
+                mark = hashlib.blake2b(repr(sorted((p, c and hashlib.blake2b(c).digest()) for p, c in state.items())).encode() + f"{acknowledged} {branches}".encode()).digest()
                 self.tried += 1
                 if mark in self.seen:
                     self.same += 1
                     continue
                 self.seen.add(mark)
-                waiting.append(pool.submit(self.judge, state, root, acknowledged, f"seed {self.seed}{', packs' if self.packs else ''}, call {place} of {len(events)}", self.tried))
+                waiting.append(pool.submit(self.judge, state, root, (acknowledged, dict(branches)), f"seed {self.seed}{', packs' if self.packs else ''}{', branches' if self.branches else ''}, call {place} of {len(events)}", self.tried))
                 if len(waiting) >= 8 * self.asked.jobs:
                     waiting.pop(0).result()
                 if self.tried % 500 == 0:
@@ -315,8 +324,21 @@ class Replay:
         shutil.rmtree(again, ignore_errors=True)
         os.remove(trace)
 
-    def compare(self, found, acknowledged, name):
+    def strange(self, found, told):
+        """A branch that lacks what it was said to hold, or that should not be there."""
+        for branch, (word, sends) in told.items():
+            held = found["branches"].get(branch)
+            if word == "holds" and (held is None or held < sends):
+                return f"lost: a branch held {sends} sends, now {held}"
+            if word == "gone" and held is not None:
+                return "a branch that was gone is there again"
+            if word == "ending" and held is not None and found["last"] >= self.committed.get(branch, found["last"] + 1):
+                return "a branch that is committed is there, too"
+        return None
+
+    def compare(self, found, told, name):
         """Judges what the kernel said."""
+        acknowledged, branches = told
         last, wrong = found["last"], None
         if not found["ok"]:
             wrong = f"faults: {found['faults'][:2]}"
@@ -324,6 +346,8 @@ class Replay:
             wrong = f"lost: {acknowledged} was acknowledged, the log ends at {last}"
         elif last > 0 and str(last) in self.chains and self.chains[str(last)] != found["chain"] and "again" not in name:
             wrong = f"another history at {last}"
+        elif strange := self.strange(found, branches):
+            wrong = strange
         if wrong:
             self.bad.append(f"{name}: {wrong}")
 
@@ -338,6 +362,7 @@ def main():
     parser.add_argument("--drop-sync", metavar="PART", help="ignore syncs of paths that contain this, to see the replay go red")
     parser.add_argument("--no-second", dest="second", action="store_false", help="do not cut recoveries again")
     parser.add_argument("--packs", action=argparse.BooleanOptionalAction, help="contents and packs in the workload; default in every second one")
+    parser.add_argument("--branches", action=argparse.BooleanOptionalAction, help="branches in the workload; default in two of three")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--kernel", required=True)
     parser.add_argument("--recorder", required=True)

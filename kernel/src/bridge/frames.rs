@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::image::record::RequestId;
 use crate::kernel::{Asker, Kernel};
+use crate::reporter::Reporter;
 use crate::transfers::Transfers;
 
 /// Requests of one conversation at the same time.
@@ -73,6 +74,7 @@ pub async fn converse(
                         }),
                         transfers: transfers.clone(),
                         events: None,
+                        reporter: Arc::default(),
                     };
                     requests.spawn(answer(kernel.clone(), asker, request, outgoing.clone()));
                     if requests.len() >= MAX_REQUESTS {
@@ -128,6 +130,7 @@ async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, outgoin
     let telling = request.watch.then(|| {
         let (events, mut heard) = broadcast::channel(1024);
         asker.events = Some(events);
+        asker.reporter = Arc::new(reporter(sequence, outgoing.clone()));
         let outgoing = outgoing.clone();
         tokio::spawn(async move {
             loop {
@@ -150,6 +153,15 @@ async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, outgoin
         let _ = telling.await;
     }
     let _ = outgoing.send(reply(sequence, result)).await;
+}
+
+/// Tells the client how far a request is. Where its reader is slow, it hears less.
+fn reporter(sequence: u64, outgoing: mpsc::Sender<Vec<u8>>) -> Reporter {
+    Reporter::new(move |progress| {
+        if let Ok(frame) = encode(&ToClient::Progress { sequence, progress }) {
+            let _ = outgoing.try_send(frame);
+        }
+    })
 }
 
 fn reply(sequence: u64, result: Result<shared::bridge::Answer, Fault>) -> Vec<u8> {

@@ -137,6 +137,7 @@ async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, o
                     request: request_id,
                     transfers,
                     events: None,
+                    reporter: Arc::default(),
                 };
                 let result = kernel.call(asker, call).await;
                 let elapsed_ms = begun.elapsed().as_millis() as u64;

@@ -11,7 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use shared::bridge::Backup;
+use shared::bridge::{Backup, Unit};
 use shared::id::TransactionId;
 use shared::json::to_hex;
 
@@ -22,6 +22,7 @@ use super::log::{segment_path, segments, unix_ms};
 use super::manifest::{FORMAT, Manifest, ManifestBlob, ManifestEnd, ManifestError, ManifestFile};
 use super::segment::{End, HEADER_BYTES, Header, Kind, LogError, Position, Reader, options};
 use super::{Image, OpenError};
+use crate::reporter::Reporter;
 
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -51,7 +52,7 @@ pub enum BackupError {
 }
 
 /// Backs the image up into `folder`. Nothing may rewrite the image's files meanwhile, as a pack does; commits may go on.
-pub fn backup(image: &Image, folder: &Path) -> Result<Backup, BackupError> {
+pub fn backup(image: &Image, folder: &Path, reporter: &Reporter) -> Result<Backup, BackupError> {
     if folder.starts_with(&image.folder) {
         return Err(BackupError::Inside(folder.to_path_buf()));
     }
@@ -72,6 +73,7 @@ pub fn backup(image: &Image, folder: &Path) -> Result<Backup, BackupError> {
         folder,
         known: known.as_ref(),
         copied_bytes: 0,
+        reporter,
     };
     if known.as_ref().is_some_and(|known| known.last > end.transaction.0) {
         return Err(copying.other_history());
@@ -112,6 +114,7 @@ struct Copying<'a> {
     folder: &'a Path,
     known: Option<&'a Manifest>,
     copied_bytes: u64,
+    reporter: &'a Reporter,
 }
 
 impl Copying<'_> {
@@ -121,12 +124,18 @@ impl Copying<'_> {
         make_folder(&self.folder.join("log"))?;
         let mut files = Vec::new();
         let base = newest(&source)?;
+        let after = base.as_ref().map_or(TransactionId(0), |base| base.transaction());
+        let mut firsts = segments(&source)?;
+        firsts.retain(|first| *first > after.0 && *first <= end.segment);
+        let whole = firsts.iter().filter(|first| **first < end.segment);
+        let bytes: u64 = whole
+            .filter_map(|first| length(&segment_path(&source, *first)))
+            .sum();
+        let bytes = bytes + end.offset + base.as_ref().and_then(|base| base.bytes()).unwrap_or(0);
+        self.reporter.begin("copying the log", Unit::Bytes, Some(bytes));
         if let Some(base) = &base {
             files.push(self.base(base.path())?);
         }
-        let after = base.map_or(TransactionId(0), |base| base.transaction());
-        let mut firsts = segments(&source)?;
-        firsts.retain(|first| *first > after.0 && *first <= end.segment);
         for (at, first) in firsts.iter().enumerate() {
             files.push(self.segment(*first, firsts.get(at + 1).copied(), end)?);
         }
@@ -266,9 +275,12 @@ impl Copying<'_> {
             .each(|blob| found.push(blob))
             .map_err(at(&self.image.join("blobs")))?;
         found.sort_unstable();
+        let bytes = found.iter().map(|blob| blob.bytes).sum();
+        self.reporter
+            .begin("copying the contents", Unit::Bytes, Some(bytes));
         let new = self.folder.join("new");
         make_folder(&new)?;
-        let (mut kept, mut damaged) = (Vec::new(), Vec::new());
+        let (mut kept, mut damaged, mut done) = (Vec::new(), Vec::new(), 0);
         let mut touched: Option<PathBuf> = None;
         for blob in found {
             let entry = ManifestBlob {
@@ -287,6 +299,7 @@ impl Copying<'_> {
                     &blob.digest,
                     &new.join("blob"),
                     &target,
+                    self.reporter,
                 ) {
                     Ok(()) => self.copied_bytes += blob.bytes,
                     Err(CopyError::Blob(BlobError::Damaged { digest, what })) => {
@@ -306,6 +319,8 @@ impl Copying<'_> {
                 }
             }
             kept.push(entry);
+            done += blob.bytes;
+            self.reporter.reach(done);
         }
         if let Some(folder) = touched {
             sync(&folder)?;
@@ -318,6 +333,9 @@ impl Copying<'_> {
     fn known_file(&self, path: &str, bytes: u64) -> Option<ManifestFile> {
         let known = self.known?.file(path)?;
         let is_whole = known.bytes == bytes && length(&self.folder.join(known.kept_as())) >= Some(bytes);
+        if is_whole {
+            self.reporter.add(bytes);
+        }
         is_whole.then(|| known.clone())
     }
 
@@ -346,6 +364,7 @@ impl Copying<'_> {
             output.write_all(&piece[skipped..got]).map_err(at(target))?;
             self.copied_bytes += (got - skipped) as u64;
             offset += got as u64;
+            self.reporter.add(got as u64);
         }
         output.sync_all().map_err(at(target))?;
         match offset == to {
@@ -370,7 +389,13 @@ pub enum CopyError {
 }
 
 /// Copies a content by way of `aside`, which is renamed only when the hash is right; the folder is not synced.
-pub fn copy_blob(source: &Path, digest: &[u8; 32], aside: &Path, target: &Path) -> Result<(), CopyError> {
+pub fn copy_blob(
+    source: &Path,
+    digest: &[u8; 32],
+    aside: &Path,
+    target: &Path,
+    reporter: &Reporter,
+) -> Result<(), CopyError> {
     let mut content = Content::open(source.to_path_buf(), *digest).map_err(CopyError::Blob)?;
     let mut output = options()
         .create(true)
@@ -380,6 +405,7 @@ pub fn copy_blob(source: &Path, digest: &[u8; 32], aside: &Path, target: &Path) 
     loop {
         let (bytes, is_last) = content.next(PIECE_BYTES).map_err(CopyError::Blob)?;
         output.write_all(&bytes).map_err(CopyError::Target)?;
+        reporter.add(bytes.len() as u64);
         if is_last {
             break;
         }
@@ -536,7 +562,7 @@ mod tests {
     fn restored(backup: &Path) -> String {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("image");
-        restore(backup, &folder, Present::Refuse).unwrap();
+        restore(backup, &folder, Present::Refuse, &Reporter::silent()).unwrap();
         let image = Image::open(&folder).unwrap();
         let digest = digest_of(&image);
         image.close();
@@ -557,10 +583,10 @@ mod tests {
                     image.committer.rotate().unwrap();
                 }
             }
-            let made = backup(&image, &to).unwrap();
+            let made = backup(&image, &to, &Reporter::silent()).unwrap();
             assert_eq!(made.copied_bytes, made.bytes - former, "round {round}");
             former = made.bytes;
-            assert_eq!(backup(&image, &to).unwrap().copied_bytes, 0);
+            assert_eq!(backup(&image, &to, &Reporter::silent()).unwrap().copied_bytes, 0);
             assert_eq!(restored(&to), digest_of(&image), "round {round}");
         }
         assert!(segments(&to.join("log")).unwrap().len() > 10);
@@ -573,15 +599,15 @@ mod tests {
         let image = Image::open(&folder.path().join("image")).unwrap();
         let to = folder.path().join("backup");
         set(&image, 1);
-        backup(&image, &to).unwrap();
+        backup(&image, &to, &Reporter::silent()).unwrap();
         let state = digest_of(&image);
         let manifest = fs::read(to.join("manifest.json")).unwrap();
         set(&image, 2);
-        backup(&image, &to).unwrap();
+        backup(&image, &to, &Reporter::silent()).unwrap();
         fs::write(to.join("manifest.json"), &manifest).unwrap();
         fs::write(to.join("log/00000000000000009999.log"), "half").unwrap();
         assert_eq!(restored(&to), state);
-        backup(&image, &to).unwrap();
+        backup(&image, &to, &Reporter::silent()).unwrap();
         assert_eq!(restored(&to), digest_of(&image));
         assert!(!to.join("log/00000000000000009999.log").exists());
     }
@@ -598,7 +624,7 @@ mod tests {
         let mut byte = [0];
         file.read_exact_at(&mut byte, 200).unwrap();
         file.write_all_at(&[byte[0] ^ 1], 200).unwrap();
-        let error = backup(&image, &folder.path().join("backup")).unwrap_err();
+        let error = backup(&image, &folder.path().join("backup"), &Reporter::silent()).unwrap_err();
         assert!(error.to_string().contains("damaged"), "{error}");
         assert!(!folder.path().join("backup/manifest.json").exists());
     }

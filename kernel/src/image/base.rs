@@ -222,6 +222,11 @@ impl Base {
         }
     }
 
+    /// Its length, where the disk tells.
+    pub fn bytes(&self) -> Option<u64> {
+        self.file.metadata().ok().map(|metadata| metadata.len())
+    }
+
     pub fn unix_ms(&self) -> u64 {
         self.header.unix_ms
     }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::draft::{CommitError, Committed, Draft};
 use super::epoch::EpochFile;
-use super::indexer::Signal;
+use super::indexer::Pace;
 use super::layer::Layer;
 use super::log::{AppendError, Batch, Log, unix_ms};
 use super::record::{Entry, RequestId, StoredReply};
@@ -52,13 +52,13 @@ enum Job {
 }
 
 impl Committer {
-    pub(super) fn start(log: Log, state: Arc<State>, fence: EpochFile, indexer: Sender<Signal>) -> Committer {
+    pub(super) fn start(log: Log, state: Arc<State>, fence: EpochFile, pace: Pace) -> Committer {
         let (jobs, queue) = channel();
         let writer = Writer {
             log,
             state: state.clone(),
             fence,
-            indexer,
+            pace,
         };
         let thread = std::thread::Builder::new()
             .name("committer".into())
@@ -150,7 +150,7 @@ struct Writer {
     log: Log,
     state: Arc<State>,
     fence: EpochFile,
-    indexer: Sender<Signal>,
+    pace: Pace,
 }
 
 /// A draft that passed validation and waits for the sync.
@@ -248,7 +248,6 @@ impl Writer {
             false => self.append(batch).map(|end| {
                 self.state
                     .publish(layer, end, self.state.next_object(), self.state.epoch());
-                let _ = self.indexer.send(Signal::Waiting(self.state.backlog()));
             }),
         };
         let failed = written.as_ref().err().map(ToString::to_string);
@@ -272,6 +271,8 @@ impl Writer {
         }
         if let Err(error) = written {
             tracing::error!(%error, "a group of transactions was refused");
+        } else {
+            self.pace.keep(&self.state);
         }
     }
 

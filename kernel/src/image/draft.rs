@@ -126,6 +126,9 @@ pub enum CommitError {
     Repeated(Box<Answer>),
     #[error("{0}")]
     Refused(String),
+    /// An addition or an append that what is there now does not allow. Others can make a change so that was none before.
+    #[error("{0}")]
+    Unmergeable(String),
     #[error("the image cannot be written: {0}")]
     Failed(String),
     #[error("the kernel is stopping")]

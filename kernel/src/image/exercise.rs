@@ -1,19 +1,26 @@
 //! A load of random transactions on an image, for trying its promises from outside: each is told once it is durable. With upkeep,
-//! there are contents, packs and backups in it.
+//! there are contents, packs and backups in it, and with branches a what-if of each thread.
+//!
+//! Lines: `acknowledged T`; of a branch `branch ID holds N` (sends), `branch ID ending` before it is dropped or committed,
+//! `branch ID committed T`, and `branch ID gone`; `packed`, `backed T`, `failed: …`.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use shared::id::ObjectId;
+use shared::bridge::Answer;
+use shared::id::{ObjectId, TransactionId};
+use shared::json::to_hex;
 use shared::key::Key;
 use shared::value::{BlobRef, Value};
 
 use super::Image;
 use super::backup::backup;
-use super::draft::{Change, Draft};
+use super::branch::BranchError;
+use super::draft::{Change, CommitError, Committed, Draft};
 use super::pack::pack;
+use crate::reporter::Reporter;
 
 const THREADS: u64 = 4;
 /// Once in so many transactions the index is brought up to date, and once in ten times so many a segment is closed.
@@ -21,6 +28,9 @@ const FLUSH_EVERY: u64 = 40;
 /// With upkeep, once in so many transactions a content is kept and named, and the image packed or backed up.
 const CONTENT_EVERY: u64 = 12;
 const UPKEEP_EVERY: u64 = 25;
+/// With branches, once in so many transactions something is done in one, and once in so many of those it ends.
+const BRANCH_EVERY: u64 = 4;
+const ENDED_EVERY: u64 = 10;
 
 /// What a load has besides transactions.
 #[derive(Default)]
@@ -29,6 +39,8 @@ pub struct Upkeep {
     pub packs: bool,
     /// The image is backed up into this folder now and then.
     pub backup: Option<PathBuf>,
+    /// Every thread has a branch now and then.
+    pub branches: bool,
 }
 
 /// Commits so many transactions from several threads and writes a line `acknowledged T` for each when it is durable.
@@ -60,7 +72,7 @@ pub fn exercise(
         for thread in 0..THREADS {
             let (counted, failed, turn) = (&counted, &failed, &turn);
             scope.spawn(move || {
-                let mut load = Load::new(seed.wrapping_mul(31) + thread);
+                let mut load = Load::new(seed.wrapping_mul(31) + thread, format!("thread-{thread}"));
                 while counted.fetch_add(1, Ordering::Relaxed) < transactions {
                     let done = load.one(image, upkeep, out);
                     if let Err(error) = done.and_then(|()| load.look_after(image, upkeep, turn, out)) {
@@ -77,6 +89,10 @@ pub fn exercise(
     failed.map_or(Ok(()), Err)
 }
 
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
 /// Writes a line at once.
 fn tell(out: &Mutex<impl Write>, line: &str) -> Result<(), String> {
     let mut out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -89,17 +105,23 @@ fn tell(out: &Mutex<impl Write>, line: &str) -> Result<(), String> {
 struct Load {
     random: u64,
     own: Vec<ObjectId>,
+    /// The name of its branch.
+    branch: String,
 }
 
 impl Load {
-    fn new(seed: u64) -> Load {
+    fn new(seed: u64, branch: String) -> Load {
         Load {
             random: seed | 1,
             own: Vec::new(),
+            branch,
         }
     }
 
     fn one(&mut self, image: &Image, upkeep: &Upkeep, out: &Mutex<impl Write>) -> Result<(), String> {
+        if upkeep.branches && self.below(BRANCH_EVERY) == 0 {
+            self.what_if(image, out)?;
+        }
         let mut draft = Draft::new("exercise");
         if upkeep.packs
             && self.below(CONTENT_EVERY) == 0
@@ -148,6 +170,59 @@ impl Load {
         }
     }
 
+    /// Begins this thread's branch, changes something in it, or ends it.
+    fn what_if(&mut self, image: &Image, out: &Mutex<impl Write>) -> Result<(), String> {
+        let branches = &image.branches;
+        let Some(object) = self.any() else {
+            return Ok(());
+        };
+        let Ok(branch) = branches.find(&self.branch) else {
+            let _settling = branches.settling.blocking_lock();
+            let begun = branches.begin(&self.branch, "exercise", None).map_err(told)?;
+            return tell(out, &format!("branch {} holds 0", to_hex(&begun.header.id)));
+        };
+        let id = to_hex(&branch.header.id);
+        if self.below(ENDED_EVERY) > 0 {
+            let changes = (0..=self.below(2)).map(|_| self.change(object)).collect();
+            let mut view = branch.turn.blocking_lock();
+            let changed = match view.refresh(&image.state, &branch) {
+                Ok(()) => branches.change(&branch, &mut view, "exercise", Vec::new(), changes, None),
+                Err(error) => Err(error.into()),
+            };
+            return match changed {
+                Ok(()) => tell(out, &format!("branch {id} holds {}", branch.counts().0)),
+                Err(BranchError::Refused(_)) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            };
+        }
+        let _settling = branches.settling.blocking_lock();
+        let _turn = branch.turn.blocking_lock();
+        tell(out, &format!("branch {id} ending"))?;
+        if self.below(2) == 0 {
+            let answer = |sends, objects| Answer::BranchCommitted {
+                name: self.branch.clone(),
+                sends,
+                objects,
+                transaction: TransactionId(0),
+            };
+            let draft = branches
+                .committing(&branch, "exercise".into(), None, answer)
+                .map_err(told)?;
+            match image.committer.commit_blocking(draft) {
+                Ok(Committed { transaction, .. }) => {
+                    tell(out, &format!("acknowledged {transaction}"))?;
+                    tell(out, &format!("branch {id} committed {transaction}"))?;
+                }
+                Err(CommitError::Conflict(_) | CommitError::Refused(_) | CommitError::Unmergeable(_)) => {
+                    branches.keep(&branch).map_err(told)?;
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        branches.drop(&self.branch).map_err(told)?;
+        tell(out, &format!("branch {id} gone"))
+    }
+
     /// A new content of up to some kilobytes.
     fn content(&mut self, image: &Image) -> Result<BlobRef, String> {
         let bytes: Vec<u8> = (0..self.below(9_000)).map(|_| self.below(256) as u8).collect();
@@ -170,10 +245,10 @@ impl Load {
             return Ok(());
         };
         let done = match &upkeep.backup {
-            _ if upkeep.packs && wanted == 0 => pack(image, &image.folder, &mut |_| {})
+            _ if upkeep.packs && wanted == 0 => pack(image, &image.folder, &Reporter::silent())
                 .map(|_| "packed".to_owned())
                 .map_err(|error| error.to_string()),
-            Some(folder) if wanted == 1 => backup(image, folder)
+            Some(folder) if wanted == 1 => backup(image, folder, &Reporter::silent())
                 .map(|made| format!("backed {}", made.last))
                 .map_err(|error| error.to_string()),
             _ => return Ok(()),

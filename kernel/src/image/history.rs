@@ -633,7 +633,7 @@ mod tests {
                     continue;
                 }
                 2 if random.below(4) == 0 => {
-                    pack(&image, folder.path(), &mut |_| {}).unwrap();
+                    pack(&image, folder.path(), &crate::reporter::Reporter::silent()).unwrap();
                     continue;
                 }
                 3 if !ids.is_empty() => {

@@ -1,5 +1,6 @@
 //! Brings the LMDB index up to date in the background; how far it is behind only decides how much a restart replays.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -16,6 +17,11 @@ const TRANSACTIONS: usize = 40_000;
 /// less is left waiting, for a restart takes longer there.
 const MANY_OBJECTS: u64 = 200_000;
 const BACKLOG_OF_MANY: usize = 2_000;
+/// So many times what starts a flush may wait behind one; then commits wait until it is less.
+const MOST: usize = 4;
+/// Commits wait no longer than this for an index that does not move, and look so often.
+const PATIENCE_OF_COMMITS: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The indexing thread. Dropped without [`Indexer::stop`] it ends without a last flush, as in a crash.
 pub struct Indexer {
@@ -23,6 +29,30 @@ pub struct Indexer {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Held by whoever flushes.
     turn: Arc<Mutex<()>>,
+    is_failing: Arc<AtomicBool>,
+}
+
+/// Tells the indexer what waits, and holds commits back where that is too much: what a restart must replay, and what stands in
+/// memory, is bounded.
+pub struct Pace {
+    signals: Sender<Signal>,
+    is_failing: Arc<AtomicBool>,
+}
+
+impl Pace {
+    /// Called after every group, by the thread that commits.
+    pub fn keep(&self, state: &State) {
+        let _ = self.signals.send(Signal::Waiting(state.backlog()));
+        let most = MOST * large(state);
+        let until = Instant::now() + PATIENCE_OF_COMMITS;
+        // An index that cannot be written holds nobody up: the log has it all.
+        while state.fresh_weight() > most
+            && !self.is_failing.load(Ordering::Relaxed)
+            && Instant::now() < until
+        {
+            std::thread::sleep(LOOK);
+        }
+    }
 }
 
 /// What waits for the index.
@@ -46,20 +76,25 @@ impl Indexer {
     pub fn start(state: Arc<State>) -> Indexer {
         let (signals, inbox) = channel();
         let turn = Arc::new(Mutex::new(()));
-        let its_turn = turn.clone();
+        let is_failing = Arc::new(AtomicBool::new(false));
+        let (its_turn, failing) = (turn.clone(), is_failing.clone());
         let thread = std::thread::Builder::new()
             .name("indexer".into())
-            .spawn(move || run(&state, &its_turn, &inbox));
+            .spawn(move || run(&state, &its_turn, &failing, &inbox));
         Indexer {
             signals,
             thread: Mutex::new(thread.ok()),
             turn,
+            is_failing,
         }
     }
 
-    /// Where the committer tells how much waits.
-    pub fn signals(&self) -> Sender<Signal> {
-        self.signals.clone()
+    /// What the committer keeps to.
+    pub fn pace(&self) -> Pace {
+        Pace {
+            signals: self.signals.clone(),
+            is_failing: self.is_failing.clone(),
+        }
     }
 
     /// Brings the index up to date now.
@@ -92,7 +127,7 @@ impl Drop for Indexer {
     }
 }
 
-fn run(state: &State, turn: &Mutex<()>, inbox: &Receiver<Signal>) {
+fn run(state: &State, turn: &Mutex<()>, is_failing: &AtomicBool, inbox: &Receiver<Signal>) {
     let mut due: Option<Instant> = None;
     loop {
         let signal = match due {
@@ -109,12 +144,14 @@ fn run(state: &State, turn: &Mutex<()>, inbox: &Receiver<Signal>) {
         }
         due = None;
         // Signals pile up during a flush: only what still waits counts.
-        if (state.fresh_weight() > 0 || matches!(signal, Ok(Signal::Stop)))
-            && let Err(error) = flush(state, turn)
-        {
-            // Nothing is lost: the log has it all, and the next flush tries again.
-            tracing::error!(%error, "the index could not be brought up to date");
-            due = Some(Instant::now() + PATIENCE);
+        if state.fresh_weight() > 0 || matches!(signal, Ok(Signal::Stop)) {
+            let flushed = flush(state, turn);
+            is_failing.store(flushed.is_err(), Ordering::Relaxed);
+            if let Err(error) = flushed {
+                // Nothing is lost: the log has it all, and the next flush tries again.
+                tracing::error!(%error, "the index could not be brought up to date");
+                due = Some(Instant::now() + PATIENCE);
+            }
         }
         if matches!(signal, Ok(Signal::Stop)) {
             return;
@@ -123,14 +160,70 @@ fn run(state: &State, turn: &Mutex<()>, inbox: &Receiver<Signal>) {
 }
 
 fn is_large(state: &State, backlog: Backlog) -> bool {
-    let changes = match state.object_count() > MANY_OBJECTS {
+    backlog.changes >= large(state) || backlog.transactions >= TRANSACTIONS
+}
+
+/// So many changes are not left waiting.
+fn large(state: &State) -> usize {
+    match state.object_count() > MANY_OBJECTS {
         true => BACKLOG_OF_MANY,
         false => BACKLOG,
-    };
-    backlog.changes >= changes || backlog.transactions >= TRANSACTIONS
+    }
 }
 
 fn flush(state: &State, turn: &Mutex<()>) -> Result<(), ::lmdb::Error> {
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     state.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::id::ObjectId;
+    use shared::value::Value;
+
+    use super::*;
+    use crate::image::Image;
+    use crate::image::draft::{Change, Draft};
+
+    /// Commits objects until so many changes wait; answers how long the last commit took.
+    fn pile_up(image: &Image, changes: usize) -> Duration {
+        const OF_ONE: usize = 1_000;
+        let mut last = Duration::ZERO;
+        while image.state.fresh_weight() < changes {
+            let mut draft = Draft::new("test");
+            let made = |_| Change::Create {
+                object: image.state.allocate(),
+                slots: vec![("n".into(), Value::Ref(ObjectId::LOBBY))],
+            };
+            draft.changes = (0..OF_ONE).map(made).collect();
+            let begun = Instant::now();
+            image.committer.commit_blocking(draft).unwrap();
+            last = begun.elapsed();
+        }
+        last
+    }
+
+    #[test]
+    fn commits_wait_for_an_index_that_falls_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = Image::open(&folder.path().join("image")).unwrap();
+        let mut draft = Draft::new("test");
+        draft.changes.push(Change::Create {
+            object: image.state.allocate(),
+            slots: Vec::new(),
+        });
+        image.committer.commit_blocking(draft).unwrap();
+        let turn = image.hold_index();
+        pile_up(&image, MOST * BACKLOG + 1);
+        // The group that went too far holds the next one up.
+        let waited = pile_up(&image, MOST * BACKLOG + 1_500);
+        assert!(waited >= PATIENCE_OF_COMMITS / 2, "{waited:?}");
+        drop(turn);
+        let until = Instant::now() + Duration::from_secs(20);
+        while image.state.fresh_weight() >= BACKLOG {
+            assert!(Instant::now() < until, "the index does not catch up");
+            std::thread::sleep(LOOK);
+        }
+        assert!(pile_up(&image, 1) < PATIENCE_OF_COMMITS);
+    }
 }

@@ -62,6 +62,7 @@ use self::log::{Archive, Log, Next};
 use self::record::Entry;
 use self::segment::{LogError, Position};
 use self::state::State;
+use crate::reporter::Reporter;
 
 /// An opening brings the index up to date in steps of so many changes; what is less is left to the indexer.
 const REPLAYED_AT_ONCE: usize = 100_000;
@@ -164,7 +165,7 @@ impl Image {
         // Before anything is committed: the ids that branches hold are taken.
         let branches = Branches::open(folder, id, state.clone())?;
         let indexer = Indexer::start(state.clone());
-        let committer = Committer::start(log, state.clone(), fence, indexer.signals());
+        let committer = Committer::start(log, state.clone(), fence, indexer.pace());
         let image = Image {
             state,
             committer,
@@ -295,7 +296,7 @@ fn load_state(log_folder: &Path, index_folder: &Path) -> Result<State, OpenError
     if rebuild::is_empty(&index)?
         && let Some(base) = base::newest(log_folder)?
     {
-        rebuild::load(&base, &index)?;
+        rebuild::load(&base, &index, &Reporter::silent())?;
     }
     State::load(index, Archive::new(log_folder))
 }

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use shared::bridge::Packing;
+use shared::bridge::{Packing, Unit};
 use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
 
@@ -28,6 +28,7 @@ use super::record::{Mission, Stage, StoredEntry, StoredObject, StoredReply};
 use super::segment::{LogError, at};
 use super::state::{IndexPosition, entry_key, position_of};
 use super::{Image, OpenError, make_folder};
+use crate::reporter::Reporter;
 
 /// Objects that wait to be looked into; more are found again by another pass.
 const WAITING: usize = 1 << 20;
@@ -55,10 +56,10 @@ impl From<LogError> for PackError {
     }
 }
 
-/// Packs an open image, whose folder is `folder`. `progress` is told what is being done. One that fails leaves the image as it
+/// Packs an open image, whose folder is `folder`. `reporter` is told how far it is. One that fails leaves the image as it
 /// was, and nothing that takes room.
-pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<Packing, PackError> {
-    let packed = pack_whole(image, folder, progress);
+pub fn pack(image: &Image, folder: &Path, reporter: &Reporter) -> Result<Packing, PackError> {
+    let packed = pack_whole(image, folder, reporter);
     if let Err(PackError::Image(OpenError::Log(error @ LogError::Unsynced { .. }))) = &packed {
         end_this_kernel(error);
     }
@@ -70,10 +71,10 @@ pub fn pack(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Res
     packed
 }
 
-fn pack_whole(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<Packing, PackError> {
+fn pack_whole(image: &Image, folder: &Path, reporter: &Reporter) -> Result<Packing, PackError> {
     let log_folder = folder.join("log");
     let bytes_before = disk_bytes(folder);
-    progress("cutting the log");
+    reporter.begin("cutting the log", Unit::Objects, None);
     let index = image.state.index();
     let reading = {
         // Nothing else brings the index up to date until it is read.
@@ -83,18 +84,23 @@ fn pack_whole(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> R
         index.reading().map_err(|source| failed(&index, source))?
     };
     let known = position_of(&reading)?.ok_or_else(|| PackError::Cut("the index has no position".into()))?;
-    progress("marking what the roots reach");
-    let result = mark_and_collect(image, &reading, &known).and_then(|(reached, collected)| {
-        progress("writing the base");
+    let result = mark_and_collect(image, &reading, &known, reporter).and_then(|(reached, collected)| {
         let mut named = HashSet::new();
-        let objects = write_base(&log_folder, image.id, &reading, &known, &reached, &mut named)?;
+        let objects = write_base(
+            &log_folder,
+            image.id,
+            &reading,
+            &known,
+            &reached,
+            &mut named,
+            reporter,
+        )?;
         Ok((objects, collected, named))
     });
     drop(reading);
     image.state.stop_watching();
     let (objects, collected, named) = result?;
     let mut unnamed = unnamed_blobs(image, &named)?;
-    progress("making the index");
     let base = known.position.transaction;
     let new = folder.join("index.new");
     remove(&new)?;
@@ -104,7 +110,13 @@ fn pack_whole(image: &Image, folder: &Path, progress: &mut dyn FnMut(&str)) -> R
         source,
     })?;
     // Most of what was committed meanwhile is caught up before anybody has to wait.
-    let rebuilt = rebuild(&log_folder, fresh, image.state.standing().last, |_, _, _| {})?;
+    let rebuilt = rebuild(
+        &log_folder,
+        fresh,
+        image.state.standing().last,
+        reporter,
+        |_, _, _| {},
+    )?;
     {
         let _turn = image.hold_index();
         let (from, to) = (folder.join("index"), folder.join("index.old"));
@@ -159,6 +171,7 @@ fn mark_and_collect(
     image: &Image,
     reading: &Reading<'_>,
     known: &IndexPosition,
+    reporter: &Reporter,
 ) -> Result<(Bits, u64), PackError> {
     let mut reached = Bits::new(known.next_object);
     let mut roots = vec![ObjectId::LOBBY];
@@ -175,9 +188,11 @@ fn mark_and_collect(
     })
     .map_err(|source| in_index(image, source))?;
     for _ in 0..ROUNDS {
+        reporter.begin("marking what the roots reach", Unit::Objects, Some(known.objects));
         roots.extend(image.state.watched());
         roots.extend(image.branches.roots());
-        mark(reading, &mut reached, std::mem::take(&mut roots)).map_err(|source| in_index(image, source))?;
+        mark(reading, &mut reached, std::mem::take(&mut roots), reporter)
+            .map_err(|source| in_index(image, source))?;
         let (ranges, count) = unreached(reading, &reached).map_err(|source| in_index(image, source))?;
         if count == 0 {
             return Ok((reached, 0));
@@ -199,7 +214,12 @@ fn mark_and_collect(
 }
 
 /// Marks what `roots` reach through slots and entries; memory is that of the marks and a bounded list.
-fn mark(reading: &Reading<'_>, reached: &mut Bits, roots: Vec<ObjectId>) -> Result<(), ::lmdb::Error> {
+fn mark(
+    reading: &Reading<'_>,
+    reached: &mut Bits,
+    roots: Vec<ObjectId>,
+    reporter: &Reporter,
+) -> Result<(), ::lmdb::Error> {
     let mut looked = Bits::new(reached.bound());
     // What was marked before was looked into before.
     looked.clone_from(reached);
@@ -210,6 +230,7 @@ fn mark(reading: &Reading<'_>, reached: &mut Bits, roots: Vec<ObjectId>) -> Resu
             if !looked.add(id) {
                 continue;
             }
+            reporter.add(1);
             let mut found = |id: ObjectId| {
                 if reached.add(id) && waiting.len() < WAITING {
                     waiting.push(id);
@@ -301,6 +322,7 @@ fn write_base(
     known: &IndexPosition,
     reached: &Bits,
     named: &mut HashSet<[u8; 32]>,
+    reporter: &Reporter,
 ) -> Result<u64, PackError> {
     let mut base = BaseWriter::begin(log_folder, id, known.position)?;
     let index_failed = |source| {
@@ -311,7 +333,9 @@ fn write_base(
     };
     let mut failed = None;
     let mut objects = 0;
+    reporter.begin("writing the objects", Unit::Objects, Some(known.objects));
     each(reading, Table::Objects, |(_, value)| {
+        reporter.add(1);
         if let Ok(stored) = postcard::from_bytes::<StoredObject>(value)
             && reached.has(stored.image.id)
             && failed.is_none()
@@ -326,7 +350,10 @@ fn write_base(
         }
     })
     .map_err(index_failed)?;
+    let entries = reading.count(Table::Entries).map_err(index_failed)?;
+    reporter.begin("writing the entries", Unit::Entries, Some(entries));
     each(reading, Table::Entries, |(key, value)| {
+        reporter.add(1);
         let Some((id, rest)) = key.split_first_chunk::<8>() else {
             return;
         };

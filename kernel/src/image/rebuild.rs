@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use shared::bridge::Unit;
 use shared::id::TransactionId;
 
 use super::OpenError;
@@ -13,6 +14,7 @@ use super::log::{Archive, BEGINNING};
 use super::record::{Entry, Mark, Place, StoredEntry};
 use super::segment::HEADER_BYTES;
 use super::state::{IndexPosition, State, index_writes, position_of, put};
+use crate::reporter::Reporter;
 
 /// The state is written into the index in steps of so many changes.
 const STEP: usize = 20_000;
@@ -23,15 +25,16 @@ pub fn rebuild(
     log_folder: &Path,
     index: Lmdb,
     last: TransactionId,
+    reporter: &Reporter,
     watch: impl FnMut(&State, TransactionId, &Entry),
 ) -> Result<State, OpenError> {
     if is_empty(&index)?
         && let Some(base) = newest(log_folder)?
     {
-        load(&base, &index)?;
+        load(&base, &index, reporter)?;
     }
     let state = State::load(index, Archive::new(log_folder))?;
-    replay(&state, last, watch)?;
+    replay(&state, last, reporter, watch)?;
     Ok(state)
 }
 
@@ -43,19 +46,23 @@ pub fn is_empty(index: &Lmdb) -> Result<bool, OpenError> {
 
 /// Brings a rebuilt state up to `last`.
 pub fn catch_up(state: &State, last: TransactionId) -> Result<(), OpenError> {
-    replay(state, last, |_, _, _| {})
+    replay(state, last, &Reporter::silent(), |_, _, _| {})
 }
 
 fn replay(
     state: &State,
     last: TransactionId,
+    reporter: &Reporter,
     mut watch: impl FnMut(&State, TransactionId, &Entry),
 ) -> Result<(), OpenError> {
     let index = state.index();
     let failed = |source| unusable(&index, source);
     let from = state.position().unwrap_or(BEGINNING);
+    let transactions = last.0.saturating_sub(from.transaction.0);
+    reporter.begin("replaying the log", Unit::Transactions, Some(transactions));
     Archive::new(state.archive.folder()).walk(from, last, |next, entry, position| {
         watch(state, next.transaction, &entry);
+        reporter.add(1);
         state.replay(vec![(next, entry, position)]);
         if state.fresh_weight() > STEP {
             state.flush().map_err(failed)?;
@@ -66,7 +73,7 @@ fn replay(
 }
 
 /// Fills an empty index with what a base holds.
-pub fn load(base: &Base, index: &Lmdb) -> Result<(), OpenError> {
+pub fn load(base: &Base, index: &Lmdb, reporter: &Reporter) -> Result<(), OpenError> {
     let mut layer = Layer::default();
     let mut places: Vec<IndexWrite> = Vec::new();
     let transaction = base.transaction();
@@ -87,7 +94,9 @@ pub fn load(base: &Base, index: &Lmdb) -> Result<(), OpenError> {
             unix_ms: base.unix_ms(),
         },
     );
+    reporter.begin("reading the base", Unit::Bytes, base.bytes());
     base.walk(|place, record| {
+        reporter.reach(place.offset);
         match record {
             BaseRecord::Objects(objects) => {
                 for (entries, image) in objects {

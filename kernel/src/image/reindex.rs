@@ -3,16 +3,19 @@
 use std::fs;
 use std::path::Path;
 
+use shared::bridge::Unit;
+
 use super::digest::digest;
 use super::lmdb::Lmdb;
 use super::log::{Archive, BEGINNING, segments, sync_folder};
 use super::rebuild::rebuild;
 use super::segment::at;
 use super::{OpenError, make_folder};
+use crate::reporter::Reporter;
 
 /// Rebuilds `index/` of an image whose lock is held; answers the digest of the state. The old index stays until the new one
 /// is whole.
-pub fn reindex(folder: &Path) -> Result<[u8; 32], OpenError> {
+pub fn reindex(folder: &Path, reporter: &Reporter) -> Result<[u8; 32], OpenError> {
     let (log_folder, index) = (folder.join("log"), folder.join("index"));
     let new = folder.join("index.new");
     remove(&new)?;
@@ -22,8 +25,16 @@ pub fn reindex(folder: &Path) -> Result<[u8; 32], OpenError> {
         source,
     };
     // A torn batch at the end was never acknowledged; the next opening sets it aside.
-    let last = durable_end(&log_folder)?;
-    let state = rebuild(&log_folder, Lmdb::open(&new).map_err(failed)?, last, |_, _, _| {})?;
+    reporter.begin("looking for the end of the log", Unit::Transactions, None);
+    let last = durable_end(&log_folder, reporter)?;
+    let state = rebuild(
+        &log_folder,
+        Lmdb::open(&new).map_err(failed)?,
+        last,
+        reporter,
+        |_, _, _| {},
+    )?;
+    reporter.begin("computing the digest", Unit::Objects, None);
     let digest = digest(&state.index(), last).map_err(failed)?;
     drop(state);
     let old = folder.join("index.old");
@@ -46,12 +57,13 @@ pub fn set_aside(index: &Path) -> Result<(), OpenError> {
 }
 
 /// The newest transaction whose record is whole.
-fn durable_end(log_folder: &Path) -> Result<shared::id::TransactionId, OpenError> {
+fn durable_end(log_folder: &Path, reporter: &Reporter) -> Result<shared::id::TransactionId, OpenError> {
     let from = super::base::newest(log_folder)?.map_or(BEGINNING, |base| base.end());
     let mut last = from.transaction;
     let newest = segments(log_folder)?.pop().unwrap_or(1);
     let walked = Archive::new(log_folder).walk(from, shared::id::TransactionId(u64::MAX), |next, _, _| {
         last = next.transaction;
+        reporter.add(1);
         Ok::<bool, super::segment::LogError>(true)
     });
     match walked {

@@ -88,7 +88,7 @@ impl Resolution<'_> {
             Change::AddEntry { object, key, amount } => {
                 let now = self.entry_value(object, &key).unwrap_or(Value::Int(0));
                 let sum = now.plus(&amount).ok_or_else(|| {
-                    refused(format!(
+                    CommitError::Unmergeable(format!(
                         "{object}: a {} cannot be added to a {}, or the sum is beyond 64 bits",
                         amount.kind(),
                         now.kind()
@@ -202,8 +202,9 @@ impl Resolution<'_> {
                 self.last_integers.entry(object).or_insert(last)
             }
         };
-        Key::next_integer(last.as_ref())
-            .ok_or_else(|| refused(format!("{object} has no integer key left to append under")))
+        Key::next_integer(last.as_ref()).ok_or_else(|| {
+            CommitError::Unmergeable(format!("{object} has no integer key left to append under"))
+        })
     }
 
     fn last_integer(&self, object: ObjectId) -> Option<Key> {

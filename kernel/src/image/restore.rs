@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
+use shared::bridge::Unit;
 
 use super::backup::{BackupError, CopyError, at, copy_blob, hash, make_folder, reader_of, sync};
 use super::base::newest;
@@ -16,6 +17,7 @@ use super::log::{segments, unix_ms};
 use super::manifest::{Manifest, ManifestError};
 use super::segment::Kind;
 use super::{OpenError, take_lock};
+use crate::reporter::Reporter;
 
 /// Why nothing was restored. What stood there is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +50,12 @@ pub struct Restored {
 }
 
 /// Restores the backup in `folder` as the image `image`.
-pub fn restore(folder: &Path, image: &Path, present: Present) -> Result<Restored, RestoreError> {
+pub fn restore(
+    folder: &Path,
+    image: &Path,
+    present: Present,
+    reporter: &Reporter,
+) -> Result<Restored, RestoreError> {
     let home = image.parent().unwrap_or(Path::new("."));
     make_folder(home)?;
     // Held to the end: no kernel opens the image that is being replaced.
@@ -62,7 +69,7 @@ pub fn restore(folder: &Path, image: &Path, present: Present) -> Result<Restored
     let new = image.with_file_name("image.restoring");
     let _new_lock = take_lock(&new)?;
     clear(&new)?;
-    copy(folder, &new, &manifest)?;
+    copy(folder, &new, &manifest, reporter)?;
     let aside = match image.exists() {
         false => {
             fs::rename(&new, image).map_err(at(image))?;
@@ -88,10 +95,12 @@ pub fn restore(folder: &Path, image: &Path, present: Present) -> Result<Restored
 }
 
 /// Copies every file and checks it on the way; durable when this returns.
-fn copy(folder: &Path, new: &Path, manifest: &Manifest) -> Result<(), RestoreError> {
+fn copy(folder: &Path, new: &Path, manifest: &Manifest, reporter: &Reporter) -> Result<(), RestoreError> {
     for name in ["log", "branches", "blobs", "blobs/new"] {
         make_folder(&new.join(name))?;
     }
+    let bytes = manifest.files.iter().map(|file| file.bytes).sum();
+    reporter.begin("copying the log", Unit::Bytes, Some(bytes));
     for file in &manifest.files {
         let (source, target) = (folder.join(file.kept_as()), new.join(&file.path));
         copy_file(&source, &target, file.bytes)?;
@@ -101,7 +110,10 @@ fn copy(folder: &Path, new: &Path, manifest: &Manifest) -> Result<(), RestoreErr
                 what: "is not what the manifest says".into(),
             });
         }
+        reporter.add(file.bytes);
     }
+    let bytes = manifest.blobs.iter().map(|blob| blob.bytes).sum();
+    reporter.begin("copying the contents", Unit::Bytes, Some(bytes));
     let aside = new.join("blobs/new/blob");
     let mut folders = std::collections::BTreeSet::new();
     for blob in &manifest.blobs {
@@ -114,7 +126,7 @@ fn copy(folder: &Path, new: &Path, manifest: &Manifest) -> Result<(), RestoreErr
         {
             make_folder(inside)?;
         }
-        copy_blob(&source, &digest, &aside, &target).map_err(|error| match error {
+        copy_blob(&source, &digest, &aside, &target, reporter).map_err(|error| match error {
             CopyError::Blob(BlobError::Io { path, source }) => BackupError::Io { path, source }.into(),
             CopyError::Blob(error) => RestoreError::Damaged {
                 path: source,
@@ -123,6 +135,7 @@ fn copy(folder: &Path, new: &Path, manifest: &Manifest) -> Result<(), RestoreErr
             CopyError::Target(error) => at(&target)(error).into(),
         })?;
     }
+    reporter.begin("checking the log", Unit::Transactions, None);
     check_end(new, manifest)?;
     for inside in folders {
         sync(&inside)?;

@@ -11,6 +11,7 @@ use shared::value::Value;
 use super::Image;
 use super::draft::{Change, CommitError, Draft};
 use super::record::RequestId;
+use crate::reporter::Reporter;
 
 /// Object → slot → value.
 type Model = BTreeMap<u64, BTreeMap<String, i64>>;
@@ -308,9 +309,15 @@ fn a_damaged_index_is_named_and_rebuilt_to_the_same_digest() {
         &std::sync::Mutex::new(Vec::new()),
     )
     .unwrap();
-    let whole = verify(&image, folder.path(), &scratch, Chains::Untold)
-        .unwrap()
-        .found;
+    let whole = verify(
+        &image,
+        folder.path(),
+        &scratch,
+        Chains::Untold,
+        &Reporter::silent(),
+    )
+    .unwrap()
+    .found;
     assert!(whole.faults.is_empty(), "{:?}", whole.faults);
     assert!(whole.objects > 10 && whole.entries > 10);
     let (key, mut value) = image.state.index().all(Table::Objects).unwrap().pop().unwrap();
@@ -322,9 +329,15 @@ fn a_damaged_index_is_named_and_rebuilt_to_the_same_digest() {
         .index()
         .write(&[IndexWrite::Put { table, key, value }])
         .unwrap();
-    let damaged = verify(&image, folder.path(), &scratch, Chains::Untold)
-        .unwrap()
-        .found;
+    let damaged = verify(
+        &image,
+        folder.path(),
+        &scratch,
+        Chains::Untold,
+        &Reporter::silent(),
+    )
+    .unwrap()
+    .found;
     assert!(!damaged.faults.is_empty());
     assert!(
         damaged.faults[0].place.starts_with("index Objects #"),
@@ -333,31 +346,49 @@ fn a_damaged_index_is_named_and_rebuilt_to_the_same_digest() {
     );
     image.close();
     drop(image);
-    let digest = super::reindex::reindex(folder.path()).unwrap();
+    let digest = super::reindex::reindex(folder.path(), &Reporter::silent()).unwrap();
     assert_eq!(super::digest::hex(&digest), whole.digest);
     let image = Image::open(folder.path()).unwrap();
     assert!(
-        verify(&image, folder.path(), &scratch, Chains::Untold)
-            .unwrap()
-            .found
-            .faults
-            .is_empty()
+        verify(
+            &image,
+            folder.path(),
+            &scratch,
+            Chains::Untold,
+            &Reporter::silent()
+        )
+        .unwrap()
+        .found
+        .faults
+        .is_empty()
     );
     drop(image);
     std::fs::remove_dir_all(folder.path().join("index")).unwrap();
     let image = Image::open(folder.path()).unwrap();
-    let again = verify(&image, folder.path(), &scratch, Chains::Untold)
-        .unwrap()
-        .found;
+    let again = verify(
+        &image,
+        folder.path(),
+        &scratch,
+        Chains::Untold,
+        &Reporter::silent(),
+    )
+    .unwrap()
+    .found;
     assert!(again.faults.is_empty(), "{:?}", again.faults);
     assert_eq!(again.objects, whole.objects);
 }
 
 fn check_whole(image: &Image, folder: &Path) -> shared::bridge::Verification {
     let scratch = folder.join("scratch");
-    let report = super::verify::verify(image, folder, &scratch, super::verify::Chains::Untold)
-        .unwrap()
-        .found;
+    let report = super::verify::verify(
+        image,
+        folder,
+        &scratch,
+        super::verify::Chains::Untold,
+        &Reporter::silent(),
+    )
+    .unwrap()
+    .found;
     assert!(report.faults.is_empty(), "{:#?}", report.faults);
     report
 }
@@ -411,7 +442,7 @@ fn a_pack_keeps_what_the_lobby_reaches_and_drops_the_rest() {
         commit(&image, vec![put(ids[1].0, "n", n)]).unwrap();
     }
     check_whole(&image, folder.path());
-    let packed = super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+    let packed = super::pack::pack(&image, folder.path(), &Reporter::silent()).unwrap();
     assert_eq!((packed.objects, packed.collected), (5, 3), "{packed:?}");
     let there =
         |image: &Image| -> Vec<bool> { ids.iter().map(|id| image.state.object(*id).is_some()).collect() };
@@ -425,7 +456,7 @@ fn a_pack_keeps_what_the_lobby_reaches_and_drops_the_rest() {
     let image = Image::open(folder.path()).unwrap();
     assert_eq!(there(&image), expected);
     let before = check_whole(&image, folder.path());
-    let again = super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+    let again = super::pack::pack(&image, folder.path(), &Reporter::silent()).unwrap();
     assert_eq!((again.objects, again.collected), (5, 0));
     assert!(again.base > packed.base);
     assert_eq!(check_whole(&image, folder.path()).objects, before.objects);
@@ -484,7 +515,7 @@ fn packs_under_load_lose_nothing() {
             .collect();
         for _ in 0..6 {
             std::thread::sleep(std::time::Duration::from_millis(30));
-            super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+            super::pack::pack(&image, folder.path(), &Reporter::silent()).unwrap();
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
@@ -493,7 +524,7 @@ fn packs_under_load_lose_nothing() {
     assert!(total > 100, "{counts:?}");
     let report = check_whole(&image, folder.path());
     assert_eq!(report.entries, total);
-    super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+    super::pack::pack(&image, folder.path(), &Reporter::silent()).unwrap();
     drop(image);
     let image = Image::open(folder.path()).unwrap();
     let report = check_whole(&image, folder.path());
@@ -528,7 +559,7 @@ fn a_pack_removes_blobs_that_nothing_names_and_verification_reads_the_others() {
         }],
     )
     .unwrap();
-    super::pack::pack(&image, folder.path(), &mut |_| {}).unwrap();
+    super::pack::pack(&image, folder.path(), &Reporter::silent()).unwrap();
     let is_here = |blob: shared::value::BlobRef| image.state.blobs.length(&blob.digest).unwrap().is_some();
     assert_eq!(
         [is_here(named), is_here(unnamed), is_here(fresh)],
@@ -537,8 +568,14 @@ fn a_pack_removes_blobs_that_nothing_names_and_verification_reads_the_others() {
     check_whole(&image, folder.path());
     std::fs::write(image.state.blobs.path(&named.digest), b"nbmed").unwrap();
     let scratch = folder.path().join("scratch");
-    let report =
-        super::verify::verify(&image, folder.path(), &scratch, super::verify::Chains::Untold).unwrap();
+    let report = super::verify::verify(
+        &image,
+        folder.path(),
+        &scratch,
+        super::verify::Chains::Untold,
+        &Reporter::silent(),
+    )
+    .unwrap();
     assert_eq!(report.found.faults.len(), 1, "{:?}", report.found.faults);
     assert_eq!(report.found.faults[0].place, "#1.content");
 }

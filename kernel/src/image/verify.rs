@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use shared::bridge::{ImageFault, Verification};
+use shared::bridge::{ImageFault, Unit, Verification};
 use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
 use shared::value::BlobRef;
@@ -17,14 +17,17 @@ use super::record::{Entry, Place, StoredEntry, StoredObject};
 use super::segment::at;
 use super::state::State;
 use super::{Image, OpenError, make_folder};
+use crate::reporter::Reporter;
 
 /// More faults than these are only counted.
 const NAMED: usize = 100;
 
-/// What a verification found, and the chain hash after each transaction when it was asked for.
+/// What a verification found, the chain hash after each transaction when it was asked for, and what branches hold where somebody
+/// told.
 pub struct Report {
     pub found: Verification,
     pub chains: Option<BTreeMap<u64, String>>,
+    pub branches: BTreeMap<String, u64>,
 }
 
 /// Whether every transaction's chain hash is wanted in the report.
@@ -36,7 +39,13 @@ pub enum Chains {
 
 /// Verifies an open image as of now, while others go on using it. A second index is made in `scratch`, an empty folder, and
 /// compared with the image's own; memory is bounded.
-pub fn verify(image: &Image, folder: &Path, scratch: &Path, chains: Chains) -> Result<Report, OpenError> {
+pub fn verify(
+    image: &Image,
+    folder: &Path,
+    scratch: &Path,
+    chains: Chains,
+    reporter: &Reporter,
+) -> Result<Report, OpenError> {
     let mut faults = Faults::default();
     clear(scratch)?;
     let index_failed = |source| OpenError::Index {
@@ -50,6 +59,7 @@ pub fn verify(image: &Image, folder: &Path, scratch: &Path, chains: Chains) -> R
     let known =
         super::state::position_of(&own)?.ok_or_else(|| OpenError::Damaged("it has no position".into()))?;
     let last = known.position.transaction;
+    reporter.begin("reading the index", Unit::Objects, None);
     let own_digest = super::digest::digest_of(&own, last).map_err(index_failed)?;
     drop(own);
     let log_folder = folder.join("log");
@@ -62,7 +72,7 @@ pub fn verify(image: &Image, folder: &Path, scratch: &Path, chains: Chains) -> R
         })?;
     }
     let fresh = Lmdb::open(scratch).map_err(index_failed)?;
-    let rebuilt = rebuild(&log_folder, fresh, last, |state, transaction, entry| {
+    let rebuilt = rebuild(&log_folder, fresh, last, reporter, |state, transaction, entry| {
         check_entry(state, transaction, entry, &mut faults);
     });
     let rebuilt = match rebuilt {
@@ -83,7 +93,9 @@ pub fn verify(image: &Image, folder: &Path, scratch: &Path, chains: Chains) -> R
         );
     }
     let rebuilt_index = rebuilt.index();
-    let counts = check_state(&rebuilt_index, &image.state.blobs, &mut faults).map_err(index_failed)?;
+    let counts =
+        check_state(&rebuilt_index, &image.state.blobs, &mut faults, reporter).map_err(index_failed)?;
+    reporter.begin("comparing the index", Unit::Objects, None);
     let true_digest = digest(&rebuilt_index, last).map_err(index_failed)?;
     if true_digest != own_digest {
         let before = faults.count;
@@ -156,6 +168,7 @@ impl Faults {
                 faults: self.named,
             },
             chains,
+            branches: BTreeMap::new(),
         }
     }
 }
@@ -198,7 +211,12 @@ fn check_entry(state: &State, transaction: TransactionId, entry: &Entry, faults:
 }
 
 /// References, counts and forms of a whole index; answers how many objects and entries there are.
-fn check_state(index: &Lmdb, blobs: &Blobs, faults: &mut Faults) -> Result<(u64, u64), ::lmdb::Error> {
+fn check_state(
+    index: &Lmdb,
+    blobs: &Blobs,
+    faults: &mut Faults,
+    reporter: &Reporter,
+) -> Result<(u64, u64), ::lmdb::Error> {
     let reading = index.reading()?;
     let exists = |id: ObjectId| {
         reading
@@ -215,8 +233,11 @@ fn check_state(index: &Lmdb, blobs: &Blobs, faults: &mut Faults) -> Result<(u64,
     };
     let (mut objects, mut entries) = (0, 0);
     let mut promised: u64 = 0;
+    let total = reading.count(Table::Objects)?;
+    reporter.begin("checking objects and their contents", Unit::Objects, Some(total));
     each(&reading, Table::Objects, |(key, value)| {
         objects += 1;
+        reporter.add(1);
         let Ok(stored) = postcard::from_bytes::<StoredObject>(value) else {
             faults.add(&object_name(key), "its index record cannot be read".into());
             return;
@@ -238,8 +259,11 @@ fn check_state(index: &Lmdb, blobs: &Blobs, faults: &mut Faults) -> Result<(u64,
             });
         }
     })?;
+    let total = reading.count(Table::Entries)?;
+    reporter.begin("checking entries", Unit::Entries, Some(total));
     each(&reading, Table::Entries, |(key, value)| {
         entries += 1;
+        reporter.add(1);
         let name = object_name(key);
         let Ok(stored) = postcard::from_bytes::<StoredEntry>(value) else {
             faults.add(&name, "the index record of an entry cannot be read".into());

@@ -5,6 +5,7 @@
 //! a fix: then it is a regression test).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod branches;
 mod model;
 mod program;
 

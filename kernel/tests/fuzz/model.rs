@@ -8,6 +8,8 @@ use shared::value::{BlobRef, Value};
 
 use kernel::image::draft::Change;
 
+use crate::branches::PlainBranch;
+
 /// The key of an entry. Numbers sort before texts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PlainKey {
@@ -78,6 +80,7 @@ pub struct Model {
     /// Sequences whose reply is kept, and their transaction.
     pub replies: BTreeMap<u64, u64>,
     pub base: u64,
+    pub branches: BTreeMap<String, PlainBranch>,
 }
 
 impl Model {
@@ -88,6 +91,7 @@ impl Model {
             blobs: BTreeSet::new(),
             replies: BTreeMap::new(),
             base: 0,
+            branches: BTreeMap::new(),
         }
     }
 
@@ -295,11 +299,12 @@ impl Model {
         Some(changes)
     }
 
-    /// Ids that the lobby does not reach.
+    /// Ids that neither the lobby nor a branch reaches.
     pub fn unreachable(&self) -> BTreeSet<u64> {
         let now = self.now();
         let mut reached = BTreeSet::new();
         let mut waiting = vec![ObjectId::LOBBY.0];
+        waiting.extend(self.branches.values().flat_map(PlainBranch::roots));
         while let Some(id) = waiting.pop() {
             let Some(object) = now.get(&id) else { continue };
             if reached.insert(id) {

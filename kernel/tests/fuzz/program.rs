@@ -10,20 +10,22 @@ use kernel::image::draft::{Change, CommitError, Draft};
 use kernel::image::history::History;
 use kernel::image::layer::Layer;
 use kernel::image::lmdb::Direction;
+use kernel::image::overlay::Overlay;
 use kernel::image::pack::pack;
 use kernel::image::record::RequestId;
 use kernel::image::reindex::reindex;
 use kernel::image::restore::{Present, restore};
 use kernel::image::verify::{Chains, verify};
+use kernel::reporter::Reporter;
 use shared::activation::{Read, ReadSlot};
 use shared::bridge::Answer;
 use shared::id::{ClientId, ObjectId, TransactionId};
 use shared::value::Value;
 
+use crate::branches::compare_branches;
 use crate::model::{Model, PlainKey, World, transaction};
 
-/// Operations by number. A new kind of operation takes a number that is free, so that the kept corpus keeps its meaning:
-/// 24 to 31 are for branches.
+/// Operations by number. A new kind of operation takes a number that is free, so that the kept corpus keeps its meaning.
 const OPERATIONS: u8 = 32;
 /// More are not looked at; a program that grows without end proves nothing more.
 const MOST_OPERATIONS: usize = 400;
@@ -68,7 +70,7 @@ pub fn run(bytes: &[u8]) -> Result<Features, String> {
     Ok(features)
 }
 
-struct Input<'a> {
+pub struct Input<'a> {
     bytes: &'a [u8],
     at: usize,
 }
@@ -80,29 +82,29 @@ impl Input<'_> {
         byte
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         usize::from(self.next().unwrap_or(0)) % bound.max(1)
     }
 }
 
-struct Run<'a> {
-    input: Input<'a>,
-    model: Model,
+pub struct Run<'a> {
+    pub input: Input<'a>,
+    pub model: Model,
     /// `None` only between a closing and an opening.
-    image: Option<Image>,
+    pub image: Option<Image>,
     folder: PathBuf,
-    /// Every object that was made.
-    ids: Vec<u64>,
+    /// Every object that was made, in the image or in a branch.
+    pub ids: Vec<u64>,
     /// Backups that were restored.
     restored: u32,
 }
 
-fn told(error: impl std::fmt::Display) -> String {
+pub fn told(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
 impl Run<'_> {
-    fn image(&self) -> &Image {
+    pub fn image(&self) -> &Image {
         self.image.as_ref().unwrap()
     }
 
@@ -136,7 +138,7 @@ impl Run<'_> {
             19 => {
                 self.image().close();
                 self.image = None;
-                reindex(&self.path()).map_err(told)?;
+                reindex(&self.path(), &Reporter::silent()).map_err(told)?;
                 self.open("reindexed")
             }
             20 => {
@@ -147,6 +149,7 @@ impl Run<'_> {
             21 => self.verified().map(|()| "verified"),
             22 => self.conflict(),
             23 => self.scan(),
+            24..=30 => self.branch(operation),
             _ => self.whole().map(|()| "compared"),
         }
     }
@@ -156,7 +159,7 @@ impl Run<'_> {
         self.ids.get(at).copied()
     }
 
-    fn object(&mut self) -> ObjectId {
+    pub fn object(&mut self) -> ObjectId {
         // Now and then one that does not exist, or no longer.
         ObjectId(self.any().unwrap_or(7_777))
     }
@@ -182,7 +185,7 @@ impl Run<'_> {
         Ok(how)
     }
 
-    fn change(&mut self) -> Change {
+    pub fn change(&mut self) -> Change {
         let object = self.object();
         let slot = ["a", "b", "child", "parents"][self.input.below(4)].to_owned();
         let slot = if slot == "parents" { "c".to_owned() } else { slot };
@@ -271,7 +274,7 @@ impl Run<'_> {
                     "request {sequence} was answered by {known} and now by {other:?}"
                 )),
             },
-            (Err(CommitError::Refused(_)), None, None) => Ok("refused"),
+            (Err(CommitError::Refused(_) | CommitError::Unmergeable(_)), None, None) => Ok("refused"),
             (Ok(committed), None, Some((world, changed))) => {
                 self.model.commit(world, changed);
                 if is_answered {
@@ -316,7 +319,7 @@ impl Run<'_> {
                 self.model.commit(world, changed);
                 Ok("undone")
             }
-            (Err(CommitError::Refused(_)), None) => Ok("refused"),
+            (Err(CommitError::Refused(_) | CommitError::Unmergeable(_)), None) => Ok("refused"),
             (result, expected) => Err(format!(
                 "undo of {undone}: {result:?}, expected {:?}",
                 expected.is_some()
@@ -412,7 +415,7 @@ impl Run<'_> {
             return Ok("no lobby");
         }
         let expected = self.model.unreachable().len() as u64;
-        let packed = pack(self.image(), &self.path(), &mut |_| {}).map_err(told)?;
+        let packed = pack(self.image(), &self.path(), &Reporter::silent()).map_err(told)?;
         self.model.pack();
         match (packed.collected == expected, packed.base.0 == self.model.base) {
             (true, true) => Ok(if expected > 0 { "collected" } else { "packed" }),
@@ -425,15 +428,16 @@ impl Run<'_> {
 
     fn back_up(&mut self) -> Result<&'static str, String> {
         let to = self.folder.join("backup");
-        backup(self.image(), &to).map_err(told)?;
+        backup(self.image(), &to, &Reporter::silent()).map_err(told)?;
         self.restored += 1;
         if self.restored > 3 {
             return Ok("backed up");
         }
         let home = self.folder.join(format!("restored-{}", self.restored));
-        restore(&to, &home.join("image"), Present::Refuse).map_err(told)?;
+        restore(&to, &home.join("image"), Present::Refuse, &Reporter::silent()).map_err(told)?;
         let image = Image::open(&home.join("image")).map_err(told)?;
-        let compared = compare(&image, self.model.now());
+        let compared =
+            compare(&image, None, self.model.now()).and_then(|()| compare_branches(&image, &self.model));
         let (own, other) = (self.digest(self.image())?, self.digest(&image)?);
         image.close();
         compared?;
@@ -450,7 +454,7 @@ impl Run<'_> {
     }
 
     /// Opening is a transaction of its own.
-    fn open(&mut self, how: &'static str) -> Result<&'static str, String> {
+    pub fn open(&mut self, how: &'static str) -> Result<&'static str, String> {
         self.image = Some(Image::open(&self.path()).map_err(told)?);
         self.model.pass();
         Ok(how)
@@ -527,6 +531,7 @@ impl Run<'_> {
             &self.path(),
             &self.folder.join("scratch"),
             Chains::Untold,
+            &Reporter::silent(),
         )
         .map_err(told)?;
         match report.found.faults.is_empty() {
@@ -551,27 +556,32 @@ impl Run<'_> {
                 return Err(format!("#{id} still exists"));
             }
         }
-        compare(self.image(), self.model.now())
+        compare(self.image(), None, self.model.now())?;
+        compare_branches(self.image(), &self.model)
     }
 }
 
-/// Every object and entry of an image.
-fn compare(image: &Image, world: &World) -> Result<(), String> {
+/// Every object and entry of an image, or of a branch of it, where the last changes are not told.
+pub fn compare(image: &Image, branch: Option<&Overlay>, world: &World) -> Result<(), String> {
+    let none = Layer::default();
+    let layer = branch.map_or(&none, Overlay::layer);
+    let is_committed = branch.is_none();
+    let version = |changed: u64| if is_committed { changed } else { 0 };
     for (id, object) in world {
-        let held = image
-            .state
-            .held(ObjectId(*id))
+        let here = branch.and_then(|branch| branch.object(ObjectId(*id)).cloned());
+        let held = here
+            .unwrap_or_else(|| image.state.held(ObjectId(*id)))
             .ok_or(format!("#{id} is not there"))?;
         let slots: Vec<_> = held
             .image
             .slots
             .iter()
-            .map(|slot| (&slot.name, &slot.value, slot.changed.0))
+            .map(|slot| (&slot.name, &slot.value, version(slot.changed.0)))
             .collect();
         let expected: Vec<_> = object
             .slots
             .iter()
-            .map(|(name, put)| (name, &put.value, put.changed))
+            .map(|(name, put)| (name, &put.value, version(put.changed)))
             .collect();
         if slots != expected {
             return Err(format!("#{id}: {slots:?}, expected {expected:?}"));
@@ -579,7 +589,7 @@ fn compare(image: &Image, world: &World) -> Result<(), String> {
         let first = shared::key::Key::first();
         let last = shared::key::Key::last();
         let scanned = image.state.scan(
-            &Layer::default(),
+            layer,
             ObjectId(*id),
             &first,
             &last,
@@ -588,12 +598,12 @@ fn compare(image: &Image, world: &World) -> Result<(), String> {
         );
         let entries: Vec<_> = scanned
             .iter()
-            .map(|(key, entry)| (PlainKey::of(key), &entry.value, entry.changed.0))
+            .map(|(key, entry)| (PlainKey::of(key), &entry.value, version(entry.changed.0)))
             .collect();
         let expected: Vec<_> = object
             .entries
             .iter()
-            .map(|(key, put)| (key.clone(), &put.value, put.changed))
+            .map(|(key, put)| (key.clone(), &put.value, version(put.changed)))
             .collect();
         if entries != expected || held.entries != expected.len() as u64 {
             return Err(format!(

@@ -51,6 +51,8 @@ fn without_a_sync_the_replay_goes_red() {
         ("--no-packs", "data.mdb"),
         ("--packs", "blobs/"),
         ("--packs", ".base"),
+        ("--branches", ".branch"),
+        ("--branches", "branches/"),
     ] {
         let output = powercut(&["500", "--seed", "7", load, "--drop-sync", dropped]);
         let told = String::from_utf8_lossy(&output.stdout);

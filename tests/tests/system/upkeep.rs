@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use shared::bridge::{Call, Event, Unit};
 
 use crate::harness::{System, number, text};
 
@@ -128,4 +131,65 @@ fn damaged_history_is_named_and_not_opened() {
     fs::remove_dir_all(image.join("index")).unwrap();
     let up = system.batos(&["up"]);
     assert_ne!(up.code, 0, "{up:?}");
+}
+
+/// Whoever watches a pack, a backup or an export is told its steps, before the answer.
+#[test]
+fn long_work_says_how_far_it_is() {
+    let system = System::without_model().up();
+    system.ok(&["new", "traits", "n=1", "--name", "kept"]);
+    let mut client = system.client(Duration::from_secs(5));
+    let mut steps = |call: Call| {
+        let mut steps = Vec::new();
+        let mut watch = |event| match event {
+            Event::Progress(progress) => steps.push(progress),
+            Event::Thought(event) => panic!("{event:?}"),
+        };
+        client.call(call, Some(&mut watch)).unwrap();
+        steps
+    };
+    let folder = |name: &str| system.folder().join(name).display().to_string();
+    let packing = steps(Call::Pack);
+    let told: Vec<&str> = packing.iter().map(|step| step.step.as_str()).collect();
+    for step in [
+        "cutting the log",
+        "marking what the roots reach",
+        "writing the objects",
+        "replaying the log",
+    ] {
+        assert!(told.contains(&step), "{told:?}");
+    }
+    let objects = packing
+        .iter()
+        .find(|step| step.step == "writing the objects")
+        .unwrap();
+    assert_eq!(objects.unit, Unit::Objects);
+    assert!(objects.total > Some(1), "{objects:?}");
+    for (call, step) in [
+        (Call::Verify, "checking objects and their contents"),
+        (
+            Call::Backup {
+                folder: folder("backup"),
+            },
+            "copying the contents",
+        ),
+        (
+            Call::Export {
+                objects: vec!["kept".into()],
+                depth: None,
+                folder: folder("export"),
+            },
+            "writing the objects",
+        ),
+        (
+            Call::Import {
+                folder: folder("export"),
+                name: None,
+            },
+            "reading the objects",
+        ),
+    ] {
+        let told = steps(call);
+        assert!(told.iter().any(|told| told.step == step), "{step}: {told:?}");
+    }
 }

@@ -17,6 +17,7 @@ use crate::image::pack::pack;
 use crate::image::restore::{Present, restore};
 use crate::image::verify::{Chains, verify};
 use crate::overlay::World;
+use crate::reporter::Reporter;
 
 /// A small generator (xorshift64*), so that a failing seed can be run again.
 struct Random(u64);
@@ -490,6 +491,7 @@ fn random_branches(seed: u64, ends: &mut Ends) {
         folder.path(),
         &folder.path().join("verify"),
         Chains::Untold,
+        &Reporter::silent(),
     )
     .unwrap();
     assert_eq!(report.found.faults, []);
@@ -605,6 +607,7 @@ fn a_torn_end_is_cut_off_and_damage_is_named() {
             folder.path(),
             &folder.path().join("verify"),
             Chains::Untold,
+            &Reporter::silent(),
         )
         .unwrap();
         assert!(report.found.faults[0].place.ends_with("b.branch"), "byte {at}");
@@ -635,6 +638,7 @@ fn verify_reads_the_files_anew() {
         folder.path(),
         &folder.path().join("verify"),
         Chains::Untold,
+        &Reporter::silent(),
     )
     .unwrap();
     assert_eq!(report.found.faults.len(), 1, "{:?}", report.found.faults);
@@ -695,7 +699,7 @@ fn a_commit_that_was_cut_off_is_settled_after_a_pack() {
         for _ in 0..3 {
             image.committer.commit_blocking(Draft::new("test")).unwrap();
         }
-        pack(&image, folder.path(), &mut |_| {}).unwrap();
+        pack(&image, folder.path(), &Reporter::silent()).unwrap();
         drop((image, branch));
         let image = Image::open(folder.path()).unwrap();
         assert_eq!(image.branches.list().len(), usize::from(!is_committed));
@@ -764,7 +768,7 @@ fn a_pack_keeps_what_a_branch_needs() {
         put(LOBBY, "film", Value::Blob(blob)),
     ];
     change(&image, changes).unwrap();
-    let packed = pack(&image, folder.path(), &mut |_| {}).unwrap();
+    let packed = pack(&image, folder.path(), &Reporter::silent()).unwrap();
     assert_eq!(packed.collected, 0);
     assert!(image.state.object(inner).is_some() && path.exists());
     drop(image);
@@ -772,7 +776,7 @@ fn a_pack_keeps_what_a_branch_needs() {
     assert_eq!(seen(&image, LOBBY, "to"), Some(Value::Ref(loose)));
     image.branches.drop("b").unwrap();
     age();
-    let packed = pack(&image, folder.path(), &mut |_| {}).unwrap();
+    let packed = pack(&image, folder.path(), &Reporter::silent()).unwrap();
     assert_eq!(packed.collected, 2);
     assert!(image.state.object(inner).is_none() && !path.exists());
 }
@@ -782,12 +786,12 @@ fn a_backup_brings_branches_back() {
     let folder = tempfile::tempdir().unwrap();
     let image = with_branch(&folder.path().join("image"));
     let to = folder.path().join("backup");
-    backup(&image, &to).unwrap();
+    backup(&image, &to, &Reporter::silent()).unwrap();
     change(&image, vec![put(LOBBY, "a", Value::Int(7))]).unwrap();
-    backup(&image, &to).unwrap();
-    assert_eq!(backup(&image, &to).unwrap().copied_bytes, 0);
+    backup(&image, &to, &Reporter::silent()).unwrap();
+    assert_eq!(backup(&image, &to, &Reporter::silent()).unwrap().copied_bytes, 0);
     let restored = folder.path().join("restored");
-    restore(&to, &restored, Present::Refuse).unwrap();
+    restore(&to, &restored, Present::Refuse, &Reporter::silent()).unwrap();
     let again = Image::open(&restored).unwrap();
     assert_eq!(seen(&again, LOBBY, "a"), Some(Value::Int(7)));
     commit_branch(&again, "b").unwrap();
@@ -798,7 +802,7 @@ fn a_backup_brings_branches_back() {
     // The image itself has not moved; a branch of another image is none of its.
     assert_eq!(seen(&image, LOBBY, "a"), Some(Value::Int(7)));
     image.branches.drop("b").unwrap();
-    backup(&image, &to).unwrap();
+    backup(&image, &to, &Reporter::silent()).unwrap();
     assert_eq!(fs::read_dir(to.join("branches")).unwrap().count(), 0);
 }
 
