@@ -90,7 +90,7 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
     };
     server::check(&request, &options).map_err(anyhow::Error::msg)?;
     let begun = Instant::now();
-    let engine = Engine::start(arguments.model.settings())?;
+    let engine = Engine::start(arguments.model.settings()?)?;
     let (events, mut queue) = mpsc::unbounded_channel();
     engine.submit(Job {
         request,

@@ -1,7 +1,7 @@
 //! The inference-worker of BAT OS: one model and one encoder, many requests.
 //!
 //! Parts in reading order: `run` (arguments, life), `server` (the socket), `engine` (the decoding thread), `encoder` (the
-//! encoding thread), `checkpoint` (what is
+//! encoding thread), `remote` (a server in the place of a model), `checkpoint` (what is
 //! loaded and what is refused), `model` (the forward pass), `kernel` (its arithmetic for each processor), `crew` (its threads),
 //! `chat` (conversations as text), `sampler` (the next token), `text` (tokens to text, piece by piece).
 
@@ -16,6 +16,7 @@ mod kernel;
 mod listener;
 mod measure;
 mod model;
+mod remote;
 mod run;
 mod sampler;
 mod server;

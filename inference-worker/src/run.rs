@@ -12,6 +12,7 @@ use crate::embed::EmbedArguments;
 use crate::encoder::{self, Encoder};
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
+use crate::remote::ServerArguments;
 use crate::{embed, generate, listener, measure, server};
 
 /// Holds a Llama-architecture model and generates for the kernel. The steward starts it.
@@ -51,7 +52,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Write the continuation of a prompt, or the answer to a question, to standard output. Needs no kernel.
-    Generate(GenerateArguments),
+    Generate(Box<GenerateArguments>),
     /// Write the embedding of each line of a file as a line of JSON. Needs no kernel.
     Embed(EmbedArguments),
 }
@@ -60,7 +61,7 @@ enum Command {
 #[derive(Args)]
 pub struct ModelArguments {
     /// Folder of the model, or a GGUF file.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "server_url")]
     model: Option<PathBuf>,
     /// Threads of the tensor kernels; by default as many as there are cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -71,16 +72,20 @@ pub struct ModelArguments {
     /// Memory for keys and values of all requests together, in MiB; requests that find no room wait.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     cache_mib: u64,
+    #[command(flatten)]
+    server: ServerArguments,
 }
 
 impl ModelArguments {
-    pub fn settings(self) -> Settings {
-        Settings {
+    /// Fails with what a server's settings lack.
+    pub fn settings(self) -> anyhow::Result<Settings> {
+        Ok(Settings {
             model: self.model.unwrap_or_default(),
             weights: self.weights,
             threads: threads(self.threads),
             cache_bytes: self.cache_mib << 20,
-        }
+            server: self.server.server().map_err(anyhow::Error::msg)?,
+        })
     }
 }
 
@@ -113,12 +118,16 @@ pub fn main() -> ExitCode {
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
-        Some(Command::Generate(generate)) => return generate::print(generate),
+        Some(Command::Generate(generate)) => return generate::print(*generate),
         Some(Command::Embed(embed)) => return embed::print(embed),
         None => {}
     }
-    let settings = arguments.model.settings();
+    let settings = arguments.model.settings()?;
     if arguments.measure {
+        anyhow::ensure!(
+            settings.server.is_none(),
+            "--measure measures a model of the worker's own, not a server"
+        );
         return measure::print(&settings, arguments.turns);
     }
     let encoder = Encoder::start(arguments.embedder.map(|model| encoder::Settings {

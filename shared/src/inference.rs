@@ -179,7 +179,7 @@ pub enum Finish {
     Cancelled,
 }
 
-/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`; of an [`Embed`] also
+/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`, `server`; of an [`Embed`] also
 /// `no_embedder`, `deadline`, `cancelled`) and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]

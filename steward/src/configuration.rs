@@ -10,6 +10,8 @@ use shared::home::Home;
 
 /// Where `./scripts/embedding-model` puts the encoder, in the home's models.
 const EMBEDDER: &str = "all-minilm-l6-v2";
+/// Of servers.
+const KINDS: [&str; 4] = ["openai", "llama.cpp", "vllm", "ollama"];
 /// Before the digest of a content of the image.
 const BLOB: &str = "blob:";
 
@@ -45,6 +47,23 @@ pub struct Inference {
     pub embedder: Option<PathBuf>,
     /// 1 to 1024; the worker's own choice when absent.
     pub threads: Option<u32>,
+    /// Writes in the place of the model.
+    pub server: Option<Server>,
+}
+
+/// A server that speaks OpenAI's protocol; the worker checks its URL and kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    pub url: String,
+    pub model: Option<String>,
+    pub kind: Option<String>,
+    pub key_file: Option<PathBuf>,
+    pub key_env: Option<String>,
+    pub ca_file: Option<PathBuf>,
+    pub connect_ms: Option<u32>,
+    pub silence_ms: Option<u32>,
+    /// 0 to 20.
+    pub retries: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -125,6 +144,11 @@ impl Configuration {
                     .threads
                     .map(|threads| within("inference.threads", Some(threads), 1, 1, 1024))
                     .transpose()?,
+                server: raw
+                    .inference
+                    .server
+                    .map(|server| server.check(home))
+                    .transpose()?,
             },
             channel: Channel {
                 enabled: raw.channel.enabled.unwrap_or(true),
@@ -183,6 +207,74 @@ struct RawInference {
     model: Option<String>,
     embedder: Option<String>,
     threads: Option<i64>,
+    server: Option<RawServer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawServer {
+    url: String,
+    model: Option<String>,
+    kind: Option<String>,
+    key_file: Option<PathBuf>,
+    key_env: Option<String>,
+    ca_file: Option<PathBuf>,
+    connect_ms: Option<i64>,
+    silence_ms: Option<i64>,
+    retries: Option<i64>,
+}
+
+impl RawServer {
+    fn check(self, home: &Home) -> Result<Server, String> {
+        // Here rather than in the worker: a key in a URL would stand among its arguments.
+        if self.url.contains('@') || self.url.contains('?') {
+            return Err(
+                "inference.server.url holds a user or a query; give a key by key_file or key_env".into(),
+            );
+        }
+        if !["http://", "https://"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme))
+        {
+            return Err(format!(
+                "inference.server.url is {:?}; it begins with http:// or https://",
+                self.url
+            ));
+        }
+        if let Some(kind) = self.kind.as_deref().filter(|kind| !KINDS.contains(kind)) {
+            return Err(format!(
+                "inference.server.kind is {kind:?}; there are {}",
+                KINDS.join(", ")
+            ));
+        }
+        if self.key_file.is_some() && self.key_env.is_some() {
+            return Err("inference.server has both key_file and key_env; one is enough".into());
+        }
+        let number = |key: &str, value: Option<i64>, least, most| {
+            value
+                .map(|value| {
+                    within(
+                        &format!("inference.server.{key}"),
+                        Some(value),
+                        least,
+                        least,
+                        most,
+                    )
+                })
+                .transpose()
+        };
+        Ok(Server {
+            url: self.url,
+            model: self.model,
+            kind: self.kind,
+            key_file: self.key_file.map(|path| home.path().join(path)),
+            key_env: self.key_env,
+            ca_file: self.ca_file.map(|path| home.path().join(path)),
+            connect_ms: number("connect_ms", self.connect_ms, 1, 600_000)?,
+            silence_ms: number("silence_ms", self.silence_ms, 1, 3_600_000)?,
+            retries: number("retries", self.retries, 0, 20)?,
+        })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -292,6 +384,25 @@ mod tests {
     }
 
     #[test]
+    fn a_server_stands_in_for_the_model() {
+        let said = parse(
+            "[inference.server]\nurl = \"http://x/v1\"\nkind = \"vllm\"\nkey_file = \"k\"\nretries = 0\nsilence_ms = 9",
+        );
+        let server = said.unwrap().inference.server.unwrap();
+        assert_eq!(
+            (server.url.as_str(), server.kind.as_deref()),
+            ("http://x/v1", Some("vllm"))
+        );
+        assert_eq!(server.key_file.as_deref(), Some(Path::new("/h/k")));
+        assert_eq!(
+            (server.retries, server.silence_ms, server.connect_ms),
+            (Some(0), Some(9), None)
+        );
+        let secret = parse("[inference.server]\nurl = \"http://me:secret@x/v1\"").unwrap_err();
+        assert!(!secret.contains("secret"), "{secret}");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (text, word) in [
             ("[kernel]\nmethod_wrokers = 2", "method_wrokers"),
@@ -304,6 +415,21 @@ mod tests {
                 "kernel.method_memory_mib",
             ),
             ("[inference]\nthreads = 0", "inference.threads"),
+            ("[inference.server]\nmodel = \"x\"", "url"),
+            ("[inference.server]\nurl = \"localhost\"", "inference.server.url"),
+            (
+                "[inference.server]\nurl = \"http://x\"\nkind = \"gpt\"",
+                "inference.server.kind",
+            ),
+            (
+                "[inference.server]\nurl = \"http://x\"\nretries = 99",
+                "inference.server.retries",
+            ),
+            ("[inference.server]\nurl = \"http://x\"\nkey = \"k\"", "key"),
+            (
+                "[inference.server]\nurl = \"http://x\"\nkey_env = \"K\"\nkey_file = \"k\"",
+                "both",
+            ),
             ("[inference]\nmodel = \"blob:ABC\"", "inference.model"),
             ("[inference]\nembedder = \"blob:../../x\"", "inference.embedder"),
             ("[channel]\nallow_under = [\"relative\"]", "channel.allow_under"),

@@ -19,6 +19,9 @@ pub const INDEX: &str = "model.safetensors.index.json";
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 const MAX_FILES: usize = 1_000;
 
+pub type Tensors = HashMap<String, Stored>;
+pub type Words = HashMap<String, String>;
+
 #[derive(Deserialize)]
 struct Index {
     weight_map: HashMap<String, String>,
@@ -47,12 +50,12 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, (PathBuf, String)> {
 }
 
 /// The tensors of one file by name.
-pub fn read(path: &Path) -> Result<HashMap<String, Stored>, String> {
+pub fn read(path: &Path) -> Result<Tensors, String> {
     read_with_words(path).map(|(tensors, _)| tensors)
 }
 
 /// The tensors of one file by name, and the words of its `__metadata__`.
-pub fn read_with_words(path: &Path) -> Result<(HashMap<String, Stored>, HashMap<String, String>), String> {
+pub fn read_with_words(path: &Path) -> Result<(Tensors, Words), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut first = [0; 8];

@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::inference::{ChatMessage, Description, Generate, InferenceEvent, InferenceFault, Options};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::checkpoint::Weights;
+use crate::remote::{self, Server};
 
 /// How a model is run.
 #[derive(Clone, Debug)]
@@ -27,12 +28,21 @@ pub struct Settings {
     pub threads: usize,
     /// For keys and values of all requests together.
     pub cache_bytes: u64,
+    /// Writes instead of a model.
+    pub server: Option<Server>,
 }
 
 #[derive(Clone)]
 pub struct Engine {
-    jobs: Sender<Job>,
+    jobs: Door,
     description: Arc<Mutex<Result<Description, InferenceFault>>>,
+}
+
+/// To the thread that writes.
+#[derive(Clone)]
+enum Door {
+    Model(Sender<Job>),
+    Server(UnboundedSender<Job>),
 }
 
 /// A request and where its events go.
@@ -48,15 +58,38 @@ pub struct Job {
 }
 
 impl Engine {
-    /// Begins to load the model; requests may come at once.
-    pub fn start(settings: Settings) -> std::io::Result<Engine> {
+    /// Begins to load the model, or to look for the server; requests may come at once.
+    pub fn start(mut settings: Settings) -> std::io::Result<Engine> {
+        if let Some(server) = settings.server.take() {
+            return Engine::start_server(server);
+        }
         let (jobs, queue) = channel();
         let description = Arc::new(Mutex::new(Err(fault("loading", "the model is being loaded"))));
         let told = description.clone();
         std::thread::Builder::new()
             .name("decode".into())
             .spawn(move || decode::decode(&settings, &queue, &told))?;
-        Ok(Engine { jobs, description })
+        Ok(Engine {
+            jobs: Door::Model(jobs),
+            description,
+        })
+    }
+
+    fn start_server(server: Server) -> std::io::Result<Engine> {
+        let (jobs, queue) = unbounded_channel();
+        let shown = server.url.shown();
+        let description = Arc::new(Mutex::new(Err(fault(
+            "loading",
+            format!("{shown} is being asked for its models"),
+        ))));
+        let told = description.clone();
+        std::thread::Builder::new()
+            .name("server".into())
+            .spawn(move || remote::run(server, queue, told))?;
+        Ok(Engine {
+            jobs: Door::Server(jobs),
+            description,
+        })
     }
 
     /// The loaded model, or why there is none.
@@ -68,12 +101,19 @@ impl Engine {
     }
 
     pub fn submit(&self, job: Job) {
-        let _ = self.jobs.send(job);
+        match &self.jobs {
+            Door::Model(jobs) => {
+                let _ = jobs.send(job);
+            }
+            Door::Server(jobs) => {
+                let _ = jobs.send(job);
+            }
+        }
     }
 }
 
 impl Job {
-    fn fail(&self, fault: InferenceFault) {
+    pub fn fail(&self, fault: InferenceFault) {
         let request = self.request.request;
         let _ = self.events.send(InferenceEvent::Failed { request, fault });
     }

@@ -18,6 +18,7 @@ fn start(cache_bytes: u64) -> Engine {
         model: Path::new(env!("CARGO_MANIFEST_DIR")).join("seed/model"),
         weights: Weights::AsStored,
         threads: 2,
+        server: None,
         cache_bytes,
     };
     Engine::start(settings).unwrap()

@@ -151,7 +151,7 @@ impl Model {
                 }
                 InferenceEvent::Failed { fault, .. } => {
                     let word = match fault.reason.as_str() {
-                        "model_missing" | "model_damaged" | "engine" => reason::NO_MODEL,
+                        "model_missing" | "model_damaged" | "engine" | "server" => reason::NO_MODEL,
                         _ => reason::NOT_UNDERSTOOD,
                     };
                     return Ok(Err(Fault::new(word, fault.message)));
