@@ -15,6 +15,7 @@ mod generate;
 mod kernel;
 mod listener;
 mod measure;
+mod meters;
 mod model;
 mod remote;
 mod run;

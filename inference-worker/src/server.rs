@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::encoder::{EmbedJob, Encoder};
 use crate::engine::{Engine, Job};
+use crate::meters::METERS;
 
 /// Longest text, in tokens, that one request may ask for.
 const MAX_TOKENS: u32 = 8192;
@@ -151,6 +152,7 @@ async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<()
     let (events, mut queue) = mpsc::unbounded_channel::<InferenceEvent>();
     let writing = tokio::spawn(async move {
         while let Some(event) = queue.recv().await {
+            METERS.told(&event);
             if asynchronous::write(&mut writer, &event).await.is_err() {
                 return;
             }
@@ -164,6 +166,9 @@ async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<()
             }
             Ok(InferenceRequest::DescribeEmbedder) => {
                 let _ = events.send(InferenceEvent::EmbedderDescribed(encoder.describe()));
+            }
+            Ok(InferenceRequest::Figures) => {
+                let _ = events.send(InferenceEvent::Figures(METERS.figures()));
             }
             Ok(InferenceRequest::Embed(request)) => open.embed(&encoder, &events, request),
             Ok(InferenceRequest::Cancel { request }) => {

@@ -253,6 +253,7 @@ impl Kernel {
             missions_open: self.mind.open_missions(),
             model: inference.model,
             embedder: inference.embedder,
+            inference: inference.figures,
         }
     }
 }

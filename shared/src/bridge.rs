@@ -10,6 +10,7 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{ClientId, Epoch, ObjectId, ThoughtId, TransactionId, TransferId};
+use crate::inference::Figures;
 use crate::object::ObjectImage;
 use crate::value::{BlobRef, Value};
 
@@ -602,6 +603,8 @@ pub struct KernelStatus {
     pub model: Result<String, String>,
     /// The same of the embedder.
     pub embedder: Result<String, String>,
+    /// None when no inference-worker tells them.
+    pub inference: Option<Figures>,
 }
 
 impl fmt::Debug for Chunk {

@@ -8,6 +8,7 @@ use crate::bridge::{
     ThoughtView, TransactionView, Verification,
 };
 use crate::id::ObjectId;
+use crate::inference::{Figures, TierFigures};
 use crate::json::to_json;
 use crate::value::Value;
 
@@ -311,6 +312,38 @@ pub fn event(event: &ThoughtEvent) -> Json {
     })
 }
 
+/// What the inference-worker does and has done.
+fn figures(figures: &Figures) -> Json {
+    let loading = figures
+        .loading
+        .map(|loading| json!({ "loaded_bytes": loading.loaded_bytes, "all_bytes": loading.all_bytes }));
+    let tier = |tier: &TierFigures| {
+        json!({
+            "name": tier.name, "adapters": tier.adapters, "bytes": tier.bytes, "budget_bytes": tier.budget_bytes,
+        })
+    };
+    json!({
+        "loading": loading,
+        "active": figures.active,
+        "waiting": figures.waiting,
+        "ended": {
+            "stopped": figures.stopped, "full": figures.full, "late": figures.late,
+            "cancelled": figures.cancelled, "failed": figures.failed,
+        },
+        "read_tokens": figures.read_tokens,
+        "shared_tokens": figures.shared_tokens,
+        "written_tokens": figures.written_tokens,
+        "written_per_second": (f64::from(figures.written_per_second) * 10.0).round() / 10.0,
+        "cache": {
+            "tokens": figures.cache_tokens, "held_tokens": figures.held_tokens, "kept_tokens": figures.kept_tokens,
+        },
+        "embed_waiting": figures.embed_waiting,
+        "texts": figures.texts,
+        "text_tokens": figures.text_tokens,
+        "tiers": figures.tiers.iter().map(tier).collect::<Vec<_>>(),
+    })
+}
+
 /// The kernel about itself.
 pub fn kernel_status(status: &KernelStatus) -> Json {
     let told = |what: &Result<String, String>| match what {
@@ -339,5 +372,6 @@ pub fn kernel_status(status: &KernelStatus) -> Json {
         "model_fault": model_fault,
         "embedder": embedder,
         "embedder_fault": embedder_fault,
+        "inference": status.inference.as_ref().map(figures),
     })
 }

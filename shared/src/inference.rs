@@ -23,6 +23,8 @@ pub enum InferenceRequest {
     DescribeEmbedder,
     /// Answered by [`InferenceEvent::Embedded`] or `Failed`; ended early by `Cancel`, as one of `Generate`.
     Embed(Embed),
+    /// Answered by [`InferenceEvent::Figures`].
+    Figures,
 }
 
 /// Texts whose meaning is wanted as vectors. What the worker refuses: more than [`MOST_TEXTS`], a text above [`MOST_TEXT_BYTES`].
@@ -125,6 +127,55 @@ pub enum InferenceEvent {
         embeddings: Vec<Embedding>,
         elapsed_ms: u64,
     },
+    Figures(Figures),
+}
+
+/// What a worker does and has done since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// While a model is being loaded.
+    pub loading: Option<Loading>,
+    /// Requests for texts that are being written, and that wait for their turn.
+    pub active: u32,
+    pub waiting: u32,
+    /// Requests that have ended: at the text's own end, at the most tokens, at the deadline, cancelled, by a fault (embeddings as well).
+    pub stopped: u64,
+    pub full: u64,
+    pub late: u64,
+    pub cancelled: u64,
+    pub failed: u64,
+    /// Tokens of prompts that the model read, those that were found in the cache instead, and tokens that it wrote.
+    pub read_tokens: u64,
+    pub shared_tokens: u64,
+    pub written_tokens: u64,
+    /// Of the last ten seconds, since the first token in them.
+    pub written_per_second: f32,
+    /// The cache: what it can hold, what requests hold, and what is kept for the next.
+    pub cache_tokens: u64,
+    pub held_tokens: u64,
+    pub kept_tokens: u64,
+    /// Requests for embeddings that are not answered; texts and their tokens that were encoded.
+    pub embed_waiting: u32,
+    pub texts: u64,
+    pub text_tokens: u64,
+    /// Where adapters are.
+    pub tiers: Vec<TierFigures>,
+}
+
+/// How far loading is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loading {
+    pub loaded_bytes: u64,
+    pub all_bytes: u64,
+}
+
+/// One of the places where adapters can be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierFigures {
+    pub name: String,
+    pub adapters: u32,
+    pub bytes: u64,
+    pub budget_bytes: u64,
 }
 
 /// A text as a point: texts that mean the like lie near each other.

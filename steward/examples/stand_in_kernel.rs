@@ -59,6 +59,7 @@ fn serve(mut stream: UnixStream) -> Result<(), FrameError> {
             missions_open: 0,
             model: Err("stand-in".to_owned()),
             embedder: Err("stand-in".to_owned()),
+            inference: None,
         };
         let result = Ok(Answer::Status(Box::new(status)));
         frame::write(

@@ -24,6 +24,7 @@ use tokenizers::Tokenizer;
 use crate::crew::Crew;
 use crate::kernel::Level;
 use crate::kernel::tile::Format;
+use crate::meters::METERS;
 use crate::model::matrix::{Matrix, fitting, own_format, packed_bytes};
 use crate::model::rope::{Scaling, speeds};
 use crate::model::{Layer, Llama};
@@ -221,6 +222,7 @@ impl Parts {
             weights,
         };
         plan.check().map_err(wrong)?;
+        METERS.begin_loading(self.tensors.values().map(Stored::bytes).sum());
         let (packed, digests) = std::thread::scope(|scope| {
             let digests = scope.spawn(|| {
                 self.digests
@@ -229,6 +231,7 @@ impl Parts {
             });
             (plan.pack(crew), digests.join())
         });
+        METERS.end_loading();
         digests.unwrap_or_else(|_| Err(wrong("its digest could not be made".into())))?;
         let llama = packed.map_err(wrong)?;
         let name = self.name.unwrap_or_else(|| {
@@ -344,7 +347,9 @@ impl Plan<'_> {
         };
         let matrix = |name: &str| {
             let stored = find(name)?;
-            Matrix::pack(&crew, stored, self.format(name, stored)).map_err(|what| format!("{name}: {what}"))
+            let matrix = Matrix::pack(&crew, stored, self.format(name, stored));
+            METERS.loaded(stored.bytes());
+            matrix.map_err(|what| format!("{name}: {what}"))
         };
         let vector = |name: &str| find(name)?.plain().map_err(|what| format!("{name}: {what}"));
         let Architecture { shape, .. } = *self.architecture;

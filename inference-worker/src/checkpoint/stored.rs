@@ -45,6 +45,11 @@ impl Stored {
         }
     }
 
+    /// In the file.
+    pub fn bytes(&self) -> u64 {
+        (self.rows() * self.bytes_per_row()) as u64
+    }
+
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|size| *size as u64).product()
     }

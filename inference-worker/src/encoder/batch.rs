@@ -13,6 +13,7 @@ use super::source::{self, Loaded};
 use super::{EmbedJob, Settings, fault};
 use crate::checkpoint::{self, Stamp};
 use crate::crew::Crew;
+use crate::meters::METERS;
 
 const MAX_OPEN: usize = 1024;
 /// Tokens after which a forward pass is full; a text is never divided.
@@ -79,9 +80,13 @@ pub fn encode(
             (ready, stamp) = load(settings, told);
         }
         match &mut ready {
-            Ok(ready) => ready.step(&mut open),
+            Ok(ready) => {
+                METERS.embed_waiting.store(open.len() as u32, Ordering::Relaxed);
+                ready.step(&mut open);
+            }
             Err(fault) => open.drain(..).for_each(|open| open.job.fail(fault.clone())),
         }
+        METERS.embed_waiting.store(open.len() as u32, Ordering::Relaxed);
     }
 }
 
@@ -154,6 +159,9 @@ impl Ready {
         let (owners, texts): (Vec<usize>, Vec<Text>) = batch.into_iter().unzip();
         let tokens: Vec<Vec<u32>> = texts.iter().map(|text| text.tokens.clone()).collect();
         let vectors = self.loaded.bert.forward(&tokens, &mut self.scratch);
+        METERS.texts.fetch_add(tokens.len() as u64, Ordering::Relaxed);
+        let read = tokens.iter().map(|text| text.len() as u64).sum();
+        METERS.text_tokens.fetch_add(read, Ordering::Relaxed);
         for ((owner, text), vector) in owners.iter().zip(texts).zip(vectors) {
             let request = &mut open[*owner];
             if vector.iter().any(|value| !value.is_finite()) {

@@ -61,6 +61,13 @@ impl Blocks {
         self.places.len()
     }
 
+    /// Blocks that requests hold, and those that are kept for the next.
+    pub fn used(&self) -> (usize, usize) {
+        let held = self.places.iter().filter(|place| place.holders > 0).count();
+        let kept = |place: &&Place| place.holders == 0 && place.content.is_some();
+        (held, self.places.iter().filter(kept).count())
+    }
+
     /// Promises room for `most` tokens, and hands out the blocks that hold the beginning of `prompt` already; `root` tells apart what
     /// must not be shared. None: there is no room until others leave.
     pub fn enter(&mut self, root: u64, prompt: &[u32], most: usize) -> Option<Held> {

@@ -13,6 +13,7 @@ use super::sequence::{Sequence, Waiting};
 use super::{Job, Settings, fault};
 use crate::checkpoint::{self, Checkpoint, Stamp};
 use crate::crew::Crew;
+use crate::meters::METERS;
 use crate::model::cache::{Cache, POSITIONS};
 use crate::model::{Row, Scratch};
 
@@ -87,6 +88,7 @@ pub fn decode(settings: &Settings, queue: &Receiver<Job>, told: &Mutex<Result<De
                 }
                 ready.admit(&mut waiting);
                 ready.step();
+                ready.meter(waiting.len());
             }
             Err(fault) => arrived.drain(..).for_each(|job| job.fail(fault.clone())),
         }
@@ -143,7 +145,12 @@ impl Ready {
                 left.push_back(request);
             } else {
                 match request.enter(&mut self.blocks) {
-                    Ok(sequence) => self.active.push(sequence),
+                    Ok(sequence) => {
+                        METERS
+                            .shared_tokens
+                            .fetch_add(sequence.cached as u64, Ordering::Relaxed);
+                        self.active.push(sequence);
+                    }
                     Err(request) => {
                         is_full = true;
                         left.push_back(request);
@@ -184,11 +191,22 @@ impl Ready {
                 })
             })
             .collect();
+        let written = rows.iter().filter(|row| row.is_wanted).count() as u64;
+        let read = self
+            .active
+            .iter()
+            .zip(&counts)
+            .filter(|(sequence, _)| sequence.is_prompt());
+        METERS
+            .read_tokens
+            .fetch_add(read.map(|(_, count)| *count as u64).sum(), Ordering::Relaxed);
+        METERS.active.store(self.active.len() as u32, Ordering::Relaxed);
         let logits = self
             .checkpoint
             .model
             .forward(&rows, &mut self.cache, &mut self.scratch);
         drop(rows);
+        METERS.wrote(written);
         let mut wanted = logits.chunks_mut(self.checkpoint.model.shape.vocabulary);
         let mut left = Vec::with_capacity(self.active.len());
         for (mut sequence, count) in self.active.drain(..).zip(counts) {
@@ -205,6 +223,19 @@ impl Ready {
             }
         }
         self.active = left;
+    }
+
+    /// Tells what is at work now.
+    fn meter(&self, waiting: usize) {
+        let tokens = |blocks: usize| (blocks * POSITIONS) as u64;
+        let (held, kept) = self.blocks.used();
+        METERS.active.store(self.active.len() as u32, Ordering::Relaxed);
+        METERS.waiting.store(waiting as u32, Ordering::Relaxed);
+        METERS
+            .cache_tokens
+            .store(tokens(self.blocks.count()), Ordering::Relaxed);
+        METERS.held_tokens.store(tokens(held), Ordering::Relaxed);
+        METERS.kept_tokens.store(tokens(kept), Ordering::Relaxed);
     }
 
     /// How many tokens of each request the next forward pass takes: one of each text, and as much of the prompts, oldest first, as

@@ -17,6 +17,7 @@ use shared::inference::{ChatMessage, Description, Generate, InferenceEvent, Infe
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::checkpoint::Weights;
+use crate::meters::METERS;
 use crate::remote::{self, Server};
 
 /// How a model is run.
@@ -94,10 +95,22 @@ impl Engine {
 
     /// The loaded model, or why there is none.
     pub fn describe(&self) -> Result<Description, InferenceFault> {
-        self.description
+        let described = self
+            .description
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .clone();
+        match (described, METERS.loading()) {
+            (Err(mut fault), Some(loading)) if fault.reason == "loading" => {
+                let percent = loading.loaded_bytes * 100 / loading.all_bytes.max(1);
+                fault.message = format!(
+                    "the model is being loaded: {percent} % of {} MiB",
+                    loading.all_bytes.div_ceil(1 << 20)
+                );
+                Err(fault)
+            }
+            (described, _) => described,
+        }
     }
 
     pub fn submit(&self, job: Job) {

@@ -9,7 +9,7 @@ mod events;
 mod request;
 mod settings;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout_at};
 
 use crate::engine::Job;
+use crate::meters::METERS;
 use answer::Answer;
 use connection::{Connector, Trouble};
 use events::Events;
@@ -204,6 +205,22 @@ struct Attempts<'a> {
     job: &'a Job,
 }
 
+/// One of those that are counted, until it is dropped.
+struct Counted<'a>(&'a AtomicU32);
+
+impl Counted<'_> {
+    fn new(count: &AtomicU32) -> Counted<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// How an attempt ended without an answer.
 enum Missed {
     /// Whether something was told already.
@@ -224,10 +241,14 @@ impl Attempts<'_> {
             },
             () = given_up(job) => Ok(Finish::Cancelled),
         };
+        let (prompt_tokens, generated_tokens) = answer.tokens();
+        METERS
+            .read_tokens
+            .fetch_add(prompt_tokens.into(), Ordering::Relaxed);
+        METERS.wrote(generated_tokens.into());
         match outcome {
             Ok(finish) => {
                 tell_piece(job, &mut answer, true);
-                let (prompt_tokens, generated_tokens) = answer.tokens();
                 let _ = job.events.send(InferenceEvent::Done {
                     request: job.request.request,
                     text: answer.whole().to_owned(),
@@ -242,7 +263,10 @@ impl Attempts<'_> {
     }
 
     async fn until_answered(&self, answer: &mut Answer<'_>) -> Result<(), InferenceFault> {
+        let waits = Counted::new(&METERS.waiting);
         let _turn = self.active.acquire().await;
+        drop(waits);
+        let _active = Counted::new(&METERS.active);
         let server = self.connector.server();
         let mut pause = FIRST_PAUSE;
         let mut left = server.retries;

@@ -8,7 +8,7 @@ use interprocess::local_socket::traits::tokio::Stream as _;
 use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
-use shared::inference::{Finish, Generate, InferenceEvent, InferenceRequest};
+use shared::inference::{Figures, Finish, Generate, InferenceEvent, InferenceRequest};
 use shared::reason;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -27,6 +27,7 @@ pub struct Model {
 pub struct Inference {
     pub model: Result<String, String>,
     pub embedder: Result<String, String>,
+    pub figures: Option<Figures>,
 }
 
 impl Default for Inference {
@@ -34,6 +35,7 @@ impl Default for Inference {
         Inference {
             model: Err(String::new()),
             embedder: Err(String::new()),
+            figures: None,
         }
     }
 }
@@ -72,7 +74,11 @@ impl Model {
 
     async fn ask(&self, told: &mut Inference) -> Result<(), FrameError> {
         let mut stream = self.connect().await?;
-        for request in [InferenceRequest::Describe, InferenceRequest::DescribeEmbedder] {
+        for request in [
+            InferenceRequest::Describe,
+            InferenceRequest::DescribeEmbedder,
+            InferenceRequest::Figures,
+        ] {
             asynchronous::write(&mut stream, &request).await?;
             match asynchronous::read(&mut stream).await? {
                 InferenceEvent::Described(described) => {
@@ -91,6 +97,7 @@ impl Model {
                         .map(|embedder| format!("{} ({} numbers)", embedder.name, embedder.dimension))
                         .map_err(|fault| fault.message);
                 }
+                InferenceEvent::Figures(figures) => told.figures = Some(figures),
                 // Nothing else was asked for.
                 _ => return Err(FrameError::Ended),
             }
