@@ -13,6 +13,7 @@ Examples:
   batos send account deposit 25                arguments are JSON; text needs its quotes: '\"abc\"'
   batos inspect account                        slots, parents and delegation chain
   batos thoughts                               what the system has thought, newest last
+  batos why account deposit                    how a method came to be
   batos console                                the same, interactively
 
 Objects are named by id ('#12', quoted for the shell), by path (personas.brick) or by name (genesis).
@@ -100,10 +101,38 @@ pub enum Command {
         file: PathBuf,
     },
     /// List the thoughts, or show one with its events and its artifact
+    #[command(
+        after_help = "Examples:\n  batos thoughts 12\n  batos thoughts --follow           live, until Ctrl-C; with --json a document a line\n  \
+        batos thoughts --otlp > traces.jsonl\n  batos thoughts --check            walks the files of audit/ and their hash chain"
+    )]
     Thoughts {
         /// The thought's number
         id: Option<u64>,
+        /// Show what happens in thoughts while it happens; with a number, until that thought ends
+        #[arg(long)]
+        follow: bool,
+        /// Walk the audit's files and say whether their chain is whole
+        #[arg(long, conflicts_with_all = ["id", "follow", "otlp"])]
+        check: bool,
+        /// Print the audit as OTLP/JSON traces for OpenTelemetry tools, one document a line
+        #[arg(long, conflicts_with_all = ["id", "follow"])]
+        otlp: bool,
     },
+    /// Personas, their dynamics and data covenants as one file (docs/codex.md)
+    Codex {
+        #[command(subcommand)]
+        command: CodexCommand,
+    },
+    /// List the missions that are under way or wait for their turn
+    Missions,
+    /// End a mission: whoever waits for it is told, and nothing is left of its thought
+    Cancel {
+        /// The thought's number; `batos missions` lists them
+        id: u64,
+    },
+    /// Tell how a method came to be: who wrote it, and the thought with its events
+    #[command(after_help = "Example:\n  batos why genesis display_yourself")]
+    Why { object: String, selector: String },
     /// Tell who changed an object, or one slot of it, when and in which thought, newest first
     History {
         object: String,
@@ -212,6 +241,29 @@ pub enum Command {
     },
     /// Open the interactive console
     Console,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CodexCommand {
+    /// Write the codex of the image into a file
+    Export {
+        /// A TOML file, or - for standard output
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// Make a file the codex of the image, in one transaction
+    #[command(
+        after_help = "Example:\n  batos codex export codex.toml\n  batos codex import codex.toml --dry-run"
+    )]
+    Import {
+        /// A TOML file, or - for standard input
+        file: PathBuf,
+        /// Only tell what would change
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        request: RequestId,
+    },
 }
 
 #[derive(Debug, Subcommand)]

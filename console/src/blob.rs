@@ -11,6 +11,7 @@ use shared::exit;
 use shared::home::Home;
 use shared::id::TransferId;
 use shared::json::{from_hex, to_json};
+use shared::reason;
 use shared::value::{BlobRef, Value};
 
 use crate::arguments::{BlobCommand, BlobGet, BlobPut};
@@ -18,6 +19,9 @@ use crate::failure::Failure;
 use crate::kernel::{Kernel, Manner};
 use crate::meter::Meter;
 use crate::output::Report;
+
+/// A transfer whose connection is lost is begun again, so often at most.
+const MOST_BEGINS: u32 = 20;
 
 /// Runs one of them. `json` is true for a program that wants one document; a slot is one of `branch`.
 pub fn run(home: &Home, command: BlobCommand, json: bool, branch: Option<String>) -> Result<Report, Failure> {
@@ -29,9 +33,18 @@ pub fn run(home: &Home, command: BlobCommand, json: bool, branch: Option<String>
 
 fn give(home: &Home, put: BlobPut, json: bool, branch: Option<String>) -> Result<Report, Failure> {
     let begun = Instant::now();
-    let (mut source, total) = open(&put.file)?;
     let mut kernel = Kernel::of(home);
-    let blob = send(&mut kernel, &mut source, Meter::new("sent", total, !json))?;
+    let mut begins = 0;
+    let blob = loop {
+        let (mut source, total) = open(&put.file)?;
+        begins += 1;
+        match send(&mut kernel, &mut source, Meter::new("sent", total, !json)) {
+            // A transfer ends with its connection, as when one kernel takes over from another: a file can be read again.
+            Err(failure)
+                if failure.is_for(reason::NO_TRANSFER) && total.is_some() && begins < MOST_BEGINS => {}
+            sent => break sent?,
+        }
+    };
     let value = Value::Blob(blob);
     let mut document = json!({ "ok": true, "blob": to_json(&value) });
     let mut text = to_json(&value).to_string();
@@ -168,15 +181,32 @@ fn receive(home: &Home, blob: BlobName, out: &mut dyn Write, mut meter: Meter) -
     };
     meter.expect(blob.bytes);
     let unwritable = |error: io::Error| Failure::usage(format!("the content cannot be written: {error}"));
-    let mut offset = 0;
+    let (mut transfer, mut begins) = (transfer, 1);
+    // Of the content, and of this transfer of it.
+    let (mut written, mut offset) = (0, 0);
     loop {
-        let answer = ask(&mut kernel, Call::BlobRead { transfer, offset })?;
+        let answer = match ask(&mut kernel, Call::BlobRead { transfer, offset }) {
+            Err(failure) if failure.is_for(reason::NO_TRANSFER) && begins < MOST_BEGINS => {
+                // It ended with its connection; what has a hash is the same the next time.
+                let blob = BlobName::Digest(blob.digest);
+                match ask(&mut kernel, Call::BlobOpen { blob })? {
+                    Answer::Transfer { transfer: next, .. } => transfer = next,
+                    other => return Err(strange(&other)),
+                }
+                (offset, begins) = (0, begins + 1);
+                continue;
+            }
+            answer => answer?,
+        };
         let Answer::Content { bytes, is_last, .. } = answer else {
             return Err(strange(&answer));
         };
-        out.write_all(&bytes.0).map_err(unwritable)?;
-        offset += bytes.0.len() as u64;
-        meter.show(offset);
+        let end = offset + bytes.0.len() as u64;
+        let known = usize::try_from(written.clamp(offset, end) - offset).unwrap_or(bytes.0.len());
+        out.write_all(&bytes.0[known..]).map_err(unwritable)?;
+        offset = end;
+        written = written.max(end);
+        meter.show(written);
         if is_last {
             out.flush().map_err(unwritable)?;
             return Ok(blob);

@@ -11,12 +11,12 @@ use shared::home::Home;
 use shared::id::{ThoughtId, TransactionId};
 use shared::{document, exit};
 
-use crate::arguments::{Arguments, BlobCommand, BranchCommand, ClientSequence, Command};
+use crate::arguments::{Arguments, BlobCommand, BranchCommand, ClientSequence, CodexCommand, Command};
 use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{blob, branch, down, literal, metrics, offline, past, render, repl, status, up};
+use crate::{blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status, up};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -78,6 +78,12 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Reindex => offline::reindex(&home, !json),
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
+        Command::Codex {
+            command: CodexCommand::Export { file },
+        } if file != Path::new("-") => codex::export(&home, &file),
+        Command::Thoughts { check: true, .. } => offline::check(&home),
+        Command::Thoughts { otlp: true, .. } => offline::traces(&home),
+        Command::Thoughts { id, follow: true, .. } => follow::run(&home, id, json),
         Command::Verify if !offline::has_kernel(&home) => offline::verify(&home, !json),
         Command::Console if json => Err(Failure::usage(
             "the console is for people; use the commands with --json",
@@ -202,13 +208,34 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             None,
             true,
         ),
-        Command::Thoughts { id } => (
+        Command::Thoughts { id, .. } => (
             Call::Thoughts {
                 id: id.map(ThoughtId),
             },
             None,
             true,
         ),
+        Command::Codex {
+            command: CodexCommand::Export { .. },
+        } => (Call::Codex, None, true),
+        Command::Codex {
+            command:
+                CodexCommand::Import {
+                    file,
+                    dry_run,
+                    request,
+                },
+        } => (
+            Call::CodexImport {
+                text: literal::source(&file)?,
+                dry_run,
+            },
+            request.id,
+            false,
+        ),
+        Command::Missions => (Call::Missions, None, true),
+        Command::Cancel { id } => (Call::Cancel { id: ThoughtId(id) }, None, true),
+        Command::Why { object, selector } => (Call::Why { object, selector }, None, true),
         Command::Branch { command } => match command {
             BranchCommand::New { name, request } => (Call::BranchNew { name }, request.id, true),
             BranchCommand::List => (Call::BranchList, None, true),
@@ -368,6 +395,19 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
             ),
             exit::ANSWERED,
         ),
+        Answer::Codex { text } => (text.trim_end().to_owned(), exit::ANSWERED),
+        Answer::CodexImported { changes, transaction } => (
+            match (changes.is_empty(), transaction) {
+                (true, _) => "the image holds this codex already".to_owned(),
+                (false, Some(transaction)) => format!("{}\nin transaction {transaction}", changes.join("\n")),
+                (false, None) => format!("{}\nnothing was changed: this was a dry run", changes.join("\n")),
+            },
+            exit::ANSWERED,
+        ),
+        Answer::Missions(views) => (render::missions(views), exit::ANSWERED),
+        Answer::Cancelled { id } => (format!("mission {id} is cancelled"), exit::ANSWERED),
+        Answer::Followed => (String::new(), exit::ANSWERED),
+        Answer::Why(origin) => (past::origin(origin), exit::ANSWERED),
         // Parts of a transfer, which `blob` looks at itself.
         Answer::Transfer { .. } | Answer::Arrived { .. } | Answer::Content { .. } | Answer::Blob(_) => {
             (document.to_string(), exit::ANSWERED)

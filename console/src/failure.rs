@@ -22,6 +22,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it was given for that reason.
+    pub fn is_for(&self, reason: &str) -> bool {
+        matches!(self, Failure::Fault { fault, .. } if fault.reason == reason)
+    }
+
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure::Fault {
             fault: Fault::new(USAGE, message),

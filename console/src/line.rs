@@ -10,9 +10,9 @@ use crate::failure::Failure;
 use crate::literal;
 
 /// Words that are commands when a line begins with them.
-pub const COMMANDS: [&str; 12] = [
-    "branch", "define", "exit", "guard", "help", "inspect", "new", "quit", "send", "set", "status",
-    "thoughts",
+pub const COMMANDS: [&str; 15] = [
+    "branch", "cancel", "define", "exit", "guard", "help", "inspect", "missions", "new", "quit", "send",
+    "set", "status", "thoughts", "why",
 ];
 
 pub const HELP: &str = "\
@@ -27,6 +27,8 @@ guard [FILE]                     what the guard thinks of it; installs nothing
 branch new|show|commit|drop NAME, branch list   a what-if, to be committed or thrown away
 branch use NAME|main             what follows is said in the branch, or in the image again
 thoughts [NUMBER]                what the system has thought
+missions   cancel NUMBER         what it thinks about now; end that
+why OBJECT SELECTOR              how a method came to be
 send RECEIVER SELECTOR [JSON…]   for receivers that are called like a command
 status   help   quit             Ctrl-C leaves a wait (the thought goes on), Ctrl-D quits
 Objects: #12, personas.brick, genesis. Text needs its quotes: \"abc\". @FILE reads JSON from a file.";
@@ -60,6 +62,18 @@ pub fn parse(line: &str) -> Result<Line, Failure> {
         "quit" | "exit" => alone(rest, Line::Quit),
         "status" => alone(rest, Line::Status),
         "thoughts" => thoughts(rest),
+        "missions" => alone(rest, Line::Call(Call::Missions)),
+        "cancel" => match number(rest)? {
+            Some(id) => Ok(Line::Call(Call::Cancel { id })),
+            None => Err(Failure::usage("cancel NUMBER; `missions` lists them")),
+        },
+        "why" => {
+            let (object, rest) = word(rest);
+            let (selector, surplus) = word(rest);
+            needed(selector, "why OBJECT SELECTOR")?;
+            let (object, selector) = (object.to_owned(), selector.to_owned());
+            alone(surplus, Line::Call(Call::Why { object, selector }))
+        }
         "branch" => branch(rest),
         "inspect" => inspect(rest),
         "set" => set(rest),
@@ -97,15 +111,19 @@ fn send(receiver: &str, rest: &str) -> Result<Line, Failure> {
 }
 
 fn thoughts(rest: &str) -> Result<Line, Failure> {
-    let id = match rest {
-        "" => None,
-        number => Some(number.parse().map(ThoughtId).map_err(|_| {
+    Ok(Line::Call(Call::Thoughts { id: number(rest)? }))
+}
+
+/// A thought's number, or nothing.
+fn number(rest: &str) -> Result<Option<ThoughtId>, Failure> {
+    match rest {
+        "" => Ok(None),
+        number => number.parse().map(|id| Some(ThoughtId(id))).map_err(|_| {
             Failure::usage(format!(
                 "'{number}' is not the number of a thought; `thoughts` lists them"
             ))
-        })?),
-    };
-    Ok(Line::Call(Call::Thoughts { id }))
+        }),
+    }
 }
 
 fn branch(rest: &str) -> Result<Line, Failure> {

@@ -11,10 +11,12 @@
 mod arguments;
 mod blob;
 mod branch;
+mod codex;
 mod command;
 mod completion;
 mod down;
 mod failure;
+mod follow;
 mod kernel;
 mod line;
 mod literal;

@@ -60,6 +60,54 @@ pub fn reindex(home: &Home, wants_progress: bool) -> Result<Report, Failure> {
     Ok(Report { document, text, exit })
 }
 
+/// Walks the audit's chain.
+pub fn check(home: &Home) -> Result<Report, Failure> {
+    let mut command = Command::new(program()?);
+    command
+        .arg("thoughts")
+        .arg("--json")
+        .arg("--audit")
+        .arg(home.audit());
+    let (document, exit) = answered(command, false)?;
+    let mut lines: Vec<&str> = document["faults"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .collect();
+    let verdict = format!(
+        "{} faults in {} lines; the last is {} with hash {}",
+        lines.len(),
+        document["lines"],
+        document["last"],
+        document["hash"].as_str().unwrap_or_default()
+    );
+    lines.push(&verdict);
+    let text = lines.join("\n");
+    Ok(Report { document, text, exit })
+}
+
+/// Prints the audit as traces; the kernel's program writes them itself.
+pub fn traces(home: &Home) -> Result<Report, Failure> {
+    let mut command = Command::new(program()?);
+    command
+        .arg("thoughts")
+        .arg("--otlp")
+        .arg("--audit")
+        .arg(home.audit());
+    let status = command
+        .status()
+        .map_err(|error| Failure::internal(format!("the kernel's program cannot be run: {error}")))?;
+    match status.success() {
+        true => Ok(Report {
+            document: Json::Null,
+            text: String::new(),
+            exit: exit::ANSWERED,
+        }),
+        false => Err(Failure::start("the audit could not be read", exit::ERROR)),
+    }
+}
+
 /// Puts the image of a backup into a home that has none, or whose own is then moved aside.
 pub fn restore(home: &Home, folder: &Path, replace: bool, wants_progress: bool) -> Result<Report, Failure> {
     if has_kernel(home) {
@@ -109,11 +157,14 @@ fn run(home: &Home, work: &str, wants_progress: bool) -> Result<(Json, u8), Fail
 }
 
 fn finish(mut command: Command, image: &Path, wants_progress: bool) -> Result<(Json, u8), Failure> {
+    command.args(["--progress", "--json", "--image"]).arg(image);
+    answered(command, wants_progress)
+}
+
+fn answered(mut command: Command, wants_progress: bool) -> Result<(Json, u8), Failure> {
     let program = command.get_program().to_owned();
     let failed = |error| Failure::start(format!("{program:?} cannot be run: {error}"), exit::ERROR);
     let mut child = command
-        .args(["--progress", "--json", "--image"])
-        .arg(image)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

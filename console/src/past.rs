@@ -1,10 +1,10 @@
 //! How transactions and differences are shown to people.
 
 use jiff::Timestamp;
-use shared::bridge::{ChangeView, Difference, TransactionView};
+use shared::bridge::{ChangeView, Difference, OriginView, TransactionView};
 use shared::value::Value;
 
-use crate::render::nested;
+use crate::render::{self, nested};
 
 /// Values are cut after so many characters.
 const SHOWN: usize = 60;
@@ -40,6 +40,33 @@ pub fn differences(differences: &[Difference]) -> String {
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// How a method came to be.
+pub fn origin(origin: &OriginView) -> String {
+    let put = &origin.transaction;
+    let mut out = format!(
+        "{}.{} was put by transaction {} at {}, by {}\n\n{}",
+        origin.name,
+        origin.selector,
+        put.transaction,
+        moment(put.unix_ms),
+        put.author,
+        origin.source.trim_end()
+    );
+    match (&origin.thought, put.thought) {
+        (Some(thought), _) => out.push_str(&format!(
+            "\n\nThe thought that wrote it:\n{}",
+            render::thought(thought)
+        )),
+        (None, Some(thought)) => out.push_str(&format!(
+            "\n\nThought {thought} changed it; the image holds no more of it."
+        )),
+        (None, None) => {
+            out.push_str("\n\nNo thought wrote it: somebody defined it, or it was there at the awakening.")
+        }
+    }
+    out
 }
 
 fn transaction(view: &TransactionView) -> String {

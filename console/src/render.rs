@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use shared::bridge::{Backup, Finding, KernelStatus, ObjectView, Packing, ThoughtView, Verification};
+use shared::bridge::{
+    Backup, Finding, KernelStatus, MissionView, ObjectView, Packing, ThoughtView, Verification,
+};
 use shared::control::StewardStatus;
 use shared::inference::Figures;
 use shared::json::{to_hex, to_json};
@@ -181,6 +183,28 @@ pub fn thoughts(views: &[ThoughtView]) -> String {
             view.rounds,
             view.model_calls,
             view.elapsed_ms
+        )
+    };
+    views.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The missions under way.
+pub fn missions(views: &[MissionView]) -> String {
+    if views.is_empty() {
+        return "no mission is under way".to_owned();
+    }
+    let line = |view: &MissionView| {
+        format!(
+            "{:>5}  {:<13} {} {}  round {}, {} of {} tokens, {}, {} waiting",
+            view.id.0,
+            view.state,
+            view.name,
+            view.selector,
+            view.round,
+            view.tokens,
+            view.token_budget,
+            duration(view.elapsed_ms),
+            view.waiting
         )
     };
     views.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -1,5 +1,8 @@
 """Turns a mission brief into a cycle that thinks about it."""
 parents = [ref("pllm"), ref("traits")]
+thoughts_at_once = 8
+token_budget = 20000
+seconds_budget = 600
 cycle_prototype = ref("cycle")
 states = ref("states")
 

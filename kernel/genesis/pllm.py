@@ -6,3 +6,15 @@ adapters = []
 temperature = 0.0
 correction_temperature = 0.4
 max_tokens = 256
+
+
+def consult(self, pillar, question):
+    for known in self.pillars:
+        if known["name"] == pillar:
+            return {
+                "persona": self.persona,
+                "adapter": self.adapter,
+                "system": self.voice + "\n\n" + known["prompt"],
+                "prompt": question,
+            }
+    raise ValueError(self.persona + " has no pillar " + pillar)

@@ -216,6 +216,8 @@ impl Kernel {
                 continue;
             }
             if let Some(changes) = kept {
+                let mut reads = reads;
+                reads.extend(self.keep_covenants(Some(view.overlay()), &changes)?);
                 let reply = asker.request.map(|request| StoredReply {
                     request,
                     answer: answer.clone(),

@@ -21,31 +21,36 @@ pub const SHOWN_ENTRIES: usize = 8;
 /// What an edit comes to before it is committed, and its answer then.
 pub type Edit = (Draft, Answer);
 
+/// An object as `inspect` shows it.
+pub fn inspected(world: World<'_>, object: &str) -> Result<Answer, Fault> {
+    let id = resolve(world, object)?;
+    let (image, _) = world
+        .object(id)
+        .ok_or_else(|| Fault::new(reason::NO_OBJECT, format!("{id} does not exist")))?;
+    let chain = world.look_up(id, PARENTS).chain;
+    let mut unused = Vec::new();
+    let entries = world.count(id, &mut unused);
+    let order = ScanOrder::Ascending;
+    let (first, _) = world.scan(id, Key::first(), Key::last(), SHOWN_ENTRIES, order, &mut unused);
+    Ok(Answer::Object(ObjectView {
+        object: (*image).clone(),
+        name: known_name(world, id),
+        chain: chain
+            .into_iter()
+            .skip(1)
+            .map(|parent| name_of(world, parent))
+            .collect(),
+        entries,
+        first_entries: first
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.value()?, value)))
+            .collect(),
+    }))
+}
+
 impl Kernel {
     pub fn inspect(&self, world: World<'_>, object: &str) -> Result<Answer, Fault> {
-        let id = resolve(world, object)?;
-        let (image, _) = world
-            .object(id)
-            .ok_or_else(|| Fault::new(reason::NO_OBJECT, format!("{id} does not exist")))?;
-        let chain = world.look_up(id, PARENTS).chain;
-        let mut unused = Vec::new();
-        let entries = world.count(id, &mut unused);
-        let order = ScanOrder::Ascending;
-        let (first, _) = world.scan(id, Key::first(), Key::last(), SHOWN_ENTRIES, order, &mut unused);
-        Ok(Answer::Object(ObjectView {
-            object: (*image).clone(),
-            name: known_name(world, id),
-            chain: chain
-                .into_iter()
-                .skip(1)
-                .map(|parent| name_of(world, parent))
-                .collect(),
-            entries,
-            first_entries: first
-                .into_iter()
-                .filter_map(|(key, value)| Some((key.value()?, value)))
-                .collect(),
-        }))
+        inspected(world, object)
     }
 
     /// A new object that delegates to `parent`; named in the lobby when a name is given.
@@ -186,6 +191,7 @@ impl Kernel {
         mut draft: Draft,
         answer: Answer,
     ) -> Result<Answer, Fault> {
+        draft.reads.extend(self.keep_covenants(None, &draft.changes)?);
         draft.reply = asker.request.map(|request| (request, answer.clone()));
         match self.image.committer.commit(draft).await {
             Ok(committed) => Ok(committed

@@ -11,6 +11,7 @@ use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
 
+use crate::codex;
 use crate::contention::Contention;
 use crate::image::Image;
 use crate::image::draft::CommitError;
@@ -19,6 +20,7 @@ use crate::mind::Mind;
 use crate::names;
 use crate::overlay::World;
 use crate::reporter::Reporter;
+use crate::requests::Requests;
 use crate::transfers::Transfers;
 use crate::upkeep;
 use crate::workers::Workers;
@@ -36,8 +38,12 @@ pub struct Kernel {
     pub conflicts: AtomicU64,
     /// Who waits for whom at objects that many change.
     pub contention: Arc<Contention>,
-    /// Held while a pack, a verification or a backup runs.
-    upkeep_turn: tokio::sync::Mutex<()>,
+    /// The covenants that were compiled last.
+    pub known_covenants: codex::covenants::Known,
+    /// How many requests are under way.
+    pub requests: Requests,
+    /// Held while a pack, a verification or a backup runs, and while another kernel reads the same index.
+    upkeep_turn: Arc<tokio::sync::Mutex<()>>,
     /// Requests that are being carried out; a repeat waits for the first.
     running: Mutex<HashMap<RequestId, Option<watch::Sender<()>>>>,
 }
@@ -68,7 +74,9 @@ impl Kernel {
             sends: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
             contention: Arc::default(),
-            upkeep_turn: tokio::sync::Mutex::new(()),
+            known_covenants: Default::default(),
+            requests: Requests::default(),
+            upkeep_turn: Arc::default(),
             running: Mutex::new(HashMap::new()),
         })
     }
@@ -151,6 +159,18 @@ impl Kernel {
             Call::BranchDrop { name } => self.drop_branch(&name).await,
             Call::BranchCommit { name } => self.commit_branch(&asker, &name).await,
             Call::InBranch { branch, call } => self.call_in_branch(asker, &branch, call).await,
+            Call::Missions => Ok(Answer::Missions(self.missions())),
+            Call::Cancel { id } => match self.mind.cancel(id) {
+                true => Ok(Answer::Cancelled { id }),
+                false => Err(Fault::new(
+                    reason::NO_THOUGHT,
+                    format!("no mission {id} is under way; `batos missions` lists them"),
+                )),
+            },
+            Call::Follow { id } => self.follow(asker, id).await,
+            Call::Codex => self.codex(),
+            Call::CodexImport { text, dry_run } => self.import_codex(asker, text, dry_run).await,
+            Call::Why { object, selector } => self.why(&object, &selector),
         }
     }
 
@@ -169,6 +189,23 @@ impl Kernel {
         let kernel = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&kernel.image, &asker.reporter)).await;
         done.unwrap_or_else(|error| Err(Fault::new(reason::IMAGE_FAILED, error.to_string())))
+    }
+
+    /// No upkeep begins until the guard is dropped; `None` while one runs.
+    pub fn hold_upkeep(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        self.upkeep_turn.clone().try_lock_owned().ok()
+    }
+
+    /// Waits for the upkeep that runs, then brings the index up to date and leaves it so; no other upkeep begins until the guard is
+    /// dropped. The index moves on by [`Image::thaw`].
+    pub async fn freeze(self: Arc<Self>) -> Result<tokio::sync::OwnedMutexGuard<()>, String> {
+        let turn = self.upkeep_turn.clone().lock_owned().await;
+        let frozen = tokio::task::spawn_blocking(move || self.image.freeze()).await;
+        match frozen {
+            Ok(Ok(())) => Ok(turn),
+            Ok(Err(error)) => Err(format!("the index cannot be brought up to date: {error}")),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Returns when no other task carries this request out; until the guard is dropped, none can.
@@ -229,6 +266,59 @@ impl Kernel {
         }
     }
 
+    async fn import_codex(
+        self: &Arc<Self>,
+        asker: Asker,
+        text: String,
+        dry_run: bool,
+    ) -> Result<Answer, Fault> {
+        let kernel = self.clone();
+        let (author, reporter) = (asker.author.clone(), asker.reporter.clone());
+        let work = move || kernel.codex_edit(&author, &text, &reporter);
+        let done = tokio::task::spawn_blocking(work).await;
+        let (changes, edit) =
+            done.unwrap_or_else(|error| Err(Fault::new(reason::INTERNAL, error.to_string())))?;
+        if dry_run || changes.is_empty() {
+            return Ok(Answer::CodexImported {
+                changes,
+                transaction: None,
+            });
+        }
+        self.edit(&asker, Ok(edit)).await
+    }
+
+    /// Tells the asker what happens in thoughts until the one that is meant ends, or until the conversation does.
+    async fn follow(&self, asker: Asker, id: Option<ThoughtId>) -> Result<Answer, Fault> {
+        let Some(events) = asker.events else {
+            return Err(Fault::new(reason::BAD_ARGUMENT, "who follows must watch"));
+        };
+        let mut heard = self.mind.follow();
+        if let Some(id) = id
+            && self.mind.live(id).is_none()
+        {
+            return match self.image.state.mission(id) {
+                Some(_) => Ok(Answer::Followed),
+                None => Err(Fault::new(
+                    reason::NO_THOUGHT,
+                    format!("there is no thought {id}; `batos thoughts` lists them"),
+                )),
+            };
+        }
+        loop {
+            match heard.recv().await {
+                Ok(event) if id.is_none_or(|id| id == event.thought) => {
+                    let is_end = id.is_some() && event.kind == "MISSION_ENDED";
+                    let _ = events.send(event);
+                    if is_end {
+                        return Ok(Answer::Followed);
+                    }
+                }
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Ok(Answer::Followed),
+            }
+        }
+    }
+
     async fn status(&self) -> KernelStatus {
         let standing = self.image.state.standing();
         // Not in place: a thread that stops serving ends some time, and the workers that it started with it.
@@ -255,6 +345,12 @@ impl Kernel {
             embedder: inference.embedder,
             inference: inference.figures,
         }
+    }
+}
+
+impl AsRef<Requests> for Kernel {
+    fn as_ref(&self) -> &Requests {
+        &self.requests
     }
 }
 
@@ -301,7 +397,7 @@ pub fn commit_fault(error: CommitError) -> Fault {
     }
 }
 
-fn view(mission: Mission, whole: bool) -> ThoughtView {
+pub fn view(mission: Mission, whole: bool) -> ThoughtView {
     let (outcome, message) = match &mission.stage {
         Stage::Open => ("open", String::new()),
         Stage::Complete => ("complete", String::new()),

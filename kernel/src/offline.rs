@@ -1,4 +1,5 @@
-//! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`.
+//! Work on an image that no kernel has open: `kernel verify`, `kernel reindex`, `kernel restore`, `kernel exercise`; and a look at one
+//! that a kernel has open: `kernel rehearse`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
+use anyhow::Context;
 use clap::Subcommand;
 use shared::bridge::ImageFault;
 use shared::json::to_hex;
@@ -19,6 +21,9 @@ use crate::image::reindex::reindex;
 use crate::image::restore::{Present, restore};
 use crate::image::verify::{Chains, Report, verify};
 use crate::image::{Image, doubt, take_lock};
+use crate::mind::audit::file::check;
+use crate::mind::audit::otlp;
+use crate::rehearsal::rehearse;
 use crate::reporter::Reporter;
 
 /// What can be done without serving.
@@ -44,6 +49,12 @@ pub enum Offline {
         /// Tell this fault of the index, too
         #[arg(long, hide = true)]
         known: Option<String>,
+    },
+    /// Look whether this kernel could take over from the one that serves this image and has frozen its index; changes nothing
+    Rehearse {
+        /// The folder image/ of a home
+        #[arg(long)]
+        image: PathBuf,
     },
     /// Make the index anew from the log
     Reindex {
@@ -74,6 +85,18 @@ pub enum Offline {
         /// Tell how far it is, one JSON document a line, on standard error
         #[arg(long)]
         progress: bool,
+    },
+    /// Walk the stream of consciousness, while a kernel writes to it or not; exit code 1 when its chain is broken
+    Thoughts {
+        /// The folder audit/ of a home
+        #[arg(long)]
+        audit: PathBuf,
+        /// Print OTLP/JSON traces instead, one document a line
+        #[arg(long)]
+        otlp: bool,
+        /// Print one JSON document
+        #[arg(long, conflicts_with = "otlp")]
+        json: bool,
     },
     /// Commit random transactions and tell each when it is durable; for tests, on an image of its own
     Exercise {
@@ -120,6 +143,11 @@ impl Offline {
                     exit::ERROR
                 }))
             }
+            Offline::Rehearse { image } => {
+                let found = rehearse(image)?;
+                println!("{found}");
+                Ok(ExitCode::from(exit::ANSWERED))
+            }
             Offline::Reindex {
                 image,
                 json,
@@ -165,6 +193,46 @@ impl Offline {
                     false => println!("restored as of transaction {}", manifest.last),
                 }
                 Ok(ExitCode::from(exit::ANSWERED))
+            }
+            Offline::Thoughts {
+                audit, otlp: true, ..
+            } => {
+                let mut out = std::io::stdout().lock();
+                match otlp::export(audit, &mut out) {
+                    // Whoever reads has seen enough.
+                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+                    exported => drop(exported.with_context(|| audit.display().to_string())?),
+                }
+                Ok(ExitCode::from(exit::ANSWERED))
+            }
+            Offline::Thoughts { audit, json, .. } => {
+                let (lines, chain, faults) = check(audit).with_context(|| audit.display().to_string())?;
+                match json {
+                    true => println!(
+                        "{}",
+                        serde_json::json!({
+                            "ok": faults.is_empty(),
+                            "lines": lines,
+                            "last": chain.sequence,
+                            "hash": chain.hash,
+                            "faults": faults,
+                        })
+                    ),
+                    false => {
+                        faults.iter().for_each(|fault| println!("{fault}"));
+                        println!(
+                            "{} faults in {lines} lines; the last is {} with hash {}",
+                            faults.len(),
+                            chain.sequence,
+                            chain.hash
+                        );
+                    }
+                }
+                Ok(ExitCode::from(if faults.is_empty() {
+                    exit::ANSWERED
+                } else {
+                    exit::ERROR
+                }))
             }
             Offline::Exercise {
                 image,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
-use shared::bridge::{Answer, Fault, ObjectView};
+use shared::bridge::{Answer, Fault, ObjectView, TransactionView};
 use shared::id::{ObjectId, TransactionId};
 use shared::reason;
 
@@ -30,6 +30,21 @@ impl Kernel {
             )),
             false => Ok(Answer::Log(versions)),
         }
+    }
+
+    /// The transaction that a slot has its value from.
+    pub fn put_by(&self, object: ObjectId, slot: &str) -> Result<TransactionView, Fault> {
+        let past = History::of(&self.image.state);
+        let versions = past.versions(object, Some(slot), 1).map_err(fault)?;
+        versions.into_iter().next().ok_or_else(|| {
+            Fault::new(
+                reason::PACKED,
+                format!(
+                    "{object}.{slot} has not changed since transaction {}, where the image was packed: where it came from is forgotten",
+                    self.image.state.base()
+                ),
+            )
+        })
     }
 
     pub fn log(&self, from: Option<&str>, limit: u32) -> Result<Answer, Fault> {
@@ -89,6 +104,7 @@ impl Kernel {
             undone,
             transaction: TransactionId(0),
         };
+        draft.reads.extend(self.keep_covenants(None, &draft.changes)?);
         draft.reply = asker.request.map(|request| (request, answer.clone()));
         match self.image.committer.commit(draft).await {
             Ok(committed) => Ok(committed

@@ -7,18 +7,16 @@ use std::time::Duration;
 use clap::Parser;
 use shared::exit;
 use shared::home::{DOUBT_INDEX, Home};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::bridge;
+use crate::handover::Channel;
 use crate::image::draft::Draft;
 use crate::image::restore::RestoreError;
+use crate::image::standby::Standby;
 use crate::image::{Image, OpenError, doubt};
-use crate::kernel::Kernel;
-use crate::mind::Mind;
-use crate::mind::audit::Audit;
+use crate::life::{Beginning, Life};
+use crate::mind::audit::event::Prompts;
 use crate::mind::genesis;
-use crate::mind::model::Model;
 use crate::offline::Offline;
 use crate::workers::{Settings, Workers};
 
@@ -47,6 +45,12 @@ struct Arguments {
     /// MiB of memory that a method may use.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(96..=65_536))]
     method_memory_mib: u64,
+    /// Open the image beside the kernel that serves it, follow it, and wait for the steward's word to take over.
+    #[arg(long)]
+    standby: bool,
+    /// What the audit tells of prompts and responses.
+    #[arg(long, value_enum, default_value_t)]
+    audit_prompts: Prompts,
     /// Let `define` install what the guard refused, to try the jail alone. For tests.
     #[arg(long)]
     install_refused: bool,
@@ -94,6 +98,18 @@ pub fn main() -> ExitCode {
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
     let home = Home::resolve(arguments.home.as_deref())?;
+    let beginning = match arguments.standby {
+        true => Beginning::Beside(Standby::open(&home.image())?),
+        false => Beginning::Open(Box::new(open(&home)?)),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let lived = runtime.block_on(live(arguments, home, beginning));
+    // Long work on files, such as a backup, is cut off by the end of the process; a crash may do the same.
+    runtime.shutdown_background();
+    lived
+}
+
+fn open(home: &Home) -> anyhow::Result<Image> {
     if std::env::var_os(DOUBT_INDEX).is_some() {
         tracing::warn!("the kernel before this one crashed: the index is made anew");
         doubt::mark(&home.image().join("index"));
@@ -102,11 +118,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     if image.is_empty() {
         awaken(&image)?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let lived = runtime.block_on(live(arguments, home, image));
-    // Long work on files, such as a backup, is cut off by the end of the process; a crash may do the same.
-    runtime.shutdown_background();
-    lived
+    Ok(image)
 }
 
 /// The Prototypal Awakening: every primordial object in one transaction.
@@ -121,10 +133,9 @@ fn awaken(image: &Image) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn live(arguments: Arguments, home: Home, image: Image) -> anyhow::Result<()> {
+async fn live(arguments: Arguments, home: Home, beginning: Beginning) -> anyhow::Result<()> {
+    let channel = Channel::open(&home)?;
     let listener = bridge::listener(arguments.listen_fd, &home.kernel_socket())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let program = match arguments.method_worker {
         Some(program) => program,
         None => std::env::current_exe()?.with_file_name("method-worker"),
@@ -135,30 +146,24 @@ async fn live(arguments: Arguments, home: Home, image: Image) -> anyhow::Result<
         deadline: Duration::from_millis(arguments.method_deadline_ms),
         memory_mib: arguments.method_memory_mib,
     };
-    let workers = Workers::new(settings, image.state.clone());
-    let model = Model::new(
-        arguments
+    let state = match &beginning {
+        Beginning::Open(image) => image.state.clone(),
+        Beginning::Beside(standby) => standby.state().clone(),
+    };
+    let workers = Workers::new(settings, state);
+    let warming = tokio::spawn(workers.clone().keep_warm());
+    let life = Life {
+        inference_socket: arguments
             .inference_socket
             .unwrap_or_else(|| home.inference_socket()),
-    );
-    let mind = Mind::new(model, Audit::open(&home.audit())?, &image.state.missions());
-    let kernel = Kernel::new(image, workers.clone(), mind, arguments.install_refused);
-    let warming = tokio::spawn(workers.keep_warm());
-    kernel.resume_missions();
-    let standing = kernel.image.state.standing();
-    tracing::info!(epoch = %standing.epoch, last = %standing.last, objects = standing.objects, "ready");
-    let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(bridge::serve(kernel.clone(), listener, stopped));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("draining");
-    let _ = stop.send(true);
-    let _ = serving.await;
+        home,
+        install_refused: arguments.install_refused,
+        audit_prompts: arguments.audit_prompts,
+        workers,
+        channel,
+        listening: listener.descriptor,
+    };
+    let lived = life.live(beginning, listener.socket).await;
     warming.abort();
-    // A thought that still runs is durable and goes on next time.
-    tokio::task::block_in_place(|| kernel.image.close());
-    tracing::info!("closed");
-    Ok(())
+    lived
 }

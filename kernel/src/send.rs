@@ -232,6 +232,7 @@ impl Kernel {
         draft.thought = thought;
         draft.reads = reads;
         draft.changes = writes.into_iter().map(Change::from).collect();
+        draft.reads.extend(self.keep_covenants(None, &draft.changes)?);
         Box::pin(self.commit_answer(asker, draft, answer)).await
     }
 

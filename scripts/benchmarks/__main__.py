@@ -13,11 +13,16 @@ import image
 import inference
 import methods
 import rows
+import steward
 import system
 
-PARTS = [system, inference, embeddings, image, clients, methods]
+PARTS = [system, inference, embeddings, image, clients, methods, steward]
 NAMES = [name for part in PARTS for name in part.NAMES]
-GROUPS = {"inference": [*inference.NAMES, *embeddings.NAMES], "image": [*image.NAMES, *clients.NAMES, *methods.NAMES]}
+GROUPS = {
+    "inference": [*inference.NAMES, *embeddings.NAMES],
+    "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],
+    "steward": steward.NAMES,
+}
 
 
 def main():

@@ -164,6 +164,29 @@ pub enum Call {
         branch: String,
         call: BranchCall,
     },
+    /// The missions under way.
+    Missions,
+    /// End a mission; whoever waits for it is told, and nothing is left of its thought.
+    Cancel {
+        id: ThoughtId,
+    },
+    /// Send thought events of every thought back, or of one until it ends. Ends with its connection.
+    Follow {
+        id: Option<ThoughtId>,
+    },
+    /// How a method came to be.
+    Why {
+        object: String,
+        selector: String,
+    },
+    /// The codex that the image holds, as a file.
+    Codex,
+    /// Make a file the image's codex.
+    CodexImport {
+        text: String,
+        /// Only tell what would change.
+        dry_run: bool,
+    },
 }
 
 /// What can be done in a branch; see [`Call`].
@@ -223,6 +246,7 @@ impl Call {
                 | Call::BranchNew { .. }
                 | Call::BranchCommit { .. }
                 | Call::InBranch { .. }
+                | Call::CodexImport { .. }
         )
     }
 
@@ -382,6 +406,22 @@ pub enum Answer {
         objects: u64,
         transaction: TransactionId,
     },
+    Missions(Vec<MissionView>),
+    Cancelled {
+        id: ThoughtId,
+    },
+    /// What was followed has ended.
+    Followed,
+    Why(Box<OriginView>),
+    Codex {
+        text: String,
+    },
+    CodexImported {
+        /// What changes, a line each.
+        changes: Vec<String>,
+        /// `None` for a dry run, and where nothing changes.
+        transaction: Option<TransactionId>,
+    },
 }
 
 /// A call's failure: a stable word for programs, a sentence for people. The words are in [`crate::reason`].
@@ -447,6 +487,52 @@ pub struct ThoughtView {
     /// The installed source, or the last candidate.
     pub artifact: String,
     pub events: Vec<ThoughtEvent>,
+}
+
+/// A mission under way as `missions` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MissionView {
+    pub id: ThoughtId,
+    pub receiver: ObjectId,
+    /// Its name in the lobby, else its id.
+    pub name: String,
+    pub selector: String,
+    /// `queued`, or the state that its cycle is in.
+    pub state: String,
+    pub priority: Priority,
+    pub round: u32,
+    pub model_calls: u32,
+    /// That the model wrote, and how many it may write in all.
+    pub tokens: u64,
+    pub token_budget: u64,
+    pub begun_unix_ms: u64,
+    pub elapsed_ms: u64,
+    /// Senders that wait for it.
+    pub waiting: u32,
+}
+
+/// What goes first when more missions are open than are thought about at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    Awaited,
+    /// Taken up again after a restart, and nobody waits any more.
+    Resumed,
+}
+
+/// How a method came to be, as `why` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OriginView {
+    /// The object that has the method.
+    pub holder: ObjectId,
+    pub name: String,
+    pub selector: String,
+    pub source: String,
+    /// That put it there.
+    pub transaction: TransactionView,
+    /// The thought that wrote it; `None` where a person did, or a pack has forgotten the thought.
+    pub thought: Option<ThoughtView>,
 }
 
 /// Something that happened in a thought.

@@ -1,4 +1,5 @@
-//! The blocking client library of the bridge: connects, repeats after a lost connection, never runs a request twice.
+//! The blocking client library of the bridge: connects, repeats after a lost connection, never runs a request twice. A kernel that
+//! is killed, or that hands over to another one, is a pause to the caller and nothing else.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,11 @@ use interprocess::local_socket::{GenericFilePath, Stream, ToFsName};
 use crate::bridge::{Answer, Call, Event, Fault, Hello, Request, ToClient, Welcome};
 use crate::frame::{self, FrameError};
 use crate::id::ClientId;
+use crate::reason;
 
-/// How long to wait between two attempts to reach a kernel that is being replaced.
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long to wait between two attempts to reach a kernel that is being replaced: first and longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// A call whose connection is lost more often than this is given up: it may be what ends the kernel.
 const MAX_LOSSES: u32 = 100;
@@ -28,6 +31,15 @@ pub struct Client {
     patience: Duration,
     /// `None` between a lost connection and the next attempt.
     stream: Option<Stream>,
+}
+
+/// What one attempt came to, when not to an answer.
+enum Broken {
+    /// The kernel said that it leaves; whoever comes next is to be asked.
+    Left,
+    /// The kernel goes down and did nothing about this.
+    Stopping(Fault),
+    Failed(CallError),
 }
 
 /// Why a call has no answer.
@@ -93,23 +105,31 @@ impl Client {
         };
         let bytes = frame::encode(&request).map_err(CallError::Request)?;
         let mut losses = 0;
+        let mut pause = FIRST_PAUSE;
         loop {
             // Patience begins anew with each connection that was made and lost, however long the call ran until then.
             let deadline = Instant::now() + self.patience;
-            match self.exchange(&bytes, sequence, deadline, &mut watch) {
-                Err(CallError::Protocol(error)) if error.is_disconnect() => {
+            let lost = match self.exchange(&bytes, sequence, deadline, &mut watch) {
+                Ok(answer) => return Ok(answer),
+                // Whoever comes next waits behind the same socket already.
+                Err(Broken::Left) if !self.patience.is_zero() => {
                     self.stream = None;
-                    losses += 1;
-                    if losses > MAX_LOSSES || self.patience.is_zero() {
-                        return Err(CallError::Unreachable {
-                            socket: self.socket.clone(),
-                            source: error,
-                        });
-                    }
-                    sleep(RETRY_PAUSE);
+                    continue;
                 }
-                result => return result,
+                Err(Broken::Left) => self.unreachable(FrameError::Ended),
+                Err(Broken::Stopping(fault)) => fault.into(),
+                Err(Broken::Failed(CallError::Protocol(error))) if error.is_disconnect() => {
+                    self.unreachable(error)
+                }
+                Err(Broken::Failed(error)) => return Err(error),
+            };
+            self.stream = None;
+            losses += 1;
+            if losses > MAX_LOSSES || self.patience.is_zero() {
+                return Err(lost);
             }
+            sleep(pause);
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
 
@@ -119,11 +139,12 @@ impl Client {
         expected: u64,
         deadline: Instant,
         watch: &mut Option<&mut dyn FnMut(Event)>,
-    ) -> Result<Answer, CallError> {
-        let stream = self.reach(deadline)?;
-        io::Write::write_all(stream, request).map_err(|error| CallError::Protocol(error.into()))?;
+    ) -> Result<Answer, Broken> {
+        let failed = |error| Broken::Failed(CallError::Protocol(error));
+        let stream = self.reach(deadline).map_err(Broken::Failed)?;
+        io::Write::write_all(stream, request).map_err(|error| failed(error.into()))?;
         loop {
-            match frame::read(stream).map_err(CallError::Protocol)? {
+            match frame::read(stream).map_err(failed)? {
                 ToClient::Event { sequence, event } if sequence == expected => {
                     if let Some(watch) = watch {
                         watch(Event::Thought(event));
@@ -134,25 +155,43 @@ impl Client {
                         watch(Event::Progress(progress));
                     }
                 }
-                ToClient::Reply { sequence, result } if sequence == expected => return Ok(result?),
+                ToClient::Reply { sequence, result } if sequence == expected => {
+                    return match result {
+                        // Nothing was done: the kernel after this one does it.
+                        Err(fault) if fault.reason == reason::STOPPING => Err(Broken::Stopping(fault)),
+                        result => result.map_err(|fault| Broken::Failed(fault.into())),
+                    };
+                }
+                ToClient::Reply {
+                    sequence: 0,
+                    result: Err(fault),
+                } if fault.reason == reason::LEAVING => return Err(Broken::Left),
                 // Left over from a call that was given up.
                 ToClient::Event { .. } | ToClient::Reply { .. } | ToClient::Progress { .. } => {}
             }
         }
     }
 
+    fn unreachable(&self, source: FrameError) -> CallError {
+        CallError::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        }
+    }
+
     /// The open stream, or a new one within the deadline; tried at least once.
     fn reach(&mut self, deadline: Instant) -> Result<&mut Stream, CallError> {
+        let mut pause = FIRST_PAUSE;
         while self.stream.is_none() {
             match self.open() {
                 Ok(stream) => self.stream = Some(stream),
                 Err(source) if Instant::now() >= deadline || !is_passing(&source) => {
-                    return Err(CallError::Unreachable {
-                        socket: self.socket.clone(),
-                        source,
-                    });
+                    return Err(self.unreachable(source));
                 }
-                Err(_) => sleep(RETRY_PAUSE),
+                Err(_) => {
+                    sleep(pause);
+                    pause = (2 * pause).min(LONGEST_PAUSE);
+                }
             }
         }
         self.stream.as_mut().ok_or_else(|| CallError::Unreachable {

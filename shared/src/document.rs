@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::base64;
 use crate::bridge::{
-    Answer, BranchView, Difference, Fault, Finding, KernelStatus, ObjectView, Progress, ThoughtEvent,
-    ThoughtView, TransactionView, Verification,
+    Answer, BranchView, Difference, Fault, Finding, KernelStatus, MissionView, ObjectView, Progress,
+    ThoughtEvent, ThoughtView, TransactionView, Verification,
 };
 use crate::id::ObjectId;
 use crate::inference::{Figures, TierFigures};
@@ -136,6 +136,26 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "sends": sends,
             "objects": objects,
             "transaction": transaction.0,
+        }),
+        Answer::Missions(views) => {
+            json!({ "ok": true, "missions": views.iter().map(mission).collect::<Vec<_>>() })
+        }
+        Answer::Cancelled { id } => json!({ "ok": true, "cancelled": id.0 }),
+        Answer::Followed => json!({ "ok": true }),
+        Answer::Why(origin) => json!({
+            "ok": true,
+            "holder": origin.holder.to_string(),
+            "name": origin.name,
+            "selector": origin.selector,
+            "source": origin.source,
+            "transaction": transaction(&origin.transaction),
+            "thought": origin.thought.as_ref().map(thought),
+        }),
+        Answer::Codex { text } => json!({ "ok": true, "codex": text }),
+        Answer::CodexImported { changes, transaction } => json!({
+            "ok": true,
+            "changes": changes,
+            "transaction": transaction.map(|transaction| transaction.0),
         }),
         Answer::Blob(blob) => json!({ "ok": true, "blob": to_json(&Value::Blob(*blob)) }),
     }
@@ -292,6 +312,24 @@ fn thought(view: &ThoughtView) -> Json {
         "elapsed_ms": view.elapsed_ms,
         "artifact": view.artifact,
         "events": view.events.iter().map(event).collect::<Vec<_>>(),
+    })
+}
+
+fn mission(view: &MissionView) -> Json {
+    json!({
+        "id": view.id.0,
+        "receiver": view.receiver.to_string(),
+        "name": view.name,
+        "selector": view.selector,
+        "state": view.state,
+        "priority": view.priority,
+        "round": view.round,
+        "model_calls": view.model_calls,
+        "tokens": view.tokens,
+        "token_budget": view.token_budget,
+        "begun_unix_ms": view.begun_unix_ms,
+        "elapsed_ms": view.elapsed_ms,
+        "waiting": view.waiting,
     })
 }
 

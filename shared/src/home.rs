@@ -82,6 +82,11 @@ impl Home {
         self.run().join("kernel.sock")
     }
 
+    /// Where a kernel waits for a later steward.
+    pub fn control_socket(&self, kernel: u32) -> PathBuf {
+        self.run().join(format!("kernel-{kernel}.control"))
+    }
+
     pub fn inference_socket(&self) -> PathBuf {
         self.run().join("inference.sock")
     }

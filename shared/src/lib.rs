@@ -9,7 +9,7 @@
 //! - [`bridge`]: clients ↔ kernel. [`client`]: the blocking client library of it.
 //! - [`activation`]: kernel ↔ method-worker.
 //! - [`inference`]: kernel ↔ inference-worker.
-//! - [`control`]: console ↔ steward. [`document`]: the JSON documents of answers.
+//! - [`control`]: console ↔ steward. [`handover`]: steward ↔ kernel. [`document`]: the JSON documents of answers.
 //! - [`home`], [`exit`], [`reason`]: the home folder, exit codes, stable words for failures.
 //!
 //! Non-goals: behaviour. Nothing here opens an image, runs a method or loads a model.
@@ -23,6 +23,7 @@ pub mod control;
 pub mod document;
 pub mod exit;
 pub mod frame;
+pub mod handover;
 pub mod home;
 pub mod id;
 pub mod incoming;

@@ -28,10 +28,14 @@ pub const NOT_PERSISTENT: &str = "not_persistent";
 pub const DOOMED: &str = "doomed";
 /// The write set broke a rule of the image.
 pub const WRITE_REFUSED: &str = "write_refused";
+/// The write would break a data covenant.
+pub const COVENANT_BROKEN: &str = "covenant_broken";
 /// Others kept changing what this send read.
 pub const CONFLICT: &str = "conflict";
 /// Nobody understood the message and the thought about it failed.
 pub const NOT_UNDERSTOOD: &str = "not_understood";
+/// Somebody cancelled the mission.
+pub const CANCELLED: &str = "cancelled";
 /// There is no model to think with.
 pub const NO_MODEL: &str = "no_model";
 /// The request's own deadline passed.
@@ -48,6 +52,8 @@ pub const NO_TRANSFER: &str = "no_transfer";
 pub const IMAGE_FAILED: &str = "image_failed";
 /// The kernel is going down; ask again.
 pub const STOPPING: &str = "stopping";
+/// The kernel hands over to another one, or goes down: this conversation ends, and what has no reply is to be asked again.
+pub const LEAVING: &str = "leaving";
 /// The image was packed since: that part of its history is gone.
 pub const PACKED: &str = "packed";
 /// No such transaction.

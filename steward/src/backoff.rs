@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Largest pause for a plank that did become ready: an outside kill must not cost its users seconds.
-const LARGEST_PAUSE_AFTER_READY: Duration = Duration::from_millis(800);
+/// Largest pause for a plank that did become ready: outside kills, one after the other, must not cost its users a second each.
+const LARGEST_PAUSE_AFTER_READY: Duration = Duration::from_millis(100);
 /// A plank that was ready for this long begins with a clean slate.
 const CLEAN_SLATE: Duration = Duration::from_secs(2);
 
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn what_was_ready_comes_back_soon() {
         assert_eq!(pauses(Some(Duration::from_secs(3)), 3), [(50, false); 3]);
-        assert_eq!(pauses(Some(Duration::from_millis(9)), 40)[39], (800, false));
+        assert_eq!(pauses(Some(Duration::from_millis(9)), 40)[39], (100, false));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub struct Configuration {
     pub inference: Inference,
     pub channel: Channel,
     pub supervision: Supervision,
+    pub handover: Handover,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,8 @@ pub struct Kernel {
     pub method_memory_mib: u64,
     /// Let a person's `define` install what the guard refused; for trials of the jail alone.
     pub install_refused: bool,
+    /// What the audit tells of prompts and responses: `full`, `digest` or `none`.
+    pub audit_prompts: String,
     /// Given to the kernel as `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -85,6 +88,21 @@ pub struct Supervision {
     pub health_deadline: Duration,
 }
 
+/// Limits of a handover between two kernels; `docs/handover.md`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Handover {
+    /// For the old kernel to bring the index up to date, after a pack or a backup that runs.
+    pub prepare: Duration,
+    /// For the old kernel to finish what runs.
+    pub finish: Duration,
+    /// For the new kernel to take the image over.
+    pub promote: Duration,
+    /// How long the new kernel is watched before it is chosen.
+    pub probation: Duration,
+    /// For any single answer.
+    pub answer: Duration,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
     #[error("cannot read {path}: {source}")]
@@ -108,7 +126,15 @@ impl Configuration {
     fn parse(text: &str, home: &Home) -> Result<Configuration, String> {
         let raw: Raw = toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
         let supervision = raw.supervision;
+        let handover = raw.handover;
         Ok(Configuration {
+            handover: Handover {
+                prepare: milliseconds("handover.prepare_ms", handover.prepare_ms, 10_000)?,
+                finish: milliseconds("handover.yield_ms", handover.yield_ms, 200)?,
+                promote: milliseconds("handover.promote_ms", handover.promote_ms, 1000)?,
+                probation: milliseconds("handover.probation_ms", handover.probation_ms, 2000)?,
+                answer: milliseconds("handover.answer_ms", handover.answer_ms, 1000)?,
+            },
             kernel: Kernel {
                 method_workers: within("kernel.method_workers", raw.kernel.method_workers, 2, 1, 256)?,
                 method_deadline_ms: within(
@@ -126,6 +152,11 @@ impl Configuration {
                     1 << 20,
                 )?,
                 install_refused: raw.kernel.install_refused.unwrap_or(false),
+                audit_prompts: one_of(
+                    "kernel.audit_prompts",
+                    raw.kernel.audit_prompts,
+                    ["full", "digest", "none"],
+                )?,
                 log: raw.kernel.log,
             },
             inference: Inference {
@@ -189,6 +220,7 @@ struct Raw {
     inference: RawInference,
     channel: RawChannel,
     supervision: RawSupervision,
+    handover: RawHandover,
 }
 
 #[derive(Default, Deserialize)]
@@ -198,6 +230,7 @@ struct RawKernel {
     method_deadline_ms: Option<i64>,
     method_memory_mib: Option<i64>,
     install_refused: Option<bool>,
+    audit_prompts: Option<String>,
     log: Option<String>,
 }
 
@@ -301,6 +334,28 @@ fn place(home: &Home, key: &str, said: &str) -> Result<PathBuf, String> {
     home.blob(digest).ok_or_else(|| {
         format!("{key} is {said:?}; after {BLOB} come 64 hexadecimal digits in lower case, as `batos blob put` prints them")
     })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawHandover {
+    prepare_ms: Option<i64>,
+    yield_ms: Option<i64>,
+    promote_ms: Option<i64>,
+    probation_ms: Option<i64>,
+    answer_ms: Option<i64>,
+}
+
+/// The first word is the default.
+fn one_of<const N: usize>(key: &str, given: Option<String>, words: [&str; N]) -> Result<String, String> {
+    match given {
+        None => Ok(words[0].to_owned()),
+        Some(word) if words.contains(&word.as_str()) => Ok(word),
+        Some(word) => Err(format!(
+            "{key} is {word:?} and must be one of {}",
+            words.join(", ")
+        )),
+    }
 }
 
 fn within<T: TryFrom<i64>>(

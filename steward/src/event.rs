@@ -2,8 +2,10 @@
 
 use std::sync::mpsc::{Receiver, Sender};
 
+use shared::bridge::KernelStatus;
 use shared::control::{ControlReply, ControlRequest};
 
+use crate::handover::Said;
 use crate::staging::{Staged, StagingError};
 
 pub enum Event {
@@ -17,6 +19,10 @@ pub enum Event {
     Probed(Probed),
     /// The staging thread of the running upgrade is done.
     Staged(Result<Staged, StagingError>),
+    /// The rehearsal of the running handover has ended.
+    Rehearsed(Result<String, String>),
+    /// Something came by a kernel's control channel.
+    Kernel(Said),
 }
 
 /// A request on the control socket.
@@ -29,7 +35,6 @@ pub struct ControlCall {
 
 /// The outcome of asking a plank whether it serves.
 pub enum Probed {
-    /// The kernel that answered has this process id.
-    Kernel(Result<u32, String>),
+    Kernel(Result<Box<KernelStatus>, String>),
     Inference(Result<(), String>),
 }

@@ -65,12 +65,12 @@ impl Drop for Listener {
     }
 }
 
-/// Occupies descriptor 3 for good, unless systemd passed one there. A plank gets its listener as 3 between fork and exec;
-/// nothing that the standard library opens for the child may stand there then.
-pub fn reserve_descriptor_three() -> io::Result<()> {
+/// Occupies descriptors 3 and 4 for good, unless systemd passed some there. A plank gets its listener as 3, a kernel its control
+/// channel as 4, between fork and exec; nothing that the standard library opens for the child may stand there then.
+pub fn reserve_descriptors() -> io::Result<()> {
     loop {
         let file = File::open("/dev/null")?;
-        if file.as_raw_fd() > 3 {
+        if file.as_raw_fd() > 4 {
             return Ok(());
         }
         std::mem::forget(file);

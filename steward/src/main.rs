@@ -3,6 +3,7 @@
 //! - [`listener`]: the sockets, made once. [`spawn`]: every process creation. [`process`]: who a process is.
 //! - [`backoff`], [`plank`], [`supervisor`]: supervised processes. [`predecessor`]: what a killed steward left running.
 //! - [`channel`], [`instruction`], [`staging`], [`upgrade`], [`choice`]: the upgrade channel, `docs/channel.md`.
+//! - [`handover`]: one kernel takes over from another, `docs/handover.md`.
 //! - [`control`], [`probe`], [`event`], [`steward`]: the one loop and those who send it events.
 //!
 //! The steward never opens the image and never forks itself: the process that was started is the one that stays.
@@ -14,6 +15,7 @@ mod configuration;
 mod control;
 mod durable;
 mod event;
+mod handover;
 mod home;
 mod instruction;
 mod listener;

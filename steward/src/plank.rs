@@ -7,10 +7,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use shared::control::PlankStatus;
+use shared::handover::{FromKernel, ToKernel};
 use shared::home::DOUBT_INDEX;
 use tracing::{error, info, warn};
 
 use crate::backoff::{Backoff, jitter};
+use crate::handover::{Companion, Control, Said};
 use crate::process::Identity;
 use crate::spawn::{self, Launch};
 
@@ -28,6 +30,10 @@ pub struct Plank {
     last_exit: String,
     /// Whether it was ended by a fault in memory and has not been ready since.
     has_crashed: bool,
+    /// The channel to the running process, of a kernel.
+    control: Option<Control>,
+    /// Whether that process has greeted on it.
+    has_greeted: bool,
 }
 
 enum Phase {
@@ -65,6 +71,8 @@ impl Plank {
             started_once: false,
             last_exit: String::new(),
             has_crashed: false,
+            control: None,
+            has_greeted: false,
         }
     }
 
@@ -121,9 +129,11 @@ impl Plank {
             self.launch.environment.push((DOUBT_INDEX.into(), "1".into()));
         }
         match spawn::plank(&self.launch) {
-            Ok(pid) => {
+            Ok((pid, control)) => {
                 info!(plank = self.name, pid, program = %self.launch.program.display(), "started");
                 self.phase = Phase::Starting { pid };
+                self.control = control;
+                self.has_greeted = false;
                 self.restarts += u32::from(self.started_once);
                 self.started_once = true;
             }
@@ -192,14 +202,14 @@ impl Plank {
     pub fn reap(&mut self, now: Instant) {
         let Some(pid) = self.pid() else { return };
         self.last_exit = match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(_, code)) => describe_code(code),
-            Ok(WaitStatus::Signaled(_, signal, _)) => {
-                self.has_crashed |= is_crash(signal);
-                format!("killed by {signal}")
+            Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) => {
+                self.has_crashed |= matches!(status, WaitStatus::Signaled(_, signal, _) if is_crash(signal));
+                describe(status)
             }
             Err(nix::errno::Errno::ECHILD) => "gone".to_owned(),
             _ => return,
         };
+        self.control = None;
         match self.phase {
             Phase::Stopping { .. } => {
                 info!(plank = self.name, pid, how = self.last_exit, "ended as asked");
@@ -208,6 +218,85 @@ impl Plank {
             Phase::Ready { since, .. } => self.wait(now, Some(now.saturating_duration_since(since))),
             _ => self.wait(now, None),
         }
+    }
+
+    /// What a kernel said by its control channel, or by another one.
+    pub fn heard(&mut self, said: &Said, now: Instant) {
+        if self
+            .control
+            .as_ref()
+            .is_none_or(|control| control.id() != said.channel)
+        {
+            return;
+        }
+        match said.message {
+            Some(FromKernel::Hello { .. }) => self.has_greeted = true,
+            Some(FromKernel::Serving { .. }) => self.answered(now),
+            _ => {}
+        }
+    }
+
+    pub fn control(&self) -> Option<&Control> {
+        self.control.as_ref()
+    }
+
+    /// True when it was said to the running kernel.
+    pub fn say(&self, message: &ToKernel) -> bool {
+        self.control.as_ref().is_some_and(|control| control.say(message))
+    }
+
+    /// Whether it serves and knows how to hand over.
+    pub fn can_hand_over(&self) -> bool {
+        self.is_ready() && self.has_greeted
+    }
+
+    pub fn log(&self) -> &Path {
+        &self.launch.log
+    }
+
+    /// Another process of the same kind, beside this one, with more arguments.
+    pub fn companion(&self, program: &Path, more: &[&str]) -> std::io::Result<Companion> {
+        let launch = self.launch.beside(program, more)?;
+        match spawn::plank(&launch)? {
+            (pid, Some(control)) => Ok(Companion::new(pid, program.to_path_buf(), control)),
+            (pid, None) => {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                let _ = waitpid(Pid::from_raw(pid), None);
+                Err(std::io::Error::other("it has no control channel"))
+            }
+        }
+    }
+
+    /// Supervises another process from now on, which has not answered yet; answers the one until now, if it runs.
+    pub fn exchange(&mut self, other: Companion) -> Option<Companion> {
+        let former = self.pid().zip(self.control.take());
+        let former = former.map(|(pid, control)| Companion::new(pid, self.launch.program.clone(), control));
+        let (pid, program, control) = other.release();
+        self.set_program(program);
+        self.control = Some(control);
+        self.has_greeted = true;
+        self.phase = Phase::Starting { pid };
+        former
+    }
+
+    /// What it said before does not count: it is to say anew that it serves.
+    pub fn await_answer(&mut self) {
+        if let Phase::Ready { pid, .. } = self.phase {
+            self.phase = Phase::Starting { pid };
+        }
+    }
+
+    /// Ends it at once and keeps it down.
+    pub fn kill_now(&mut self) {
+        if let Some(pid) = self.pid() {
+            warn!(plank = self.name, pid, "is killed");
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            if let Ok(status) = waitpid(Pid::from_raw(pid), None) {
+                self.last_exit = describe(status);
+            }
+        }
+        self.control = None;
+        self.phase = Phase::Down;
     }
 
     /// The process as it must be known to a later steward.
@@ -259,6 +348,15 @@ fn is_crash(signal: Signal) -> bool {
     [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV].contains(&signal)
 }
 
+/// How a process ended, in words.
+pub fn describe(status: WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => describe_code(code),
+        WaitStatus::Signaled(_, signal, _) => format!("killed by {signal}"),
+        other => format!("{other:?}"),
+    }
+}
+
 fn describe_code(code: i32) -> String {
     let meaning = match u8::try_from(code) {
         Ok(shared::exit::USAGE) => " (it does not know its arguments)",
@@ -278,13 +376,14 @@ mod tests {
     use super::*;
 
     fn script(folder: &Path, text: &str, stop_deadline_ms: u64) -> Plank {
-        crate::listener::reserve_descriptor_three().unwrap();
+        crate::listener::reserve_descriptors().unwrap();
         let launch = Launch {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), text.into()],
             environment: Vec::new(),
             listener: UnixListener::bind(folder.join("socket")).unwrap(),
             log: folder.join("plank.log"),
+            events: None,
         };
         let backoff = Backoff::new(3, Duration::from_millis(200));
         Plank::new("kernel", launch, backoff, Duration::from_millis(stop_deadline_ms))

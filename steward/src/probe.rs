@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use shared::bridge::{Answer, Call};
+use shared::bridge::{Answer, Call, KernelStatus};
 use shared::client::Client;
 use shared::frame;
 use shared::inference::{InferenceEvent, InferenceRequest};
@@ -67,14 +67,14 @@ impl Prober {
     }
 }
 
-fn ask_kernel(socket: &Path) -> Result<u32, String> {
+fn ask_kernel(socket: &Path) -> Result<Box<KernelStatus>, String> {
     let program = concat!("steward ", env!("CARGO_PKG_VERSION"));
     let mut client = Client::connect(socket, program, PATIENCE).map_err(|error| error.to_string())?;
     match client
         .call(Call::Status, None)
         .map_err(|error| error.to_string())?
     {
-        Answer::Status(status) => Ok(status.pid),
+        Answer::Status(status) => Ok(status),
         other => Err(format!("asked for its status, it answered {other:?}")),
     }
 }

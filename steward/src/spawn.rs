@@ -14,9 +14,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use shared::handover::CONTROL_DESCRIPTOR;
+
+use crate::event::Event;
+use crate::handover::Control;
 
 /// Where a plank finds its listening socket.
 pub const LISTEN_DESCRIPTOR: RawFd = 3;
+/// Where a kernel finds its control channel.
+const CONTROL: RawFd = 4;
 /// A log larger than this is put aside when its plank is started.
 const LARGEST_LOG_BYTES: u64 = 16 << 20;
 /// What is for the steward alone.
@@ -34,17 +40,47 @@ pub struct Launch {
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
     pub environment: Vec<(String, String)>,
-    /// Given to the plank as descriptor 3. Above 3 here: see [`crate::listener::reserve_descriptor_three`].
+    /// Given to the plank as descriptor 3. Above 3 here: see [`crate::listener::reserve_descriptors`].
     pub listener: UnixListener,
     /// Takes the plank's standard output and error, written by the plank itself.
     pub log: PathBuf,
+    /// Where what it says by its control channel goes; without, it has none.
+    pub events: Option<mpsc::Sender<Event>>,
+}
+
+impl Launch {
+    /// The same for another program, with more arguments.
+    pub fn beside(&self, program: &Path, more: &[&str]) -> io::Result<Launch> {
+        Ok(Launch {
+            program: program.to_path_buf(),
+            arguments: self
+                .arguments
+                .iter()
+                .cloned()
+                .chain(more.iter().map(OsString::from))
+                .collect(),
+            environment: self.environment.clone(),
+            listener: self.listener.try_clone()?,
+            log: self.log.clone(),
+            events: self.events.clone(),
+        })
+    }
 }
 
 /// Starts a plank in a process group of its own, so that a terminal's Ctrl-C reaches the steward alone. It is not tied to
-/// the steward's life: a kernel outlives a killed steward. Returns its process id; the caller reaps it by that id.
-pub fn plank(launch: &Launch) -> io::Result<i32> {
+/// the steward's life: a kernel outlives a killed steward. Returns its process id, by which the caller reaps it, and its control
+/// channel.
+pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
     let log = open_log(&launch.log)?;
     let listener = launch.listener.as_raw_fd();
+    let (control, theirs) = match &launch.events {
+        Some(events) => {
+            let (control, theirs) = Control::open(events.clone())?;
+            (Some(control), Some(theirs))
+        }
+        None => (None, None),
+    };
+    let passed = theirs.as_ref().map(AsRawFd::as_raw_fd);
     let mut command = Command::new(&launch.program);
     command
         .args(&launch.arguments)
@@ -56,22 +92,61 @@ pub fn plank(launch: &Launch) -> io::Result<i32> {
     for name in OWN_ENVIRONMENT {
         command.env_remove(name);
     }
-    // SAFETY: between fork and exec only dup2 is called, which is async-signal-safe and allocates nothing. The listener lives
-    // until after the spawn. Descriptor 3 is reserved in this process, so that dup2 replaces nothing that the child needs,
-    // and differs from the listener's, so that the duplicate survives exec.
+    if passed.is_some() {
+        command.env(CONTROL_DESCRIPTOR, CONTROL.to_string());
+    } else {
+        command.env_remove(CONTROL_DESCRIPTOR);
+    }
+    // SAFETY: between fork and exec only dup2 is called, which is async-signal-safe and allocates nothing. What is duplicated
+    // lives until after the spawn. Descriptors 3 and 4 are reserved in this process, so that dup2 replaces nothing that the child
+    // needs, and differ from those that are duplicated, so that the duplicates survive exec.
     unsafe {
-        command.pre_exec(move || match libc::dup2(listener, LISTEN_DESCRIPTOR) {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
+        command.pre_exec(move || {
+            if libc::dup2(listener, LISTEN_DESCRIPTOR) == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            match passed.map(|passed| libc::dup2(passed, CONTROL)) {
+                Some(-1) => Err(io::Error::last_os_error()),
+                _ => Ok(()),
+            }
         });
     }
-    Ok(command.spawn()?.id() as i32)
+    let pid = command.spawn()?.id() as i32;
+    // Its end is the kernel's alone now, so that the kernel's death ends the channel.
+    drop(theirs);
+    Ok((pid, control))
 }
 
 /// The first 4 KiB that `program --version` prints, when it ends well in time.
 pub fn version(program: &Path, deadline: Duration) -> Result<String, String> {
+    bounded(deadline, "--version", &|| {
+        let mut command = Command::new(program);
+        command.arg("--version").stderr(Stdio::null());
+        Ok(command)
+    })
+}
+
+/// What `program rehearse` prints, when it ends well in time; what it logs goes to `log`.
+pub fn rehearse(program: &Path, image: &Path, log: &Path, deadline: Duration) -> Result<String, String> {
+    bounded(deadline, "the rehearsal", &|| {
+        let mut command = Command::new(program);
+        command
+            .args([OsString::from("rehearse"), "--image".into(), image.into()])
+            .env_remove(CONTROL_DESCRIPTOR)
+            .stderr(open_log(log)?);
+        Ok(command)
+    })
+    .map(|found| found.trim().to_owned())
+}
+
+/// The first 4 KiB that a program prints, when it ends well in time.
+fn bounded(
+    deadline: Duration,
+    what: &str,
+    command: &dyn Fn() -> io::Result<Command>,
+) -> Result<String, String> {
     let until = Instant::now() + deadline;
-    let mut child = start_version(program).map_err(|error| format!("it cannot be started: {error}"))?;
+    let mut child = start(command).map_err(|error| format!("it cannot be started: {error}"))?;
     let (sender, receiver) = mpsc::channel();
     if let Some(output) = child.stdout.take() {
         thread::spawn(move || {
@@ -83,33 +158,28 @@ pub fn version(program: &Path, deadline: Duration) -> Result<String, String> {
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
             Ok(None) | Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!(
-                    "it did not answer --version within {} ms",
-                    deadline.as_millis()
-                ));
+                return Err(format!("{what} did not end within {} ms", deadline.as_millis()));
             }
         }
     };
     if !status.success() {
-        return Err(format!("--version ended with {status}"));
+        return Err(format!("{what} ended with {status}"));
     }
     receiver
         .recv_timeout(Duration::from_secs(1))
-        .map_err(|_| "--version left its output open".to_owned())
+        .map_err(|_| format!("{what} left its output open"))
 }
 
-fn start_version(program: &Path) -> io::Result<Child> {
+fn start(command: &dyn Fn() -> io::Result<Command>) -> io::Result<Child> {
     let start = || {
-        let mut command = Command::new(program);
+        let mut command = command()?;
         command
-            .arg("--version")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .process_group(0);
         command.spawn()
     };

@@ -23,6 +23,7 @@ use crate::choice::Choice;
 use crate::configuration::{Configuration, ConfigurationError};
 use crate::control;
 use crate::event::{ControlCall, Event, Probed};
+use crate::handover::Limits;
 use crate::home::{self, HomeError};
 use crate::listener::{self, ListenError, Listener};
 use crate::predecessor;
@@ -63,7 +64,7 @@ impl StartError {
 
 /// Runs the steward of a home until it is told to stop and everything is down.
 pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
-    listener::reserve_descriptor_three().map_err(system("reserve a descriptor"))?;
+    listener::reserve_descriptors().map_err(system("reserve a descriptor"))?;
     // Everything that is made here is for this user alone.
     umask(Mode::from_bits_truncate(0o077));
     let home = Home::resolve(given).map_err(system("find the home"))?;
@@ -100,6 +101,7 @@ struct Steward {
     channel: Option<Channel>,
     upgrade: Option<Upgrade>,
     health_deadline: Duration,
+    limits: Limits,
     probers: (Prober, Prober),
     /// For the threads that the loop starts.
     events: Sender<Event>,
@@ -125,7 +127,7 @@ impl Steward {
             None
         });
         let kernel = kernel_program(home, choice.as_ref(), &programs);
-        let supervisor = Supervisor::new(home, configuration, &programs, kernel, listeners);
+        let supervisor = Supervisor::new(home, configuration, &programs, kernel, listeners, events);
         let mut supervisor = supervisor.map_err(system("duplicate a socket"))?;
         if configuration.inference.is_seed
             && let Err(remark) = seed::stage(&home.models())
@@ -149,6 +151,11 @@ impl Steward {
             channel,
             upgrade: None,
             health_deadline: configuration.supervision.health_deadline,
+            limits: Limits {
+                handover: configuration.handover.clone(),
+                health: configuration.supervision.health_deadline,
+                stop: configuration.supervision.stop_deadline,
+            },
             probers,
             events: events.clone(),
             waiting: Vec::new(),
@@ -192,10 +199,30 @@ impl Steward {
                     self.stop();
                 }
             },
-            Event::Probed(Probed::Kernel(Ok(pid))) => {
+            Event::Probed(Probed::Kernel(Ok(status))) => {
+                let kernel = &mut self.supervisor.kernel;
                 // An answer may come from an earlier process.
-                if self.supervisor.kernel.pid() == i32::try_from(pid).ok() {
-                    self.supervisor.kernel.answered(now);
+                if kernel.pid() == i32::try_from(status.pid).ok() {
+                    kernel.answered(now);
+                }
+                let upgrade = self.upgrade.as_mut();
+                if let Some(report) = upgrade.and_then(|upgrade| upgrade.probed(&status, kernel, now)) {
+                    self.conclude(report);
+                }
+            }
+            Event::Kernel(said) => {
+                let kernel = &mut self.supervisor.kernel;
+                kernel.heard(&said, now);
+                let upgrade = self.upgrade.as_mut();
+                if let Some(report) = upgrade.and_then(|upgrade| upgrade.heard(&said, kernel, now)) {
+                    self.conclude(report);
+                }
+            }
+            Event::Rehearsed(result) => {
+                let kernel = &mut self.supervisor.kernel;
+                let upgrade = self.upgrade.as_mut();
+                if let Some(report) = upgrade.and_then(|upgrade| upgrade.rehearsed(result, kernel, now)) {
+                    self.conclude(report);
                 }
             }
             Event::Probed(Probed::Inference(Ok(()))) => self.supervisor.inference.answered(now),
@@ -250,7 +277,7 @@ impl Steward {
             claim,
             instruction,
             kernel,
-            self.health_deadline,
+            self.limits.clone(),
             events,
         ) {
             Ok(upgrade) => self.upgrade = Some(upgrade),
@@ -288,7 +315,7 @@ impl Steward {
 
     /// Asks what starts whether it serves.
     fn ask(&self) {
-        if self.supervisor.kernel.is_starting() {
+        if self.is_kernel_asked() {
             self.probers.0.ask();
         }
         if self.supervisor.inference.is_starting() {
@@ -296,9 +323,14 @@ impl Steward {
         }
     }
 
+    /// While it starts, and while a handover watches it.
+    fn is_kernel_asked(&self) -> bool {
+        self.supervisor.kernel.is_starting() || self.upgrade.as_ref().is_some_and(Upgrade::is_watching)
+    }
+
     fn wait(&self) -> Duration {
         let now = Instant::now();
-        let is_starting = self.supervisor.kernel.is_starting() || self.supervisor.inference.is_starting();
+        let is_starting = self.is_kernel_asked() || self.supervisor.inference.is_starting();
         let longest = if is_starting { PROBE_EVERY } else { LONGEST_WAIT };
         let can_claim = !self.is_stopping && self.upgrade.is_none();
         [

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use tracing::warn;
 
 use crate::backoff::Backoff;
 use crate::configuration::Configuration;
+use crate::event::Event;
 use crate::listener::Listener;
 use crate::plank::Plank;
 use crate::process::Identity;
@@ -47,6 +49,7 @@ impl Supervisor {
         programs: &Path,
         kernel_program: PathBuf,
         listeners: (&Listener, &Listener),
+        events: &Sender<Event>,
     ) -> io::Result<Supervisor> {
         let kernel = Launch {
             program: kernel_program,
@@ -59,6 +62,7 @@ impl Supervisor {
                 .collect(),
             listener: listeners.0.socket.try_clone()?,
             log: home.logs().join("kernel.log"),
+            events: Some(events.clone()),
         };
         let inference = Launch {
             program: programs.join(INFERENCE),
@@ -66,6 +70,7 @@ impl Supervisor {
             environment: Vec::new(),
             listener: listeners.1.socket.try_clone()?,
             log: home.logs().join("inference-worker.log"),
+            events: None,
         };
         let supervision = &configuration.supervision;
         let plank = |name, launch| {
@@ -163,6 +168,22 @@ impl Supervisor {
         if let Err(error) = written {
             warn!("cannot write {}: {error}", self.record.display());
         }
+        remove_old_sockets(&self.record);
+    }
+}
+
+/// A kernel that was killed leaves the socket where a later steward would have asked for it.
+fn remove_old_sockets(beside: &Path) {
+    let folder = beside.parent().unwrap_or(Path::new("."));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("kernel-")?.strip_suffix(".control"));
+        let pid = number.and_then(|number| number.parse().ok());
+        if pid.is_some_and(|pid| Identity::of(pid).is_none()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -206,6 +227,9 @@ fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path)
         "--method-memory-mib".into(),
         kernel.method_memory_mib.to_string().into(),
     ]);
+    if kernel.audit_prompts != "full" {
+        arguments.extend(["--audit-prompts".into(), kernel.audit_prompts.clone().into()]);
+    }
     if kernel.install_refused {
         arguments.push("--install-refused".into());
     }

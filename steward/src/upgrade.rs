@@ -7,12 +7,14 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use shared::bridge::KernelStatus;
 use shared::home::Home;
 use tracing::{error, info, warn};
 
 use crate::channel::{Claim, Outcome, Report, Step, unix_ms};
 use crate::choice::Choice;
 use crate::event::Event;
+use crate::handover::{End, Handover, Limits, Said};
 use crate::home::planks;
 use crate::instruction::Instruction;
 use crate::plank::Plank;
@@ -25,6 +27,8 @@ pub struct Upgrade {
     claim: Claim,
     instruction: Instruction,
     health_deadline: Duration,
+    limits: Limits,
+    events: Sender<Event>,
     /// What ran before, and runs again when this fails.
     old_program: PathBuf,
     steps: Vec<Step>,
@@ -36,6 +40,8 @@ pub struct Upgrade {
 enum Phase {
     /// A thread copies and checks.
     Staging,
+    /// The new kernel takes over from the old one.
+    Handing(Box<Handover>, Staged),
     /// The old kernel is ending.
     Draining(Staged),
     /// The new kernel is to answer until then.
@@ -60,13 +66,14 @@ impl Upgrade {
         claim: Claim,
         instruction: Instruction,
         kernel: &Plank,
-        health_deadline: Duration,
+        limits: Limits,
         events: Sender<Event>,
     ) -> io::Result<Upgrade> {
         info!(id = instruction.id, program = %instruction.target.path.display(), "upgrade begins");
         let (target, folder) = (instruction.target.clone(), planks(home));
+        let to_tell = events.clone();
         thread::Builder::new().name("staging".to_owned()).spawn(move || {
-            let _ = events.send(Event::Staged(staging::stage(
+            let _ = to_tell.send(Event::Staged(staging::stage(
                 &target.path,
                 &target.digest,
                 &folder,
@@ -76,7 +83,9 @@ impl Upgrade {
             home: home.clone(),
             claim,
             instruction,
-            health_deadline,
+            health_deadline: limits.health,
+            limits,
+            events,
             old_program: kernel.program().to_path_buf(),
             steps: Vec::new(),
             step_begun: unix_ms(),
@@ -98,8 +107,14 @@ impl Upgrade {
                     true,
                     format!("{} is {}", staged.path.display(), staged.version),
                 );
-                kernel.stop(now);
-                self.phase = Phase::Draining(staged);
+                let (limits, events) = (self.limits.clone(), self.events.clone());
+                match Handover::begin(&self.home, &staged, kernel, limits, events, now) {
+                    Some(handover) => self.phase = Phase::Handing(Box::new(handover), staged),
+                    None => {
+                        kernel.stop(now);
+                        self.phase = Phase::Draining(staged);
+                    }
+                }
                 None
             }
             Err(error) => {
@@ -109,8 +124,84 @@ impl Upgrade {
         }
     }
 
+    /// Something came by a kernel's control channel.
+    pub fn heard(&mut self, said: &Said, kernel: &mut Plank, now: Instant) -> Option<Report> {
+        self.hand(kernel, now, |handover, kernel| handover.heard(said, kernel, now))
+    }
+
+    /// The rehearsal has ended.
+    pub fn rehearsed(
+        &mut self,
+        result: Result<String, String>,
+        kernel: &mut Plank,
+        now: Instant,
+    ) -> Option<Report> {
+        self.hand(kernel, now, |handover, kernel| {
+            handover.rehearsed(result, kernel, now)
+        })
+    }
+
+    /// The kernel told its status.
+    pub fn probed(&mut self, status: &KernelStatus, kernel: &mut Plank, now: Instant) -> Option<Report> {
+        self.hand(kernel, now, |handover, kernel| {
+            handover.probed(status, kernel, now)
+        })
+    }
+
+    /// Whether the kernel is to be asked for its status.
+    pub fn is_watching(&self) -> bool {
+        matches!(&self.phase, Phase::Handing(handover, _) if handover.is_watching())
+    }
+
+    /// Moves a handover on, and takes what it comes to.
+    fn hand(
+        &mut self,
+        kernel: &mut Plank,
+        now: Instant,
+        work: impl FnOnce(&mut Handover, &mut Plank) -> Option<End>,
+    ) -> Option<Report> {
+        let Phase::Handing(handover, staged) = &mut self.phase else {
+            return None;
+        };
+        let mut end = work(handover, kernel);
+        let staged = staged.clone();
+        if let Some(End::Proved) = end {
+            let choosing = self.record(&staged);
+            let Phase::Handing(handover, _) = &mut self.phase else {
+                return None;
+            };
+            end = match choosing {
+                Ok(()) => {
+                    handover.commit(kernel, now);
+                    None
+                }
+                Err(cause) => handover.revert("not_recorded", cause, kernel, now),
+            };
+        }
+        if let Phase::Handing(handover, _) = &mut self.phase {
+            for taken in handover.steps() {
+                self.step(taken.step, taken.ok, taken.message);
+            }
+        }
+        match end? {
+            End::Proved => None,
+            End::Committed => {
+                self.step("choose", true, "recorded; the old kernel has ended".to_owned());
+                self.remove_old_copies(&staged);
+                Some(self.report(Outcome::Applied, "applied", format!("{} serves", staged.version)))
+            }
+            End::Untouched(failure) => Some(self.report(Outcome::Failed, failure.reason, failure.message)),
+            End::RolledBack(failure) => {
+                Some(self.report(Outcome::RolledBack, failure.reason, failure.message))
+            }
+        }
+    }
+
     /// Moves on as far as the kernel's phase allows; the report when it has ended.
     pub fn advance(&mut self, kernel: &mut Plank, now: Instant) -> Option<Report> {
+        if matches!(self.phase, Phase::Handing(..)) {
+            return self.hand(kernel, now, |handover, kernel| handover.advance(kernel, now));
+        }
         match &self.phase {
             Phase::Draining(staged) if kernel.is_down() => {
                 let staged = staged.clone();
@@ -153,6 +244,14 @@ impl Upgrade {
 
     /// The steward is to stop: nothing has been chosen yet, so the old program stays the one to run.
     pub fn abandon(&mut self, kernel: &mut Plank) -> Report {
+        if let Phase::Handing(handover, staged) = &mut self.phase {
+            let is_committed = handover.is_committed();
+            handover.abandon();
+            if is_committed {
+                let message = format!("{} is chosen; the steward was told to stop", staged.version);
+                return self.report(Outcome::Applied, "applied", message);
+            }
+        }
         kernel.set_program(self.old_program.clone());
         self.report(
             Outcome::RolledBack,
@@ -163,8 +262,9 @@ impl Upgrade {
 
     /// When [`Upgrade::advance`] has something to do, events aside.
     pub fn due(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Proving(_, until) | Phase::Restoring(_, until) => Some(until),
+        match &self.phase {
+            Phase::Handing(handover, _) => handover.due(),
+            Phase::Proving(_, until) | Phase::Restoring(_, until) => Some(*until),
             _ => None,
         }
     }
@@ -204,21 +304,7 @@ impl Upgrade {
 
     fn choose(&mut self, staged: &Staged, kernel: &mut Plank, now: Instant) -> Option<Report> {
         self.step("prove", true, "the new kernel answers".to_owned());
-        let program = staged
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let choice = Choice {
-            schema: 1,
-            program,
-            blake3: staged.blake3.clone(),
-            instruction: self.instruction.id.clone(),
-            claim: self.claim.name.clone(),
-        };
-        if let Err(error) = choice.record(&self.home) {
-            let cause = format!("the choice cannot be recorded: {error}");
+        if let Err(cause) = self.record(staged) {
             self.step("choose", false, cause.clone());
             self.revert(
                 Failure {
@@ -233,6 +319,26 @@ impl Upgrade {
         self.step("choose", true, "recorded".to_owned());
         self.remove_old_copies(staged);
         Some(self.report(Outcome::Applied, "applied", format!("{} serves", staged.version)))
+    }
+
+    /// Makes the staged program the chosen one.
+    fn record(&self, staged: &Staged) -> Result<(), String> {
+        let program = staged
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let choice = Choice {
+            schema: 1,
+            program,
+            blake3: staged.blake3.clone(),
+            instruction: self.instruction.id.clone(),
+            claim: self.claim.name.clone(),
+        };
+        choice
+            .record(&self.home)
+            .map_err(|error| format!("the choice cannot be recorded: {error}"))
     }
 
     fn revert(&mut self, failure: Failure, kernel: &mut Plank, now: Instant) {

@@ -1,6 +1,7 @@
 """Will plan with BRICK; until the composite mind is there it passes the brief on."""
 parents = []
 state_name = "decomposing"
+persona = ref("personas.brick")
 transitions = ["delegating", "failed"]
 
 

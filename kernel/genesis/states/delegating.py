@@ -1,6 +1,7 @@
 """Will ask the facets of a plan; until the composite mind is there it passes the brief on."""
 parents = []
 state_name = "delegating"
+persona = ref("personas.brick")
 transitions = ["synthesizing", "failed"]
 
 

@@ -1,6 +1,7 @@
 """Asks the model for the method."""
 parents = []
 state_name = "synthesizing"
+persona = ref("personas.robin")
 transitions = ["validating", "failed"]
 
 

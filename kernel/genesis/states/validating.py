@@ -1,6 +1,7 @@
 """Lets nothing pass that the guard refuses or that fails its trial."""
 parents = []
 state_name = "validating"
+persona = ref("personas.alfred")
 transitions = ["complete", "failed"]
 
 

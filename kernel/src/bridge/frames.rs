@@ -1,9 +1,10 @@
 //! The binary protocol: `Hello`, `Welcome`, then requests and replies in any order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use interprocess::local_socket::tokio::Stream;
-use shared::bridge::{Fault, Hello, Request, ToClient, Welcome};
+use shared::bridge::{Call, Fault, Hello, Request, ToClient, Welcome};
 use shared::frame::{FrameError, asynchronous, encode};
 use shared::incoming::Incoming;
 use shared::reason;
@@ -11,9 +12,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::server::{Course, finish};
 use crate::image::record::RequestId;
 use crate::kernel::{Asker, Kernel};
 use crate::reporter::Reporter;
+use crate::requests::{Requests, UnderWay};
 use crate::transfers::Transfers;
 
 /// Requests of one conversation at the same time.
@@ -27,7 +30,7 @@ pub async fn converse(
     kernel: Arc<Kernel>,
     first: u8,
     stream: Stream,
-    mut stop: watch::Receiver<bool>,
+    mut course: watch::Receiver<Course>,
 ) -> Result<(), FrameError> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let hello: Hello = match asynchronous::read_after(first, &mut reader).await {
@@ -44,13 +47,18 @@ pub async fn converse(
     };
     asynchronous::write(&mut writer, &welcome).await?;
     let (outgoing, queue) = mpsc::channel::<Vec<u8>>(OUTGOING);
-    let writing = tokio::spawn(write_all(queue, writer));
+    // A set, so that it ends with this conversation, however that ends.
+    let mut writing = JoinSet::new();
+    writing.spawn(write_all(queue, writer));
     let mut requests = JoinSet::new();
+    let answered = Arc::new(AtomicU64::new(0));
+    let mut followers = JoinSet::new();
     let transfers = Arc::new(Transfers::default());
     let mut incoming = Incoming::default();
     let mut result = Ok(());
     'conversation: loop {
         while requests.try_join_next().is_some() {}
+        while followers.try_join_next().is_some() {}
         tokio::select! {
             heard = hear(&mut reader, &mut incoming), if requests.len() < MAX_REQUESTS => {
                 let mut heard = heard;
@@ -76,7 +84,19 @@ pub async fn converse(
                         events: None,
                         reporter: Arc::default(),
                     };
-                    requests.spawn(answer(kernel.clone(), asker, request, outgoing.clone()));
+                    let is_endless = matches!(request.call, Call::Follow { .. });
+                    let answering = Answering {
+                        outgoing: outgoing.clone(),
+                        answered: answered.clone(),
+                        // What never ends by itself is not waited for.
+                        under_way: (!is_endless).then(|| Requests::begin(&kernel)),
+                    };
+                    let answering = answer(kernel.clone(), asker, request, answering);
+                    match is_endless {
+                        false => drop(requests.spawn(answering)),
+                        // It ends with the conversation at the latest.
+                        true => drop(followers.spawn(answering)),
+                    }
                     if requests.len() >= MAX_REQUESTS {
                         break;
                     }
@@ -88,13 +108,25 @@ pub async fn converse(
                 }
             }
             _ = requests.join_next(), if requests.len() >= MAX_REQUESTS => {}
-            _ = stop.changed() => break,
+            _ = course.changed() => break,
         }
     }
-    while requests.join_next().await.is_some() {}
+    finish(&mut requests, &mut course).await;
+    followers.shutdown().await;
+    if *course.borrow() != Course::Serving {
+        let _ = outgoing.send(leaving(answered.load(Ordering::Relaxed))).await;
+    }
     drop(outgoing);
-    let _ = writing.await;
+    while writing.join_next().await.is_some() {}
     result
+}
+
+/// Where a reply goes, and what is noted of it.
+struct Answering {
+    outgoing: mpsc::Sender<Vec<u8>>,
+    /// The largest sequence of this conversation that has a reply.
+    answered: Arc<AtomicU64>,
+    under_way: Option<UnderWay<Kernel>>,
 }
 
 /// The next request. Nothing is lost when this is broken off.
@@ -125,7 +157,8 @@ async fn write_all(mut queue: mpsc::Receiver<Vec<u8>>, mut writer: impl AsyncWri
     }
 }
 
-async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, outgoing: mpsc::Sender<Vec<u8>>) {
+async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, answering: Answering) {
+    let outgoing = &answering.outgoing;
     let sequence = request.sequence;
     let telling = request.watch.then(|| {
         let (events, mut heard) = broadcast::channel(1024);
@@ -153,6 +186,15 @@ async fn answer(kernel: Arc<Kernel>, mut asker: Asker, request: Request, outgoin
         let _ = telling.await;
     }
     let _ = outgoing.send(reply(sequence, result)).await;
+    answering.answered.fetch_max(sequence, Ordering::Relaxed);
+    drop(answering.under_way);
+}
+
+/// The last word of a conversation that the kernel ends.
+fn leaving(answered: u64) -> Vec<u8> {
+    let message =
+        format!("the kernel hands over or goes down; the last reply here is that of request {answered}");
+    reply(0, Err(Fault::new(reason::LEAVING, message)))
 }
 
 /// Tells the client how far a request is. Where its reader is slow, it hears less.

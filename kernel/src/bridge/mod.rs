@@ -7,4 +7,4 @@ mod frames;
 mod rpc;
 mod server;
 
-pub use server::{listener, serve};
+pub use server::{Course, adopt, listener, serve};

@@ -23,9 +23,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::server::{Course, finish};
 use crate::image::blob::digest_of;
 use crate::image::record::RequestId;
 use crate::kernel::{Asker, Kernel};
+use crate::requests::{Requests, UnderWay};
 use crate::transfers::Transfers;
 
 const PARSE_ERROR: i64 = -32700;
@@ -59,12 +61,14 @@ pub async fn converse(
     kernel: Arc<Kernel>,
     first: u8,
     stream: Stream,
-    mut stop: watch::Receiver<bool>,
+    mut course: watch::Receiver<Course>,
 ) -> Result<(), FrameError> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::new(reader);
     let (outgoing, mut queue) = mpsc::channel::<Json>(64);
-    let writing = tokio::spawn(async move {
+    // Sets, so that they end with this conversation, however that ends.
+    let (mut writing, mut reading) = (JoinSet::new(), JoinSet::new());
+    writing.spawn(async move {
         while let Some(document) = queue.recv().await {
             let mut line = document.to_string();
             line.push('\n');
@@ -76,7 +80,7 @@ pub async fn converse(
     let mut requests = JoinSet::new();
     let transfers = Arc::new(Transfers::default());
     let (incoming, mut lines) = mpsc::channel::<Vec<u8>>(1);
-    let reading = tokio::spawn(async move {
+    reading.spawn(async move {
         let mut line = vec![first];
         loop {
             let mut limited = (&mut reader).take(MAX_PAYLOAD_BYTES as u64 + 1);
@@ -104,21 +108,28 @@ pub async fn converse(
                     break;
                 }
                 if !line.trim_ascii().is_empty() {
-                    requests.spawn(answer(kernel.clone(), transfers.clone(), line, outgoing.clone()));
+                    let answering = Answering { outgoing: outgoing.clone(), under_way: Requests::begin(&kernel) };
+                    requests.spawn(answer(kernel.clone(), transfers.clone(), line, answering));
                 }
             }
             _ = requests.join_next(), if requests.len() >= MAX_REQUESTS => {}
-            _ = stop.changed() => break,
+            _ = course.changed() => break,
         }
     }
-    reading.abort();
-    while requests.join_next().await.is_some() {}
+    reading.abort_all();
+    finish(&mut requests, &mut course).await;
     drop(outgoing);
-    let _ = writing.await;
+    while writing.join_next().await.is_some() {}
     Ok(())
 }
 
-async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, outgoing: mpsc::Sender<Json>) {
+/// Where a reply goes.
+struct Answering {
+    outgoing: mpsc::Sender<Json>,
+    under_way: UnderWay<Kernel>,
+}
+
+async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, answering: Answering) {
     let begun = Instant::now();
     let (id, result) = match parse(&line) {
         Err(refused) => {
@@ -159,7 +170,8 @@ async fn answer(kernel: Arc<Kernel>, transfers: Arc<Transfers>, line: Vec<u8>, o
         Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
         Err(error) => error.document(id),
     };
-    let _ = outgoing.send(reply).await;
+    let _ = answering.outgoing.send(reply).await;
+    drop(answering.under_way);
 }
 
 fn parse(line: &[u8]) -> Result<RpcRequest, Box<(Json, RpcError)>> {
@@ -221,6 +233,23 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         },
         "thoughts" => Call::Thoughts {
             id: params.number("id")?.map(ThoughtId),
+        },
+        "missions" => Call::Missions,
+        "codex" => Call::Codex,
+        "codex_import" => Call::CodexImport {
+            text: params.text("text")?,
+            dry_run: params.flag("dry_run")?,
+        },
+        "cancel" => Call::Cancel {
+            id: ThoughtId(
+                params
+                    .number("id")?
+                    .ok_or_else(|| fail(INVALID_PARAMS, "the parameter id is missing".into()))?,
+            ),
+        },
+        "why" => Call::Why {
+            object: params.text("object")?,
+            selector: params.text("selector")?,
         },
         "status" => Call::Status,
         "history" => Call::History {
@@ -334,6 +363,18 @@ impl Params {
             Some(_) => Err(fail(
                 INVALID_PARAMS,
                 format!("the parameter {name} must be a string"),
+            )),
+        }
+    }
+
+    /// Absent is false.
+    fn flag(&mut self, name: &str) -> Result<bool, RpcError> {
+        match self.0.remove(name) {
+            None | Some(Json::Null) => Ok(false),
+            Some(Json::Bool(flag)) => Ok(flag),
+            Some(_) => Err(fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} must be true or false"),
             )),
         }
     }

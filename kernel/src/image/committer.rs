@@ -392,6 +392,7 @@ pub fn stamp(answer: &mut Answer, id: TransactionId) {
         | Answer::BranchCommitted { transaction, .. } => {
             *transaction = id;
         }
+        Answer::CodexImported { transaction, .. } => *transaction = Some(id),
         _ => {}
     }
 }

@@ -4,11 +4,20 @@
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lmdb::Lmdb;
 
 /// A file of this name in the folder of an index: the next opening sets that index aside.
 const MARK: &str = "suspect";
+
+/// While this kernel only looks on, the index is another one's, and what this one cannot read may be its own fault.
+static ONLY_READS: AtomicBool = AtomicBool::new(false);
+
+/// Whether this kernel only looks on.
+pub fn only_reads(reads: bool) {
+    ONLY_READS.store(reads, Ordering::SeqCst);
+}
 
 /// Ends this kernel, since what it reads cannot be trusted; the next one has an index made from the log.
 pub fn end(index: &Lmdb, error: &dyn Display) -> ! {
@@ -43,6 +52,9 @@ pub fn decoded<T: serde::de::DeserializeOwned>(index: &Lmdb, bytes: &[u8]) -> T 
 
 /// Has the next opening of an image make the index in that folder anew.
 pub fn mark(index_folder: &Path) {
+    if ONLY_READS.load(Ordering::SeqCst) {
+        return;
+    }
     if let Err(error) = File::create(index_folder.join(MARK)) {
         tracing::error!(%error, "the index could not be marked; batos reindex makes it anew");
     }

@@ -30,6 +30,15 @@ pub struct Indexer {
     /// Held by whoever flushes.
     turn: Arc<Mutex<()>>,
     is_failing: Arc<AtomicBool>,
+    /// True while another kernel reads the same index, which then stays as it is.
+    is_frozen: Arc<AtomicBool>,
+}
+
+/// Whether the index may be brought up to date.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    Moving,
+    Frozen,
 }
 
 /// Tells the indexer what waits, and holds commits back where that is too much: what a restart must replay, and what stands in
@@ -37,6 +46,7 @@ pub struct Indexer {
 pub struct Pace {
     signals: Sender<Signal>,
     is_failing: Arc<AtomicBool>,
+    is_frozen: Arc<AtomicBool>,
 }
 
 impl Pace {
@@ -45,9 +55,10 @@ impl Pace {
         let _ = self.signals.send(Signal::Waiting(state.backlog()));
         let most = MOST * large(state);
         let until = Instant::now() + PATIENCE_OF_COMMITS;
-        // An index that cannot be written holds nobody up: the log has it all.
+        // An index that cannot be written holds nobody up: the log has it all. Nor does one that is frozen, for a short while.
         while state.fresh_weight() > most
             && !self.is_failing.load(Ordering::Relaxed)
+            && !self.is_frozen.load(Ordering::Relaxed)
             && Instant::now() < until
         {
             std::thread::sleep(LOOK);
@@ -73,20 +84,41 @@ pub enum Signal {
 }
 
 impl Indexer {
-    pub fn start(state: Arc<State>) -> Indexer {
+    pub fn start(state: Arc<State>, course: Course) -> Indexer {
         let (signals, inbox) = channel();
         let turn = Arc::new(Mutex::new(()));
         let is_failing = Arc::new(AtomicBool::new(false));
-        let (its_turn, failing) = (turn.clone(), is_failing.clone());
+        let is_frozen = Arc::new(AtomicBool::new(course == Course::Frozen));
+        let (its_turn, failing, frozen) = (turn.clone(), is_failing.clone(), is_frozen.clone());
         let thread = std::thread::Builder::new()
             .name("indexer".into())
-            .spawn(move || run(&state, &its_turn, &failing, &inbox));
+            .spawn(move || run(&state, &its_turn, (&failing, &frozen), &inbox));
         Indexer {
             signals,
             thread: Mutex::new(thread.ok()),
             turn,
             is_failing,
+            is_frozen,
         }
+    }
+
+    /// Brings the index up to date once more, then leaves it as it is.
+    pub fn freeze(&self, state: &State) -> Result<(), ::lmdb::Error> {
+        let _turn = self.hold();
+        state.flush()?;
+        self.is_frozen.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Lets the index move on.
+    pub fn thaw(&self, state: &State) {
+        self.is_frozen.store(false, Ordering::SeqCst);
+        let _ = self.signals.send(Signal::Waiting(state.backlog()));
+    }
+
+    /// Ends without a last flush; nothing of this kernel touches the index any more.
+    pub fn abandon(&self) {
+        self.finish(Signal::Abandon);
     }
 
     /// What the committer keeps to.
@@ -94,6 +126,7 @@ impl Indexer {
         Pace {
             signals: self.signals.clone(),
             is_failing: self.is_failing.clone(),
+            is_frozen: self.is_frozen.clone(),
         }
     }
 
@@ -127,7 +160,12 @@ impl Drop for Indexer {
     }
 }
 
-fn run(state: &State, turn: &Mutex<()>, is_failing: &AtomicBool, inbox: &Receiver<Signal>) {
+fn run(
+    state: &State,
+    turn: &Mutex<()>,
+    (is_failing, is_frozen): (&AtomicBool, &AtomicBool),
+    inbox: &Receiver<Signal>,
+) {
     let mut due: Option<Instant> = None;
     loop {
         let signal = match due {
@@ -145,7 +183,7 @@ fn run(state: &State, turn: &Mutex<()>, is_failing: &AtomicBool, inbox: &Receive
         due = None;
         // Signals pile up during a flush: only what still waits counts.
         if state.fresh_weight() > 0 || matches!(signal, Ok(Signal::Stop)) {
-            let flushed = flush(state, turn);
+            let flushed = flush_unless_frozen(state, turn, is_frozen);
             is_failing.store(flushed.is_err(), Ordering::Relaxed);
             if let Err(error) = flushed {
                 // Nothing is lost: the log has it all, and the next flush tries again.
@@ -168,6 +206,15 @@ fn large(state: &State) -> usize {
     match state.object_count() > MANY_OBJECTS {
         true => BACKLOG_OF_MANY,
         false => BACKLOG,
+    }
+}
+
+fn flush_unless_frozen(state: &State, turn: &Mutex<()>, is_frozen: &AtomicBool) -> Result<(), ::lmdb::Error> {
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    // Looked at in turn, so that no flush is under way when the index is said to be frozen.
+    match is_frozen.load(Ordering::SeqCst) {
+        true => Ok(()),
+        false => state.flush(),
     }
 }
 

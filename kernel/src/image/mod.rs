@@ -8,6 +8,7 @@
 //! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
 //! - [`overlay`]: changes in front of the state that are not committed: of a thought, or of a [`branch`].
 //! - [`blob`]: contents that are files of their own. [`backup`], [`restore`]: a copy that a [`manifest`] describes.
+//! - [`standby`]: an image that another kernel has open, followed until this one takes it over.
 //! - [`verify`]: finds every fault, by [`digest`]s and rules. [`exercise`]: a load to try all this under.
 
 pub mod backup;
@@ -38,6 +39,7 @@ pub mod resolution;
 pub mod restore;
 pub mod scan;
 pub mod segment;
+pub mod standby;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -46,8 +48,8 @@ pub mod verify;
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 use shared::id::{Epoch, TransactionId};
@@ -56,11 +58,12 @@ use self::branch::Branches;
 use self::committer::Committer;
 use self::draft::Draft;
 use self::epoch::EpochFile;
-use self::indexer::Indexer;
+use self::indexer::{Course, Indexer};
 use self::lmdb::Lmdb;
 use self::log::{Archive, Log, Next};
 use self::record::Entry;
 use self::segment::{LogError, Position};
+use self::standby::Standby;
 use self::state::State;
 use crate::reporter::Reporter;
 
@@ -111,8 +114,19 @@ pub struct Image {
     /// Where the log ended when it was opened.
     pub found: Position,
     indexer: Indexer,
-    /// Held as long as the image is open.
-    _lock: Option<Flock<File>>,
+    /// Held as long as the image is open; `None` once it was given up.
+    lock: Mutex<Option<Flock<File>>>,
+}
+
+/// What an opening does besides reading.
+struct Opening {
+    folder: PathBuf,
+    lock: Option<Flock<File>>,
+    state: Arc<State>,
+    log: Log,
+    fence: EpochFile,
+    epoch: Epoch,
+    course: Course,
 }
 
 impl Image {
@@ -149,7 +163,7 @@ impl Image {
             }
             Log::create(&log_folder)?
         } else {
-            replay(&state, &log_folder, &index_folder)?
+            replay(&state, &log_folder, &index_folder, REPLAYED_AT_ONCE)?
         };
         let failed = |source| OpenError::Folder {
             path: folder.join("epoch"),
@@ -159,28 +173,69 @@ impl Image {
         let epoch = fence.raise(state.epoch()).map_err(failed)?;
         // The names of the folders and files that may just have been made.
         log::sync_folder(folder)?;
+        Image::begin(Opening {
+            folder: folder.to_path_buf(),
+            lock,
+            state: Arc::new(state),
+            log,
+            fence,
+            epoch,
+            course: Course::Moving,
+        })
+    }
+
+    /// Begins to write: the opening record of a new epoch is durable when this answers.
+    fn begin(opening: Opening) -> Result<Image, OpenError> {
+        let Opening {
+            folder,
+            lock,
+            state,
+            log,
+            fence,
+            epoch,
+            course,
+        } = opening;
         state.begin_epoch(epoch, log.bytes());
         let (id, found) = (log.image(), log.end());
-        let state = Arc::new(state);
         // Before anything is committed: the ids that branches hold are taken.
-        let branches = Branches::open(folder, id, state.clone())?;
-        let indexer = Indexer::start(state.clone());
+        let branches = Branches::open(&folder, id, state.clone())?;
+        let indexer = Indexer::start(state.clone(), course);
         let committer = Committer::start(log, state.clone(), fence, indexer.pace());
         let image = Image {
             state,
             committer,
             branches,
-            folder: folder.to_path_buf(),
+            folder,
             id,
             found,
             indexer,
-            _lock: lock,
+            lock: Mutex::new(lock),
         };
         image
             .committer
             .commit_blocking(Draft::new("kernel"))
             .map_err(OpenError::Epoch)?;
         Ok(image)
+    }
+
+    /// Brings the index up to date and leaves it so, for another kernel to read beside this one, until [`Image::thaw`]. Packs and
+    /// the like must not run meanwhile.
+    pub fn freeze(&self) -> Result<(), ::lmdb::Error> {
+        self.indexer.freeze(&self.state)
+    }
+
+    /// The index moves on.
+    pub fn thaw(&self) {
+        self.indexer.thaw(&self.state);
+    }
+
+    /// Commits what waits, takes no more commits, and lets go of the image for another kernel, which this one follows from now on.
+    /// The index is frozen.
+    pub fn give_up(&self) -> Standby {
+        self.committer.stop();
+        self.indexer.abandon();
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Standby::of(&self.folder, self.state.clone())
     }
 
     /// True before the awakening.
@@ -250,14 +305,20 @@ fn make_folder(path: &Path) -> Result<(), OpenError> {
         })
 }
 
-/// Opens the log and brings the state up to its end. One thread reads and checks, another carries out.
-fn replay(state: &State, log_folder: &Path, index_folder: &Path) -> Result<Log, OpenError> {
+/// Opens the log and brings the state up to its end; and the index, in steps of so many changes. One thread reads and checks,
+/// another carries out.
+fn replay(
+    state: &State,
+    log_folder: &Path,
+    index_folder: &Path,
+    flushed_at_once: usize,
+) -> Result<Log, OpenError> {
     let (read, checked) = sync_channel::<Vec<(Next, Entry, Position)>>(PIECES_AHEAD);
     std::thread::scope(|scope| {
         let carrying_out = scope.spawn(move || {
             for records in checked {
                 state.replay(records);
-                if state.fresh_weight() > REPLAYED_AT_ONCE {
+                if state.fresh_weight() > flushed_at_once {
                     state.flush().map_err(|source| OpenError::Index {
                         path: index_folder.to_path_buf(),
                         source,

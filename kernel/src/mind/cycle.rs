@@ -26,7 +26,8 @@ use shared::reason;
 use shared::value::Value;
 use tokio::sync::broadcast;
 
-use super::audit::Line;
+use super::audit::event::Event;
+use super::budget::Spent;
 use super::narrow;
 use crate::image::draft::Change;
 use crate::image::draft::{CommitError, Draft};
@@ -51,6 +52,7 @@ pub struct Cycle<'a> {
     pub kernel: &'a Arc<Kernel>,
     pub mission: &'a Arc<Mutex<Mission>>,
     pub events: &'a broadcast::Sender<ThoughtEvent>,
+    pub spent: &'a Spent,
     pub author: &'a str,
     pub begun: Instant,
     pub round: u32,
@@ -72,8 +74,9 @@ pub enum End {
 struct Attempt {
     overlay: Overlay,
     cycle: ObjectId,
-    /// The name of the state that was seen last.
+    /// The name of the state that was seen last, and who works in it.
     state: String,
+    persona: String,
     /// The source that guard and trial passed in this attempt: nothing else can be installed.
     proven: Option<String>,
 }
@@ -93,6 +96,10 @@ impl Cycle<'_> {
                 Ok(None) => {}
                 Err(fault) => {
                     self.tell("VALIDATION_FAILURE", "failed", &fault.message);
+                    self.audit("VALIDATION_FAILURE", |event| {
+                        event.current_state = "failed".into();
+                        event.validation_result = Some(fault.message.clone());
+                    });
                     return End::Failed {
                         fault,
                         may_correct: false,
@@ -135,6 +142,7 @@ impl Cycle<'_> {
             overlay: Overlay::default(),
             cycle: orchestrator,
             state: String::new(),
+            persona: "orchestrator".into(),
             proven: None,
         };
         let brief = self.brief();
@@ -247,16 +255,26 @@ impl Cycle<'_> {
                 .object(id)
                 .and_then(|(object, _)| object.slot(name).map(|slot| slot.value.clone()))
         };
-        let name = match slot(attempt.cycle, "synthesis_state") {
-            Some(Value::Ref(state)) => match slot(state, "state_name") {
-                Some(Value::Text(name)) => name,
-                _ => state.to_string(),
-            },
-            _ => return,
+        let words = |id: ObjectId, name: &str| match slot(id, name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        };
+        let Some(Value::Ref(state)) = slot(attempt.cycle, "synthesis_state") else {
+            return;
+        };
+        let name = words(state, "state_name").unwrap_or_else(|| state.to_string());
+        let persona = match slot(state, "persona") {
+            Some(Value::Ref(persona)) => words(persona, "persona").unwrap_or_else(|| persona.to_string()),
+            _ => "orchestrator".into(),
         };
         if name != attempt.state {
+            attempt.persona = persona;
             let before = std::mem::replace(&mut attempt.state, name.clone());
             self.tell("STATE_TRANSITION", &name, &before);
+            self.audit_in(attempt, "STATE_TRANSITION", |event| {
+                event.current_state = before;
+                event.transition_to = Some(name);
+            });
         }
     }
 
@@ -320,16 +338,20 @@ impl Cycle<'_> {
         if let Some((_, known)) = answered.iter().find(|(asked, _)| *asked == request) {
             return Ok(known.clone());
         }
+        let mut allowed = request.clone();
+        allowed.max_tokens = self.spent.left(request.max_tokens)?;
         self.lock().model_calls += 1;
-        let answer = match self.kernel.mind.model.generate(request.clone()).await {
+        let begun = Instant::now();
+        let answer = match self.kernel.mind.model.generate(allowed).await {
             Ok(generated) => {
+                self.spent.add(generated.tokens);
                 self.lock().artifact = generated.text.clone();
-                self.audit(
-                    "ARTIFACT_GENERATED",
-                    &attempt.state,
-                    &request.prompt,
-                    &generated.text,
-                );
+                self.audit_in(attempt, "ARTIFACT_GENERATED", |event| {
+                    event.llm_prompt = Some(request.prompt.clone());
+                    event.llm_response_raw = Some(generated.text.clone());
+                    event.tokens = Some(u64::from(generated.tokens));
+                    event.duration_ms = Some(begun.elapsed().as_millis() as u64);
+                });
                 self.tell("ARTIFACT_GENERATED", &attempt.state, &generated.text);
                 map([
                     ("ok", Value::Bool(true)),
@@ -343,6 +365,11 @@ impl Cycle<'_> {
             }
             Err(fault) => {
                 self.tell("MODEL_FAILURE", &attempt.state, &fault.message);
+                self.audit_in(attempt, "MODEL_FAILURE", |event| {
+                    event.llm_prompt = Some(request.prompt.clone());
+                    event.validation_result = Some(fault.message.clone());
+                    event.duration_ms = Some(begun.elapsed().as_millis() as u64);
+                });
                 map([
                     ("ok", Value::Bool(false)),
                     ("reason", Value::Text(fault.reason)),
@@ -355,17 +382,15 @@ impl Cycle<'_> {
     }
 
     fn guard(&self, attempt: &Attempt, source: &str) -> Value {
+        let begun = Instant::now();
         let found = self.judge(source);
         let is_ok = found.is_empty();
         let words: Vec<String> = found
             .iter()
             .map(|f| format!("line {}: {}", f.line, f.message))
             .collect();
-        self.tell(
-            verdict_event(is_ok),
-            &attempt.state,
-            &format!("guard: {}", words.join("; ")),
-        );
+        let told = format!("guard: {}", words.join("; "));
+        self.verdict(attempt, is_ok, &told, begun);
         let found = found
             .into_iter()
             .map(|finding| {
@@ -410,6 +435,7 @@ impl Cycle<'_> {
     /// Runs the candidate in a fresh jailed process on a copy (M14).
     async fn trial(&self, attempt: &mut Attempt, source: String) -> Value {
         let mission = self.lock().clone();
+        let begun = Instant::now();
         let is_guarded = self.judge(&source).is_empty();
         let mut copy = attempt.overlay.clone();
         let placed = copy.apply(&self.kernel.image.state, vec![put_method(&mission, &source)]);
@@ -419,7 +445,10 @@ impl Cycle<'_> {
             Err(fault) => Err(fault),
         };
         let tried = tried.and_then(|finished| {
-            check_declared(&message(&mission), finished.declared, &finished.writes).map(|()| finished)
+            check_declared(&message(&mission), finished.declared, &finished.writes)?;
+            let changes: Vec<Change> = finished.writes.iter().cloned().map(Change::from).collect();
+            self.kernel.keep_covenants(Some(&copy), &changes)?;
+            Ok(finished)
         });
         match tried {
             Ok(finished) => {
@@ -428,11 +457,7 @@ impl Cycle<'_> {
                     .iter()
                     .map(|write| Value::Text(format!("{}", write.object())))
                     .collect();
-                self.tell(
-                    "VALIDATION_SUCCESS",
-                    &attempt.state,
-                    &format!("trial: {} writes", writes.len()),
-                );
+                self.verdict(attempt, true, &format!("trial: {} writes", writes.len()), begun);
                 if is_guarded {
                     attempt.proven = Some(source);
                 }
@@ -448,11 +473,7 @@ impl Cycle<'_> {
                 ])
             }
             Err(fault) => {
-                self.tell(
-                    "VALIDATION_FAILURE",
-                    &attempt.state,
-                    &format!("trial: {}", fault.message),
-                );
+                self.verdict(attempt, false, &format!("trial: {}", fault.message), begun);
                 map([
                     ("ok", Value::Bool(false)),
                     ("reason", Value::Text(fault.reason)),
@@ -483,9 +504,11 @@ impl Cycle<'_> {
                     "a method that passed its trial sent a message that nobody understands",
                 ));
             };
-            let changes = finished.writes.into_iter().map(Change::from).collect();
+            let changes: Vec<Change> = finished.writes.into_iter().map(Change::from).collect();
+            let reads = self.kernel.keep_covenants(Some(&attempt.overlay), &changes)?;
             attempt.overlay.apply(state, changes).map_err(commit_fault)?;
             attempt.overlay.absorb(finished.reads);
+            attempt.overlay.absorb(reads);
             answer = Some(Answer::Sent {
                 result,
                 transaction: TransactionId(0),
@@ -512,14 +535,16 @@ impl Cycle<'_> {
             mission: Some(done),
             ..Draft::new(self.author.to_owned())
         };
-        match self.kernel.image.committer.commit(draft).await {
+        // What may be durable is not cancelled any more.
+        self.spent.settle();
+        let committed = self.kernel.image.committer.commit(draft).await;
+        self.spent.unsettle();
+        match committed {
             Ok(committed) => {
-                self.audit(
-                    "COMMITTED",
-                    &attempt.state,
-                    "",
-                    &committed.transaction.to_string(),
-                );
+                self.audit_in(attempt, "COMMITTED", |event| {
+                    event.transaction_id = committed.transaction.0;
+                    event.artifact_oid = Some(format!("{}.{}", mission.receiver, mission.selector));
+                });
                 let answer = answer.map(|answer| with_transaction(answer, committed.transaction));
                 Ok(Step::End(End::Complete(answer)))
             }
@@ -539,7 +564,17 @@ impl Cycle<'_> {
         }
     }
 
-    /// Records an event in the mission, tells who watches, and writes the audit.
+    /// Tells what guard or trial found.
+    fn verdict(&self, attempt: &Attempt, is_ok: bool, told: &str, begun: Instant) {
+        let kind = verdict_event(is_ok);
+        self.tell(kind, &attempt.state, told);
+        self.audit_in(attempt, kind, |event| {
+            event.validation_result = Some(told.to_owned());
+            event.duration_ms = Some(begun.elapsed().as_millis() as u64);
+        });
+    }
+
+    /// Records an event in the mission and tells who watches.
     fn tell(&self, kind: &str, state: &str, detail: &str) {
         let event = {
             let mut mission = self.lock();
@@ -554,24 +589,23 @@ impl Cycle<'_> {
             mission.events.push(event.clone());
             event
         };
+        self.kernel.mind.tell_followers(&event);
         let _ = self.events.send(event);
-        if kind != "ARTIFACT_GENERATED" {
-            self.audit(kind, state, "", detail);
-        }
     }
 
-    fn audit(&self, kind: &str, state: &str, prompt: &str, detail: &str) {
-        let mission = self.lock().clone();
-        let transaction = self.kernel.image.state.standing().last;
-        self.kernel.mind.audit.write(Line::new(
-            &mission,
-            self.round,
-            transaction,
-            kind,
-            state,
-            prompt,
-            detail,
-        ));
+    fn audit_in(&self, attempt: &Attempt, kind: &str, fill: impl FnOnce(&mut Event)) {
+        self.audit(kind, |event| {
+            event.current_state = attempt.state.clone();
+            event.active_persona = attempt.persona.clone();
+            fill(event);
+        });
+    }
+
+    fn audit(&self, kind: &str, fill: impl FnOnce(&mut Event)) {
+        let newest = self.kernel.image.state.standing().last;
+        let mut event = Event::of(&self.lock(), self.round, newest, kind);
+        fill(&mut event);
+        self.kernel.mind.audit.write(event);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Mission> {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use shared::id::ObjectId;
 
+use crate::codex;
 use crate::description;
 use crate::image::draft::Change;
 
@@ -63,7 +64,7 @@ const MANIFEST: [(&str, &str); 26] = [
 
 /// A genesis file that does not describe an object.
 #[derive(Debug, thiserror::Error)]
-#[error("genesis/{file}.py: {what}")]
+#[error("genesis/{file}: {what}")]
 pub struct GenesisError {
     file: String,
     what: String,
@@ -82,13 +83,30 @@ pub fn awakening() -> Result<Vec<Change>, GenesisError> {
             .copied()
             .ok_or_else(|| format!("there is no object {name}"))
     };
+    let seeded = codex::seeded().map_err(|what| GenesisError {
+        file: "codex".into(),
+        what,
+    })?;
+    if let Some((unknown, _)) = seeded.iter().find(|(name, _)| !names.contains_key(name.as_str())) {
+        return Err(GenesisError {
+            file: "codex".into(),
+            what: format!("there is no object {unknown}"),
+        });
+    }
     let mut changes = Vec::new();
     for (name, source) in MANIFEST {
         let error = |what: String| GenesisError {
             file: name.to_owned(),
             what,
         };
-        let description = description::read(source, &find).map_err(error)?;
+        let mut description = description::read(source, &find).map_err(error)?;
+        for (_, slots) in seeded.iter().filter(|(object, _)| object == name) {
+            // The codex says more of an object that its file describes.
+            description
+                .slots
+                .retain(|(known, _)| !slots.iter().any(|(slot, _)| slot == known));
+            description.slots.extend(slots.iter().cloned());
+        }
         changes.extend(description.changes(names[name]));
     }
     Ok(changes)
@@ -96,6 +114,8 @@ pub fn awakening() -> Result<Vec<Change>, GenesisError> {
 
 /// How many ids the awakening takes.
 pub const OBJECTS: u64 = MANIFEST.len() as u64;
+/// `personas.alfred`, who keeps the covenants.
+pub const ALFRED: ObjectId = ObjectId(22);
 
 #[cfg(test)]
 mod tests {
@@ -107,6 +127,7 @@ mod tests {
     fn every_file_describes_its_object() {
         let changes = awakening().unwrap();
         assert_eq!(changes.len() as u64, OBJECTS);
+        assert_eq!(MANIFEST[ALFRED.0 as usize - 1].0, "personas.alfred");
         for change in changes {
             let Change::Create { slots, object } = change else {
                 panic!("not a creation")

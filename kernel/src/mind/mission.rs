@@ -5,29 +5,40 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use shared::bridge::{Answer, Fault, ThoughtEvent};
+use shared::bridge::{Answer, Fault, MissionView, Priority, ThoughtEvent};
 use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 
 use super::audit::Audit;
+use super::audit::event::Event;
+use super::budget::{Budget, Spent};
 use super::cycle::{Cycle, End};
+use super::gate::Gate;
 use super::model::Model;
 use crate::image::draft::Draft;
 use crate::image::log::unix_ms;
 use crate::image::record::{Mission, RequestId, Stage};
 use crate::kernel::{Asker, Kernel, commit_fault};
+use crate::names::name_of;
 use crate::send::{Message, Thought};
 
 /// Correcting missions after the first, when the image does not say otherwise.
 const CORRECTIONS: u32 = 2;
+/// Events that a slow follower may be behind; then it misses some.
+const FOLLOWED: usize = 4_096;
 
 /// What thinks, and what is being thought.
 pub struct Mind {
     pub model: Model,
     pub audit: Audit,
+    gate: Arc<Gate>,
     next: AtomicU64,
+    /// What happens in any thought.
+    followers: broadcast::Sender<ThoughtEvent>,
     running: Mutex<HashMap<(ObjectId, String), Running>>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// A mission under way.
@@ -35,6 +46,8 @@ pub struct Mind {
 struct Running {
     mission: Arc<Mutex<Mission>>,
     events: broadcast::Sender<ThoughtEvent>,
+    spent: Arc<Spent>,
+    priority: Priority,
     done: watch::Receiver<Option<Outcome>>,
 }
 
@@ -51,13 +64,23 @@ impl Mind {
         Mind {
             model,
             audit,
+            gate: Arc::default(),
             next: AtomicU64::new(next),
+            followers: broadcast::channel(FOLLOWED).0,
             running: Mutex::new(HashMap::new()),
+            tasks: Mutex::new(JoinSet::new()),
         }
     }
 
     pub fn open_missions(&self) -> u32 {
         self.lock().len() as u32
+    }
+
+    /// Breaks off every thought; the next kernel takes up what is durable of it.
+    pub async fn park(&self) {
+        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        tasks.shutdown().await;
+        self.lock().clear();
     }
 
     /// A mission under way, as it stands now.
@@ -66,6 +89,25 @@ impl Mind {
             .values()
             .map(|running| lock(&running.mission).clone())
             .find(|mission| mission.id == id)
+    }
+
+    /// Hears what happens in every thought from now on.
+    pub fn follow(&self) -> broadcast::Receiver<ThoughtEvent> {
+        self.followers.subscribe()
+    }
+
+    pub fn tell_followers(&self, event: &ThoughtEvent) {
+        // Nobody listens most of the time.
+        if self.followers.receiver_count() > 0 {
+            let _ = self.followers.send(event.clone());
+        }
+    }
+
+    /// Ends a mission; false when none of that number is under way.
+    pub fn cancel(&self, id: ThoughtId) -> bool {
+        let running = self.lock();
+        let found = running.values().find(|running| lock(&running.mission).id == id);
+        found.inspect(|running| running.spent.cancel()).is_some()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(ObjectId, String), Running>> {
@@ -93,12 +135,16 @@ impl Kernel {
                     answer: None,
                 });
             }
-            match running.get(&key) {
-                Some(other) => Joined {
-                    heard: other.events.subscribe(),
-                    running: other.clone(),
-                    is_first: false,
-                },
+            match running.get_mut(&key) {
+                Some(other) => {
+                    other.priority = Priority::Awaited;
+                    self.mind.gate.raise(lock(&other.mission).id, Priority::Awaited);
+                    Joined {
+                        heard: other.events.subscribe(),
+                        running: other.clone(),
+                        is_first: false,
+                    }
+                }
                 None => {
                     let mission = Mission {
                         id: ThoughtId(self.mind.next.fetch_add(1, Ordering::Relaxed)),
@@ -115,7 +161,13 @@ impl Kernel {
                         events: Vec::new(),
                     };
                     let resend = if is_whole { Resend::Once } else { Resend::Never };
-                    let (started, heard) = self.start(mission, resend, asker.author.clone(), Durable::NotYet);
+                    let (started, heard) = self.start(
+                        mission,
+                        resend,
+                        asker.author.clone(),
+                        Durable::NotYet,
+                        Priority::Awaited,
+                    );
                     running.insert(key, started.clone());
                     Joined {
                         running: started,
@@ -125,6 +177,7 @@ impl Kernel {
                 }
             }
         };
+        let _thinking = self.requests.think();
         joined.wait(asker).await
     }
 
@@ -146,7 +199,13 @@ impl Kernel {
             };
             let key = (mission.receiver, mission.selector.clone());
             let mut running = self.mind.lock();
-            let (started, _) = self.start(mission, resend, "kernel".into(), Durable::Already);
+            let (started, _) = self.start(
+                mission,
+                resend,
+                "kernel".into(),
+                Durable::Already,
+                Priority::Resumed,
+            );
             running.insert(key, started);
         }
     }
@@ -158,17 +217,23 @@ impl Kernel {
         resend: Resend,
         author: String,
         durable: Durable,
+        priority: Priority,
     ) -> (Running, broadcast::Receiver<ThoughtEvent>) {
         let (events, heard) = broadcast::channel(1024);
         let (finish, done) = watch::channel(None);
         let running = Running {
             mission: Arc::new(Mutex::new(mission)),
             events,
+            spent: Arc::new(Spent::new(Budget::of(self))),
+            priority,
             done,
         };
         let (kernel, own) = (self.clone(), running.clone());
-        tokio::spawn(async move {
+        let mut tasks = lock(&self.mind.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
             let outcome = kernel.carry_out(&own, resend, author, durable).await;
+            kernel.note_end(&own, &outcome);
             let key = {
                 let mission = lock(&own.mission);
                 (mission.receiver, mission.selector.clone())
@@ -176,6 +241,7 @@ impl Kernel {
             kernel.mind.lock().remove(&key);
             let _ = finish.send(Some(outcome));
         });
+        drop(tasks);
         (running, heard)
     }
 
@@ -197,7 +263,18 @@ impl Kernel {
                 };
             }
         }
+        self.note(running, "MISSION_BEGUN", |_| {});
+        let spent = &running.spent;
+        let entering = self
+            .mind
+            .gate
+            .enter(mission.id, running.priority, spent.budget.at_once);
+        let _pass = tokio::select! {
+            pass = entering => pass,
+            fault = spent.over() => return self.failed(running, fault, Instant::now(), &author).await,
+        };
         let begun = Instant::now();
+        spent.begin();
         let mut corrections = 0;
         let mut flaw = None;
         loop {
@@ -207,13 +284,22 @@ impl Kernel {
                 kernel: self,
                 mission: &running.mission,
                 events: &running.events,
+                spent,
                 author: &author,
                 begun,
                 round,
                 flaw: flaw.take(),
                 resend: resend == Resend::Once,
             };
-            match cycle.run().await {
+            let end = tokio::select! {
+                biased;
+                end = cycle.run() => end,
+                fault = spent.over() => End::Failed {
+                    fault,
+                    may_correct: false,
+                },
+            };
+            match end {
                 End::Complete(answer) => {
                     let request = mission.request;
                     return Outcome {
@@ -224,13 +310,86 @@ impl Kernel {
                     corrections += 1;
                     flaw = Some(fault.message);
                 }
-                End::Failed { mut fault, .. } => {
-                    fault.thought = Some(mission.id);
-                    self.record_failure(running, &fault, begun, &author).await;
-                    return Outcome { result: Err(fault) };
-                }
+                End::Failed { fault, .. } => return self.failed(running, fault, begun, &author).await,
             }
         }
+    }
+
+    async fn failed(&self, running: &Running, mut fault: Fault, begun: Instant, author: &str) -> Outcome {
+        fault.thought = Some(lock(&running.mission).id);
+        self.record_failure(running, &fault, begun, author).await;
+        Outcome { result: Err(fault) }
+    }
+
+    /// Every mission under way, oldest first.
+    pub fn missions(&self) -> Vec<MissionView> {
+        let running: Vec<Running> = self.mind.lock().values().cloned().collect();
+        let view = |running: &Running| {
+            let mission = lock(&running.mission).clone();
+            let state = match self.mind.gate.has_queued(mission.id) {
+                true => "queued".to_owned(),
+                false => mission
+                    .events
+                    .last()
+                    .map_or("begun".to_owned(), |event| event.state.clone()),
+            };
+            MissionView {
+                id: mission.id,
+                receiver: mission.receiver,
+                name: name_of(self.world(), mission.receiver),
+                selector: mission.selector,
+                state,
+                priority: running.priority,
+                round: mission.rounds,
+                model_calls: mission.model_calls,
+                tokens: running.spent.tokens(),
+                token_budget: running.spent.budget.tokens,
+                begun_unix_ms: mission.begun_unix_ms,
+                elapsed_ms: unix_ms().saturating_sub(mission.begun_unix_ms),
+                waiting: running.events.receiver_count() as u32,
+            }
+        };
+        let mut views: Vec<MissionView> = running.iter().map(view).collect();
+        views.sort_by_key(|view| view.id);
+        views
+    }
+
+    /// Writes an event of a mission that belongs to no step of its cycle.
+    fn note(&self, running: &Running, kind: &str, fill: impl FnOnce(&mut Event)) {
+        let newest = self.image.state.standing().last;
+        let (mut event, thought, round) = {
+            let mission = lock(&running.mission);
+            let event = Event::of(&mission, mission.rounds, newest, kind);
+            (event, mission.id, mission.rounds)
+        };
+        event.active_persona = "orchestrator".into();
+        fill(&mut event);
+        self.mind.tell_followers(&ThoughtEvent {
+            thought,
+            round,
+            unix_ms: unix_ms(),
+            kind: kind.to_owned(),
+            state: event.final_outcome.clone().unwrap_or_default(),
+            detail: event
+                .validation_result
+                .clone()
+                .unwrap_or_else(|| format!("{} {}", event.receiver, event.selector)),
+        });
+        self.mind.audit.write(event);
+    }
+
+    fn note_end(&self, running: &Running, outcome: &Outcome) {
+        self.note(running, "MISSION_ENDED", |event| match &outcome.result {
+            Ok(_) => event.final_outcome = Some("complete".into()),
+            Err(fault) => {
+                let word = match fault.reason.as_str() {
+                    reason::CANCELLED => "cancelled",
+                    _ => "failed",
+                };
+                event.final_outcome = Some(word.into());
+                event.validation_result = Some(fault.message.clone());
+            }
+        });
     }
 
     /// The objects stay as they were; only the mission's own record tells of it.

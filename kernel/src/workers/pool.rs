@@ -35,6 +35,8 @@ pub struct Workers {
     used_up: Notify,
     /// The processes of the lanes.
     in_lanes: Mutex<BTreeSet<u32>>,
+    /// Told whenever a lane has a worker.
+    manned: Notify,
 }
 
 impl Workers {
@@ -47,6 +49,7 @@ impl Workers {
             idle: Mutex::new(Vec::new()),
             used_up: Notify::new(),
             in_lanes: Mutex::new(BTreeSet::new()),
+            manned: Notify::new(),
         })
     }
 
@@ -65,11 +68,19 @@ impl Workers {
         }
     }
 
+    /// Returns when every lane has a worker.
+    pub async fn warm(&self) {
+        while self.in_lanes().len() < self.settings.workers {
+            self.manned.notified().await;
+        }
+    }
+
     async fn keep_lane(self: Arc<Self>) {
         loop {
             let worker = self.start_patiently().await;
             let pid = worker.pid();
             self.in_lanes().extend(pid);
+            self.manned.notify_one();
             let lane = Lane::new(worker, &self.state, &self.queue, self.settings.memory_mib);
             lane.serve().await;
             self.in_lanes().retain(|other| Some(*other) != pid);

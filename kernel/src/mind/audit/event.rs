@@ -1,0 +1,106 @@
+//! One line of the stream, as `docs/thoughts.md` draws it.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use shared::id::TransactionId;
+
+use crate::image::log::unix_ms;
+use crate::image::record::Mission;
+
+/// What becomes of prompts and responses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Prompts {
+    /// They are told.
+    #[default]
+    Full,
+    /// Their SHA-256 is told.
+    Digest,
+    /// Nothing of them is told.
+    None,
+}
+
+/// An event without its place in the chain.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Event {
+    pub timestamp: String,
+    pub cycle_id: String,
+    pub transaction_id: u64,
+    pub mission_brief_hash: String,
+    pub event_type: String,
+    pub current_state: String,
+    pub transition_to: Option<String>,
+    pub active_persona: String,
+    pub llm_prompt: Option<String>,
+    pub llm_response_raw: Option<String>,
+    pub artifact_oid: Option<String>,
+    pub validation_result: Option<String>,
+    pub final_outcome: Option<String>,
+    pub receiver: String,
+    pub selector: String,
+    pub tokens: Option<u64>,
+    pub duration_ms: Option<u64>,
+}
+
+impl Event {
+    /// Something that happened in a mission just now.
+    pub fn of(mission: &Mission, round: u32, newest: TransactionId, kind: &str) -> Event {
+        let brief = format!(
+            "{} {} {:?}",
+            mission.receiver, mission.selector, mission.arguments
+        );
+        Event {
+            cycle_id: format!("{}.{round}", mission.id),
+            transaction_id: newest.0,
+            mission_brief_hash: sha256_hex(brief.as_bytes()),
+            receiver: mission.receiver.to_string(),
+            selector: mission.selector.clone(),
+            ..Event::now(kind)
+        }
+    }
+
+    /// Something that belongs to no mission.
+    pub fn now(kind: &str) -> Event {
+        Event {
+            timestamp: iso_8601(unix_ms()),
+            cycle_id: "0.0".into(),
+            mission_brief_hash: "0".repeat(64),
+            event_type: kind.to_owned(),
+            ..Event::default()
+        }
+    }
+
+    /// Leaves prompts and responses out, if they are to be.
+    pub fn keep(&mut self, prompts: Prompts) {
+        for text in [&mut self.llm_prompt, &mut self.llm_response_raw] {
+            *text = match (prompts, text.take()) {
+                (Prompts::Full, text) => text,
+                (Prompts::Digest, Some(text)) => Some(format!("sha256:{}", sha256_hex(text.as_bytes()))),
+                (Prompts::Digest | Prompts::None, _) => None,
+            };
+        }
+    }
+
+    /// About how much memory it takes.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.llm_prompt, &self.llm_response_raw, &self.validation_result];
+        512 + texts
+            .iter()
+            .filter_map(|text| text.as_ref().map(String::len))
+            .sum::<usize>()
+    }
+}
+
+/// 64 hexadecimal digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// `2026-11-20T22:03:00.123Z`.
+fn iso_8601(unix_ms: u64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms as i64)
+        .map(|time| format!("{time:.3}"))
+        .unwrap_or_default()
+}

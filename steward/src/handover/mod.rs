@@ -1,0 +1,654 @@
+//! One kernel takes over from another while clients wait a moment: the switch of `docs/handover.md`, as steps between which the
+//! loop runs on.
+//!
+//! - [`control`]: the steward's end of a kernel's control channel. [`companion`]: a kernel beside the one that is supervised.
+//! - [`canary`]: the same questions to both. This file: the states, and what each happening means in each.
+
+mod canary;
+mod companion;
+mod control;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shared::bridge::KernelStatus;
+use shared::handover::{FromKernel, PROTOCOL, ToKernel};
+use shared::home::Home;
+use shared::id::{Epoch, TransactionId};
+use tracing::{error, info, warn};
+
+pub use companion::Companion;
+pub use control::{Control, Said};
+
+use crate::configuration;
+use crate::event::Event;
+use crate::plank::Plank;
+use crate::spawn;
+use crate::staging::Staged;
+use canary::Canary;
+
+/// A handover in progress. The supervised kernel is the old one until [`State::Promoting`], then the new one.
+pub struct Handover {
+    limits: Limits,
+    home: Home,
+    staged: Staged,
+    old_program: PathBuf,
+    events: Sender<Event>,
+    state: State,
+    /// When the state's limit is over.
+    until: Instant,
+    /// The other kernel: the new one as a standby, later the old one that has yielded.
+    other: Option<Companion>,
+    /// What the old kernel said when it was prepared: the new one's epoch must be larger.
+    former: Epoch,
+    /// Where the image stood when the old kernel yielded.
+    yielded: TransactionId,
+    steps: Vec<Taken>,
+}
+
+/// How long each state may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub handover: configuration::Handover,
+    /// Of a rehearsal, of warming, and of a start anew.
+    pub health: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub stop: Duration,
+}
+
+/// A step that is over, as the result file tells it.
+pub struct Taken {
+    pub step: &'static str,
+    pub ok: bool,
+    pub message: String,
+}
+
+enum State {
+    /// The old kernel freezes the index.
+    Preparing,
+    /// The new program looks at the image, on a thread.
+    Rehearsing,
+    /// The new kernel becomes warm; then both are asked the same.
+    Warming(Option<Canary>),
+    /// The old kernel finishes what runs.
+    Yielding,
+    /// The new kernel takes the image over.
+    Promoting,
+    /// The new kernel serves, and is watched until then.
+    Probation {
+        over: Instant,
+        is_good: bool,
+    },
+    /// Healthy; the caller records the choice.
+    Proved,
+    /// The old kernel is ending.
+    Retiring,
+    /// The old kernel is to serve again: first the process that has yielded, then its program anew.
+    Restoring {
+        failure: Failure,
+        is_anew: bool,
+    },
+    Over,
+}
+
+/// Why there is no new kernel.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// A word of `docs/channel.md`.
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// What a handover has come to.
+pub enum End {
+    /// The new kernel is healthy: record it, then [`Handover::commit`], or [`Handover::revert`].
+    Proved,
+    /// The new kernel serves alone.
+    Committed,
+    /// The old kernel never stopped serving.
+    Untouched(Failure),
+    /// The old kernel serves again; the message says how.
+    RolledBack(Failure),
+}
+
+impl Handover {
+    /// Begins, when the kernel serves and has a control channel; `None` when it must be replaced the cold way.
+    pub fn begin(
+        home: &Home,
+        staged: &Staged,
+        kernel: &Plank,
+        limits: Limits,
+        events: Sender<Event>,
+        now: Instant,
+    ) -> Option<Handover> {
+        if !kernel.can_hand_over() || !kernel.say(&ToKernel::Prepare) {
+            return None;
+        }
+        Some(Handover {
+            until: now + limits.handover.prepare,
+            limits,
+            home: home.clone(),
+            staged: staged.clone(),
+            old_program: kernel.program().to_path_buf(),
+            events,
+            state: State::Preparing,
+            other: None,
+            former: Epoch(0),
+            yielded: TransactionId(0),
+            steps: Vec::new(),
+        })
+    }
+
+    /// The steps that are over since this was asked.
+    pub fn steps(&mut self) -> Vec<Taken> {
+        std::mem::take(&mut self.steps)
+    }
+
+    /// When [`Handover::advance`] has something to do, events aside.
+    pub fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::Probation { over, is_good: true } => Some(self.until.min(over)),
+            State::Proved | State::Over => None,
+            _ => Some(self.until),
+        }
+    }
+
+    /// Whether the kernel is to be asked for its status.
+    pub fn is_watching(&self) -> bool {
+        matches!(self.state, State::Probation { .. })
+    }
+
+    /// A kernel said something, or its channel has ended.
+    pub fn heard(&mut self, said: &Said, kernel: &mut Plank, now: Instant) -> Option<End> {
+        let is_other = self
+            .other
+            .as_ref()
+            .is_some_and(|other| other.control.id() == said.channel);
+        let is_kernel = kernel
+            .control()
+            .is_some_and(|control| control.id() == said.channel);
+        match (&said.message, is_kernel, is_other) {
+            (Some(message), true, _) => self.kernel_said(message, kernel, now),
+            (Some(message), _, true) => self.other_said(message, kernel, now),
+            (None, true, _) => self.kernel_ended(kernel, "its control channel ended, or made no sense", now),
+            (None, _, true) => {
+                let ended = self.other.as_mut().and_then(Companion::ended);
+                let how = ended.unwrap_or_else(|| "its control channel ended, or made no sense".to_owned());
+                self.other_ended(&how, kernel)
+            }
+            _ => None,
+        }
+    }
+
+    /// The rehearsal has ended.
+    pub fn rehearsed(
+        &mut self,
+        result: Result<String, String>,
+        kernel: &mut Plank,
+        now: Instant,
+    ) -> Option<End> {
+        if !matches!(self.state, State::Rehearsing) {
+            return None;
+        }
+        match result {
+            Ok(found) => self.taken("rehearse", true, found),
+            Err(message) => return self.leave_it("rehearse", "rehearsal_failed", message, kernel),
+        }
+        match kernel.companion(&self.staged.path, &["--standby"]) {
+            Ok(companion) => {
+                info!(pid = companion.pid, program = %self.staged.path.display(), "standby started");
+                self.other = Some(companion);
+                self.enter(State::Warming(None), now + self.limits.health);
+                None
+            }
+            Err(error) => self.leave_it(
+                "warm",
+                "standby_failed",
+                format!("it cannot be started: {error}"),
+                kernel,
+            ),
+        }
+    }
+
+    /// The serving kernel was asked for its status.
+    pub fn probed(&mut self, status: &KernelStatus, kernel: &mut Plank, now: Instant) -> Option<End> {
+        let State::Probation { is_good, .. } = &mut self.state else {
+            return None;
+        };
+        let fault = if kernel
+            .pid()
+            .is_none_or(|pid| u32::try_from(pid) != Ok(status.pid))
+        {
+            format!("another process, {}, answers", status.pid)
+        } else if status.epoch <= self.former {
+            format!(
+                "it says that its epoch is {}, after {}",
+                status.epoch.0, self.former.0
+            )
+        } else if status.last_transaction < self.yielded {
+            format!(
+                "it knows no transaction after {}, and there is {}",
+                status.last_transaction.0, self.yielded.0
+            )
+        } else {
+            *is_good = true;
+            self.until = now + self.limits.handover.answer;
+            return None;
+        };
+        self.roll_back(
+            "prove",
+            "health_failed",
+            format!("the new kernel answers wrongly: {fault}"),
+            kernel,
+            now,
+        )
+    }
+
+    /// Moves on as far as time and ended processes allow.
+    pub fn advance(&mut self, kernel: &mut Plank, now: Instant) -> Option<End> {
+        if let Some(ended) = self.other.as_mut().and_then(Companion::ended) {
+            return self.other_ended(&ended, kernel);
+        }
+        if kernel.pid().is_none() {
+            let how = kernel.last_exit().to_owned();
+            if let Some(end) = self.kernel_ended(kernel, &how, now) {
+                return Some(end);
+            }
+        }
+        if let State::Probation { over, is_good: true } = self.state
+            && now >= over
+            && now < self.until
+        {
+            self.taken("prove", true, "the new kernel answers".into());
+            self.state = State::Proved;
+            return Some(End::Proved);
+        }
+        if let State::Restoring { failure, .. } = &self.state
+            && kernel.is_ready()
+        {
+            let failure = failure.clone();
+            kernel.say(&ToKernel::Settle);
+            return self.rolled_back(failure, true, "the old kernel serves again".into());
+        }
+        match now >= self.until {
+            true => self.too_late(kernel, now),
+            false => None,
+        }
+    }
+
+    /// The choice is recorded: the old kernel ends.
+    pub fn commit(&mut self, kernel: &Plank, now: Instant) {
+        kernel.say(&ToKernel::Settle);
+        if let Some(old) = &self.other {
+            old.ask_to_end();
+        }
+        self.enter(State::Retiring, now + self.limits.stop);
+    }
+
+    /// Gives the new kernel up after all.
+    pub fn revert(
+        &mut self,
+        reason: &'static str,
+        message: String,
+        kernel: &mut Plank,
+        now: Instant,
+    ) -> Option<End> {
+        self.roll_back("choose", reason, message, kernel, now)
+    }
+
+    /// Whether the new kernel is the chosen one.
+    pub fn is_committed(&self) -> bool {
+        matches!(self.state, State::Retiring)
+    }
+
+    /// The steward is to stop: whichever kernel is supervised is stopped by the supervisor, the other one here.
+    pub fn abandon(&mut self) {
+        self.other = None;
+        self.state = State::Over;
+    }
+
+    fn kernel_said(&mut self, message: &FromKernel, kernel: &mut Plank, now: Instant) -> Option<End> {
+        match (message, &mut self.state) {
+            (FromKernel::Prepared { epoch, last }, State::Preparing) => {
+                self.former = *epoch;
+                self.taken(
+                    "prepare",
+                    true,
+                    format!("the index is up to date at transaction {}", last.0),
+                );
+                self.rehearse(kernel, now)
+            }
+            (FromKernel::Refused { message }, State::Preparing) => {
+                let message = format!("the old kernel cannot hand over: {message}");
+                self.leave_it("prepare", "not_prepared", message, kernel)
+            }
+            (FromKernel::Answered { question, result }, State::Warming(Some(canary))) => {
+                canary.old_said(*question, result.clone());
+                self.compare(kernel, now)
+            }
+            (
+                FromKernel::Yielded {
+                    last,
+                    finished,
+                    parked,
+                },
+                State::Yielding,
+            ) => {
+                self.yielded = *last;
+                let message = format!("the old kernel finished {finished} requests and parked {parked}");
+                self.promote(true, message, kernel, now)
+            }
+            (FromKernel::Refused { message }, State::Yielding) => {
+                let message = format!("the old kernel does not yield: {message}");
+                self.leave_it("yield", "not_prepared", message, kernel)
+            }
+            (FromKernel::Serving { epoch, last }, State::Promoting) => {
+                if *epoch <= self.former || *last < self.yielded {
+                    let message = format!(
+                        "the new kernel says that it serves in epoch {} at transaction {}, after epoch {} and transaction {}",
+                        epoch.0, last.0, self.former.0, self.yielded.0
+                    );
+                    return self.roll_back("promote", "health_failed", message, kernel, now);
+                }
+                self.taken(
+                    "promote",
+                    true,
+                    format!("the new kernel serves in epoch {}", epoch.0),
+                );
+                let over = now + self.limits.handover.probation;
+                let is_good = false;
+                self.enter(
+                    State::Probation { over, is_good },
+                    now + self.limits.handover.answer,
+                );
+                None
+            }
+            (FromKernel::Refused { message }, State::Promoting) => {
+                let message = format!("the new kernel does not take over: {message}");
+                self.roll_back("promote", "health_failed", message, kernel, now)
+            }
+            _ => None,
+        }
+    }
+
+    fn other_said(&mut self, message: &FromKernel, kernel: &mut Plank, now: Instant) -> Option<End> {
+        match (message, &mut self.state) {
+            (FromKernel::Hello { protocol, pid, .. }, State::Warming(_)) => {
+                let expected = self
+                    .other
+                    .as_ref()
+                    .and_then(|other| u32::try_from(other.pid).ok());
+                if *protocol != PROTOCOL || Some(*pid) != expected {
+                    let message = format!("it greets as process {pid} with protocol {protocol}");
+                    return self.leave_it("warm", "standby_failed", message, kernel);
+                }
+                None
+            }
+            (FromKernel::Warm { last }, State::Warming(None)) => {
+                self.taken(
+                    "warm",
+                    true,
+                    format!("the new kernel follows at transaction {}", last.0),
+                );
+                let (canary, questions) = Canary::begin();
+                for question in questions {
+                    kernel.say(&question);
+                    if let Some(new) = &self.other {
+                        new.control.say(&question);
+                    }
+                }
+                self.state = State::Warming(Some(canary));
+                None
+            }
+            (FromKernel::Answered { question, result }, State::Warming(Some(canary))) => {
+                canary.new_said(*question, result.clone());
+                self.compare(kernel, now)
+            }
+            (FromKernel::Refused { message }, State::Warming(_)) => {
+                let message = message.clone();
+                self.leave_it("warm", "standby_failed", message, kernel)
+            }
+            _ => None,
+        }
+    }
+
+    /// The supervised kernel is gone, or as good as that.
+    fn kernel_ended(&mut self, kernel: &mut Plank, how: &str, now: Instant) -> Option<End> {
+        match self.state {
+            State::Preparing | State::Rehearsing | State::Warming(_) => {
+                let message = format!("the old kernel ended in the middle: {how}");
+                self.leave_it("prepare", "not_prepared", message, kernel)
+            }
+            State::Yielding => {
+                kernel.kill_now();
+                let message = format!("the old kernel ended before it had yielded: {how}");
+                self.promote(false, message, kernel, now)
+            }
+            State::Promoting => {
+                let message = format!("the new kernel ended while it took over: {how}");
+                self.roll_back("promote", "health_failed", message, kernel, now)
+            }
+            State::Probation { .. } | State::Proved => {
+                let message = format!("the new kernel ended: {how}");
+                self.roll_back("prove", "health_failed", message, kernel, now)
+            }
+            // The supervisor starts it again.
+            State::Restoring { .. } | State::Retiring | State::Over => None,
+        }
+    }
+
+    fn other_ended(&mut self, how: &str, kernel: &mut Plank) -> Option<End> {
+        self.other = None;
+        match self.state {
+            State::Warming(_) => {
+                let message = format!("the new kernel ended before it was warm: {how}");
+                self.leave_it("warm", "standby_failed", message, kernel)
+            }
+            State::Yielding => {
+                // The old one is asked for more than it can take back by itself: it lets go of the image and is promoted again.
+                warn!("the new kernel ended while the old one yielded: {how}");
+                None
+            }
+            State::Retiring => {
+                self.state = State::Over;
+                Some(End::Committed)
+            }
+            _ => {
+                warn!("the old kernel, which had yielded, ended: {how}");
+                None
+            }
+        }
+    }
+
+    fn too_late(&mut self, kernel: &mut Plank, now: Instant) -> Option<End> {
+        match self.state {
+            State::Preparing => {
+                let message =
+                    "the old kernel could not bring the index up to date in time; a pack or a backup may run";
+                self.leave_it("prepare", "not_prepared", message.into(), kernel)
+            }
+            State::Rehearsing => {
+                // The thread has a limit of its own, so this comes second.
+                self.leave_it(
+                    "rehearse",
+                    "rehearsal_failed",
+                    "it did not end in time".into(),
+                    kernel,
+                )
+            }
+            State::Warming(_) => {
+                let message = "the new kernel was not warm in time";
+                self.leave_it("warm", "standby_failed", message.into(), kernel)
+            }
+            State::Yielding => {
+                kernel.kill_now();
+                let message = "the old kernel did not yield in time and was killed".into();
+                self.promote(false, message, kernel, now)
+            }
+            State::Promoting => {
+                let message = "the new kernel did not take over in time".into();
+                self.roll_back("promote", "health_failed", message, kernel, now)
+            }
+            State::Probation { .. } => {
+                let message = format!(
+                    "the new kernel gave no good answer for {} ms",
+                    self.limits.handover.answer.as_millis()
+                );
+                self.roll_back("prove", "health_failed", message, kernel, now)
+            }
+            State::Retiring => {
+                warn!("the old kernel has not ended in time and is killed");
+                self.other = None;
+                self.state = State::Over;
+                Some(End::Committed)
+            }
+            State::Restoring { ref failure, is_anew } => {
+                let failure = failure.clone();
+                match is_anew {
+                    false => self.restore_anew(failure, kernel, now),
+                    // The supervisor goes on trying.
+                    true => {
+                        let message = format!("the old kernel does not answer yet: {}", kernel.last_exit());
+                        self.rolled_back(failure, false, message)
+                    }
+                }
+            }
+            State::Proved | State::Over => None,
+        }
+    }
+
+    fn rehearse(&mut self, kernel: &mut Plank, now: Instant) -> Option<End> {
+        let (program, image, log) = (
+            self.staged.path.clone(),
+            self.home.image(),
+            kernel.log().to_path_buf(),
+        );
+        let (limit, events) = (self.limits.health, self.events.clone());
+        let begun: io::Result<_> = thread::Builder::new()
+            .name("rehearsal".to_owned())
+            .spawn(move || {
+                let _ = events.send(Event::Rehearsed(spawn::rehearse(&program, &image, &log, limit)));
+            });
+        match begun {
+            Ok(_) => {
+                self.enter(
+                    State::Rehearsing,
+                    now + self.limits.health + self.limits.handover.answer,
+                );
+                None
+            }
+            Err(error) => self.leave_it("rehearse", "rehearsal_failed", error.to_string(), kernel),
+        }
+    }
+
+    /// Both answered: the old kernel yields, unless the new one says something else.
+    fn compare(&mut self, kernel: &mut Plank, now: Instant) -> Option<End> {
+        let State::Warming(Some(canary)) = &self.state else {
+            return None;
+        };
+        match canary.verdict()? {
+            Ok(()) => {
+                let finish_ms = self.limits.handover.finish.as_millis() as u64;
+                kernel.say(&ToKernel::Yield { finish_ms });
+                let limit = self.limits.handover.finish + self.limits.handover.answer;
+                self.enter(State::Yielding, now + limit);
+                None
+            }
+            Err(message) => {
+                let message = format!("the new kernel answers otherwise than the old one: {message}");
+                self.leave_it("warm", "standby_failed", message, kernel)
+            }
+        }
+    }
+
+    /// Nobody holds the image now: the new kernel takes it, and is the supervised one.
+    fn promote(&mut self, ok: bool, message: String, kernel: &mut Plank, now: Instant) -> Option<End> {
+        self.taken("yield", ok, message);
+        let Some(new) = self.other.take() else {
+            let message = "the new kernel ended before it could take over".into();
+            return self.roll_back("promote", "health_failed", message, kernel, now);
+        };
+        new.control.say(&ToKernel::Promote);
+        self.other = kernel.exchange(new);
+        self.enter(State::Promoting, now + self.limits.handover.promote);
+        None
+    }
+
+    /// Nothing was touched: the new kernel goes, the old one moves on.
+    fn leave_it(
+        &mut self,
+        step: &'static str,
+        reason: &'static str,
+        message: String,
+        kernel: &mut Plank,
+    ) -> Option<End> {
+        self.taken(step, false, message.clone());
+        self.other = None;
+        kernel.say(&ToKernel::Settle);
+        self.state = State::Over;
+        Some(End::Untouched(Failure { reason, message }))
+    }
+
+    /// Whoever is supervised goes; the old kernel serves again, from where the image is.
+    fn roll_back(
+        &mut self,
+        step: &'static str,
+        reason: &'static str,
+        message: String,
+        kernel: &mut Plank,
+        now: Instant,
+    ) -> Option<End> {
+        error!("handover failed: {message}; the old kernel is restored");
+        self.taken(step, false, message.clone());
+        let failure = Failure { reason, message };
+        let is_old = matches!(self.state, State::Yielding);
+        match self.other.take() {
+            Some(old) => {
+                kernel.kill_now();
+                old.control.say(&ToKernel::Promote);
+                kernel.exchange(old);
+            }
+            // The old one has yielded, and there is no new one.
+            None if is_old && kernel.say(&ToKernel::Promote) => kernel.await_answer(),
+            None => return self.restore_anew(failure, kernel, now),
+        }
+        let is_anew = false;
+        self.enter(
+            State::Restoring { failure, is_anew },
+            now + self.limits.handover.promote,
+        );
+        None
+    }
+
+    /// The old program is started anew, as after a crash.
+    fn restore_anew(&mut self, failure: Failure, kernel: &mut Plank, now: Instant) -> Option<End> {
+        kernel.kill_now();
+        kernel.set_program(self.old_program.clone());
+        kernel.start(now);
+        let is_anew = true;
+        self.enter(State::Restoring { failure, is_anew }, now + self.limits.health);
+        None
+    }
+
+    fn rolled_back(&mut self, failure: Failure, ok: bool, message: String) -> Option<End> {
+        self.taken("restore", ok, message.clone());
+        self.state = State::Over;
+        Some(End::RolledBack(Failure {
+            message: format!("{}; {message}", failure.message),
+            ..failure
+        }))
+    }
+
+    fn enter(&mut self, state: State, until: Instant) {
+        self.state = state;
+        self.until = until;
+    }
+
+    fn taken(&mut self, step: &'static str, ok: bool, message: String) {
+        info!(step, ok, "handover: {message}");
+        self.steps.push(Taken { step, ok, message });
+    }
+}
