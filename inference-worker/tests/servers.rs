@@ -113,5 +113,8 @@ fn llama_cpp_s_own_server_writes_for_the_worker() {
     let (succeeded, _, error) =
         server.generate(&["--server-key-env", "THE_KEY", "--prompt", &"ab ".repeat(2_000)]);
     // It says 200 and ends without a word.
-    assert!(!succeeded && error.contains("ended before the text did"), "{error}");
+    assert!(
+        !succeeded && error.contains("ended before the text did"),
+        "{error}"
+    );
 }
