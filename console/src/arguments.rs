@@ -194,6 +194,17 @@ pub enum Command {
         #[command(subcommand)]
         command: BlobCommand,
     },
+    /// Bring in what a fine-tuning learned, and look at what is loaded
+    #[command(after_help = "Examples:\n  \
+        batos adapter import ./robin-lora --name ROBIN          a folder that PEFT's save_pretrained wrote\n  \
+        batos adapter import ./robin-2 --name ROBIN --replace 1\n  \
+        batos adapter list\n\n\
+        The inference-worker checks it against the model before anything is kept. LoRA of a layer's linear products is known;\n\
+        what changes the model itself (DoRA, biases, whole modules, embeddings) is refused: see docs/adapters.md.")]
+    Adapter {
+        #[command(subcommand)]
+        command: AdapterCommand,
+    },
     /// Copy what is new of the image into a folder, while the system runs
     #[command(
         after_help = "The first backup into a folder copies everything, the next only what was added since. It ends at one\n\
@@ -300,6 +311,46 @@ pub enum BlobCommand {
         after_help = "Examples:\n  batos blob get account.film -o film.mp4\n  batos blob get 0123…ef | sha256sum"
     )]
     Get(BlobGet),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdapterCommand {
+    /// Make a PEFT folder or a safetensors file the next generation of an adapter
+    Import(AdapterImport),
+    /// List the adapters: generation, where they are, what they take, how often they were used; and what memory is used for
+    List,
+    /// Show every generation of an adapter, newest first
+    Show { name: String },
+    /// Take an adapter's name away; its generations go at the next pack
+    Drop {
+        name: String,
+        #[command(flatten)]
+        request: RequestId,
+    },
+    /// Load an adapter ahead
+    Stage { name: String },
+    /// Load an adapter and keep it in memory
+    Pin { name: String },
+    /// Let a pinned adapter give way again
+    Unpin { name: String },
+}
+
+#[derive(Debug, Args)]
+pub struct AdapterImport {
+    /// A folder with adapter_config.json and adapter_model.safetensors, or a safetensors file
+    #[arg(value_name = "DIR|FILE")]
+    pub from: PathBuf,
+    /// Letters, digits and _
+    #[arg(long)]
+    pub name: String,
+    /// The generation that it replaces; needed when the name exists
+    #[arg(long, value_name = "N")]
+    pub replace: Option<u64>,
+    /// Its alpha, where no configuration tells it
+    #[arg(long)]
+    pub alpha: Option<f64>,
+    #[command(flatten)]
+    pub request: RequestId,
 }
 
 #[derive(Debug, Args)]

@@ -80,6 +80,12 @@ fn give(home: &Home, put: BlobPut, json: bool, branch: Option<String>) -> Result
     Ok(Report::answered(document, text))
 }
 
+/// Gives a file's content; the meter is for people.
+pub fn give_file(kernel: &mut Kernel, file: &Path, is_shown: bool) -> Result<BlobRef, Failure> {
+    let (mut source, total) = open(file)?;
+    send(kernel, &mut source, Meter::new("sent", total, is_shown))
+}
+
 /// Sends a content chunk by chunk; each waits for the answer to the one before, so neither side gathers any.
 fn send(kernel: &mut Kernel, source: &mut dyn Read, mut meter: Meter) -> Result<BlobRef, Failure> {
     let transfer = match ask(kernel, Call::BlobBegin)? {

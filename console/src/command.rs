@@ -16,7 +16,9 @@ use crate::failure::Failure;
 use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
-use crate::{blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status, up};
+use crate::{
+    adapter, blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status, up,
+};
 
 /// Runs the command line and returns the exit code.
 pub fn run(words: Vec<OsString>) -> u8 {
@@ -60,6 +62,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         | Command::Status { .. }
         | Command::Reindex
         | Command::Restore { .. }
+        | Command::Adapter { .. }
         | Command::Blob {
             command: BlobCommand::Get(_),
         }
@@ -78,6 +81,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Reindex => offline::reindex(&home, !json),
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
+        Command::Adapter { command } => adapter::run(&home, command, json),
         Command::Codex {
             command: CodexCommand::Export { file },
         } if file != Path::new("-") => codex::export(&home, &file),
@@ -283,6 +287,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         | Command::Reindex
         | Command::Restore { .. }
         | Command::Blob { .. }
+        | Command::Adapter { .. }
         | Command::Console => {
             return Err(Failure::internal("a command without a call"));
         }
@@ -408,10 +413,15 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
         Answer::Cancelled { id } => (format!("mission {id} is cancelled"), exit::ANSWERED),
         Answer::Followed => (String::new(), exit::ANSWERED),
         Answer::Why(origin) => (past::origin(origin), exit::ANSWERED),
-        // Parts of a transfer, which `blob` looks at itself.
-        Answer::Transfer { .. } | Answer::Arrived { .. } | Answer::Content { .. } | Answer::Blob(_) => {
-            (document.to_string(), exit::ANSWERED)
-        }
+        // Parts of a transfer, which `blob` looks at itself; what `adapter` shows.
+        Answer::Transfer { .. }
+        | Answer::Arrived { .. }
+        | Answer::Content { .. }
+        | Answer::Blob(_)
+        | Answer::AdapterImported { .. }
+        | Answer::Adapters { .. }
+        | Answer::AdapterDropped { .. }
+        | Answer::AdapterHeld { .. } => (document.to_string(), exit::ANSWERED),
     };
     let text = if io::stdout().is_terminal() {
         render::harmless(&text)
@@ -499,6 +509,7 @@ mod tests {
             "undo 3",
             "verify",
             "blob get a.b",
+            "adapter list",
         ] {
             let words = ["batos", "--home", "/h", "--branch", "b"]
                 .into_iter()

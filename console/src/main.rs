@@ -8,6 +8,7 @@
 //! Non-goals: nothing here opens an image or runs a method; everything goes through the sockets of the home's `run` folder.
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod arguments;
 mod blob;
 mod branch;

@@ -3,8 +3,8 @@
 //! A region is cut into pieces; whoever is free takes the next. The caller works too, and waits only for threads that hold a piece,
 //! never for one that has not come yet: on a busy machine a thread without a core costs nothing.
 //!
-//! Unsafe code: a region lends a closure and disjoint pieces of a slice to threads that live longer. The safety argument stands at
-//! [`Crew::share`] and [`Crew::fill`].
+//! Unsafe code: a region lends a closure and disjoint pieces of slices to threads that live longer. The safety argument stands at
+//! [`Crew::share`], [`Crew::fill`] and [`Crew::fill_after`].
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
@@ -156,6 +156,101 @@ impl Crew {
     }
 }
 
+impl Crew {
+    /// As [`Crew::fill`], but in the same region `early` is made before, in pieces that end at `ends` (rising; the last is its whole
+    /// length): every piece of it is taken before the first of `out`, and `work` may wait for all of them by [`Early::get`].
+    pub fn fill_after<E: Send + Sync, T: Send>(
+        &self,
+        early: &mut [E],
+        ends: &[usize],
+        make: impl Fn(usize, &mut [E]) + Sync,
+        out: &mut [T],
+        length: usize,
+        work: impl Fn(usize, &mut [T], &Early<'_, E>) + Sync,
+    ) {
+        let rises = ends.is_sorted() && ends.last().copied().unwrap_or(0) == early.len();
+        assert!(rises, "the pieces do not fill what they are pieces of");
+        let (total, early_total) = (out.len(), early.len());
+        let (base, early_base) = (Base(out.as_mut_ptr()), Base(early.as_mut_ptr()));
+        let left = AtomicUsize::new(ends.len());
+        let failed = AtomicBool::new(false);
+        let made = Early {
+            base: &early_base,
+            length: early_total,
+            left: &left,
+            failed: &failed,
+        };
+        self.share(ends.len() + total.div_ceil(length), |piece| {
+            if let Some(end) = ends.get(piece) {
+                let leaving = Leaving {
+                    left: &left,
+                    failed: &failed,
+                };
+                let from = if piece == 0 { 0 } else { ends[piece - 1] };
+                let base = &early_base;
+                // SAFETY: ends rise, so pieces are disjoint parts of `early`; each index is called once, `share` returns before
+                // `early` ends, and nobody reads it before every one of these pieces has left.
+                make(piece, unsafe {
+                    std::slice::from_raw_parts_mut(base.0.add(from), end - from)
+                });
+                drop(leaving);
+                return;
+            }
+            let piece = piece - ends.len();
+            let base = &base;
+            let from = piece * length;
+            let count = length.min(total - from);
+            // SAFETY: as in `fill`.
+            let out = unsafe { std::slice::from_raw_parts_mut(base.0.add(from), count) };
+            work(piece, out, &made);
+        });
+    }
+}
+
+/// What the early pieces of a region make.
+pub struct Early<'a, E> {
+    base: &'a Base<E>,
+    length: usize,
+    left: &'a AtomicUsize,
+    failed: &'a AtomicBool,
+}
+
+impl<E: Sync> Early<'_, E> {
+    /// Waits until it is made. Whoever asks holds a piece that was taken after all of these, so each is done or at work.
+    ///
+    /// # Panics
+    /// When making it panicked.
+    pub fn get(&self) -> &[E] {
+        let mut spins = 0;
+        while self.left.load(Ordering::Acquire) != 0 {
+            spins += 1;
+            if spins % SPINS_BEFORE_YIELD == 0 {
+                std::thread::yield_now();
+            } else {
+                spin_loop();
+            }
+        }
+        assert!(!self.failed.load(Ordering::Relaxed), "a tensor thread panicked");
+        // SAFETY: the last piece has left (Release, Acquire above), and none comes again while this region lasts.
+        unsafe { std::slice::from_raw_parts(self.base.0, self.length) }
+    }
+}
+
+/// Counts an early piece down, also when it panics: those that wait must not wait for ever.
+struct Leaving<'a> {
+    left: &'a AtomicUsize,
+    failed: &'a AtomicBool,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        self.left.fetch_sub(1, Ordering::Release);
+    }
+}
+
 impl Drop for Crew {
     fn drop(&mut self) {
         self.region.ended.store(true, Ordering::SeqCst);
@@ -282,6 +377,50 @@ mod tests {
                 assert_eq!(out, wanted);
             }
         }
+    }
+
+    #[test]
+    fn what_is_made_early_is_whole_before_it_is_read() {
+        for threads in [1, 2, 5] {
+            let crew = Crew::new(threads).unwrap();
+            for round in 0..1_000_u64 {
+                let mut early = vec![0; 50];
+                let mut out = vec![0; 64];
+                let make = |piece: usize, early: &mut [u64]| early.fill(round + piece as u64);
+                crew.fill_after(
+                    &mut early,
+                    &[3, 3, 20, 50],
+                    make,
+                    &mut out,
+                    5,
+                    |piece, out, early| {
+                        let sum: u64 = early.get().iter().sum();
+                        out.fill(sum + piece as u64);
+                    },
+                );
+                let sum = 50 * round + 17 * 2 + 30 * 3;
+                let wanted: Vec<u64> = (0..64).map(|at| sum + at / 5).collect();
+                assert_eq!(out, wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_an_early_piece_reaches_the_caller_and_those_who_wait() {
+        let crew = Crew::new(3).unwrap();
+        for _ in 0..20 {
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let (mut early, mut out) = ([0; 4], [0; 40]);
+                let make = |piece: usize, _: &mut [i32]| assert_ne!(piece, 1);
+                crew.fill_after(&mut early, &[1, 2, 3, 4], make, &mut out, 2, |_, out, early| {
+                    out.fill(early.get()[0]);
+                });
+            }));
+            assert!(panicked.is_err());
+        }
+        let mut out = [0; 9];
+        crew.fill(&mut out, 2, |_, out| out.fill(1));
+        assert_eq!(out, [1; 9]);
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub struct EmbedArguments {
 pub fn print(arguments: EmbedArguments) -> anyhow::Result<()> {
     let encoder = Encoder::start(Some(Settings {
         model: arguments.model,
+        hash: None,
         threads: threads(arguments.threads),
     }))?;
     let batch = usize::from(arguments.batch);

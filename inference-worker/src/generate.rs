@@ -1,6 +1,7 @@
 //! One generation from the command line: text to standard output as it comes, figures to standard error.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use clap::Args;
 use shared::inference::{ChatMessage, Finish, Generate, InferenceEvent, Options};
 use tokio::sync::mpsc;
 
+use crate::adapter::folder;
 use crate::engine::{Engine, Job};
 use crate::run::ModelArguments;
 use crate::server;
@@ -18,6 +20,12 @@ use crate::server;
 pub struct GenerateArguments {
     #[command(flatten)]
     model: ModelArguments,
+    /// A PEFT folder or a safetensors file whose weights are added to the model's.
+    #[arg(long)]
+    adapter: Option<PathBuf>,
+    /// With --adapter: its alpha, where the file does not tell it.
+    #[arg(long, requires = "adapter")]
+    alpha: Option<f64>,
     /// The text to continue; with --chat, what the user says.
     #[arg(long)]
     prompt: String,
@@ -89,6 +97,10 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
         ..Options::default()
     };
     server::check(&request, &options).map_err(anyhow::Error::msg)?;
+    let adapter = match &arguments.adapter {
+        Some(path) => Some(folder::adapter(path, arguments.alpha)?),
+        None => None,
+    };
     let begun = Instant::now();
     let engine = Engine::start(arguments.model.settings()?)?;
     let (events, mut queue) = mpsc::unbounded_channel();
@@ -96,6 +108,7 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
         request,
         options,
         messages,
+        adapter,
         events,
         cancelled: Arc::new(AtomicBool::new(false)),
         arrived: begun,

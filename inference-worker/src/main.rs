@@ -1,10 +1,11 @@
 //! The inference-worker of BAT OS: one model and one encoder, many requests.
 //!
 //! Parts in reading order: `run` (arguments, life), `server` (the socket), `engine` (the decoding thread), `encoder` (the
-//! encoding thread), `remote` (a server in the place of a model), `checkpoint` (what is
-//! loaded and what is refused), `model` (the forward pass), `kernel` (its arithmetic for each processor), `crew` (its threads),
+//! encoding thread), `remote` (a server in the place of a model), `checkpoint` (what is loaded and what is refused), `adapter` (what
+//! is added to it), `model` (the forward pass), `kernel` (its arithmetic for each processor), `crew` (its threads),
 //! `chat` (conversations as text), `sampler` (the next token), `text` (tokens to text, piece by piece).
 
+mod adapter;
 mod chat;
 mod checkpoint;
 mod crew;

@@ -1,7 +1,14 @@
-//! Tokens per second of a model on this machine, as JSON documents.
+//! Tokens per second of a model on this machine, as JSON documents; what adapters cost stands in `adapted`.
 
+mod adapted;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail};
+
+use crate::adapter::Adapter;
+use crate::adapter::store::Lease;
 use crate::checkpoint::{self, Checkpoint};
 use crate::crew::Crew;
 use crate::engine::Settings;
@@ -15,18 +22,34 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(200);
 
 /// Prints the medians of some rounds; or, by `turns`, each round for which a line comes in.
-pub fn print(settings: &Settings, turns: bool) -> anyhow::Result<()> {
-    let ready = checkpoint::load(&settings.model, settings.weights, Crew::new(settings.threads)?)?;
+pub fn print(settings: Settings, turns: bool, adapters: &[PathBuf]) -> anyhow::Result<()> {
+    let crew = Crew::new(settings.threads)?;
+    let ready = checkpoint::load(&settings.model, settings.model_hash, settings.weights, crew)?;
     let mut rounds = Rounds::new(&ready);
     if turns {
+        let mut adapted = adapted::Adapted::new(settings, &ready, adapters)?;
         for line in std::io::stdin().lines() {
-            line?;
-            let (prefill, decode) = rounds.run();
-            tell(&ready, prefill, decode, 1);
+            let line = line?;
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let number = |at: usize| words[at].parse::<usize>().with_context(|| line.clone());
+            match words[..] {
+                [] | ["round"] => {
+                    let (prefill, decode) = rounds.run(None);
+                    tell(&ready, prefill, decode, 1);
+                }
+                ["round", _] => {
+                    let lease: Lease = adapted.lease(number(1)?)?;
+                    let (prefill, decode) = rounds.run(Some(&lease));
+                    tell(&ready, prefill, decode, 1);
+                }
+                ["change"] => println!("{}", adapted.change()?),
+                ["serve", _, _, _] => println!("{}", adapted.serve(number(1)?, number(2)?, number(3)?)?),
+                _ => bail!("{line}: give round, round N, change, or serve ADAPTERS REQUESTS TOGETHER"),
+            }
         }
         return Ok(());
     }
-    let (mut prefill, mut decode): (Vec<f64>, Vec<f64>) = (0..ROUNDS).map(|_| rounds.run()).unzip();
+    let (mut prefill, mut decode): (Vec<f64>, Vec<f64>) = (0..ROUNDS).map(|_| rounds.run(None)).unzip();
     tell(&ready, median(&mut prefill), median(&mut decode), ROUNDS);
     Ok(())
 }
@@ -50,23 +73,24 @@ impl Rounds<'_> {
     }
 
     /// Tokens per second of a prompt, and of text behind it: medians of a round.
-    fn run(&mut self) -> (f64, f64) {
+    fn run(&mut self, adapter: Option<&Adapter>) -> (f64, f64) {
         let begun = Instant::now();
-        let mut figures = vec![self.once()];
+        let mut figures = vec![self.once(adapter)];
         while begun.elapsed() < ROUND {
-            figures.push(self.once());
+            figures.push(self.once(adapter));
         }
         let (mut prefill, mut decode): (Vec<f64>, Vec<f64>) = figures.into_iter().unzip();
         (median(&mut prefill), median(&mut decode))
     }
 
-    fn once(&mut self) -> (f64, f64) {
+    fn once(&mut self, adapter: Option<&Adapter>) -> (f64, f64) {
         let model = &self.ready.model;
         let row = |position: usize, is_wanted| Row {
             token: (position * 7 % model.shape.vocabulary) as u32,
             position,
             blocks: &self.blocks,
             is_wanted,
+            adapter,
         };
         let prompt: Vec<Row<'_>> = (0..PROMPT_TOKENS)
             .map(|at| row(at, at + 1 == PROMPT_TOKENS))

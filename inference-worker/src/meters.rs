@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use shared::inference::{Figures, Finish, InferenceEvent, Loading};
+use shared::inference::{Figures, Finish, InferenceEvent, Loading, TierFigures};
 
 /// Speed is that of the last so many seconds.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ impl Meters {
         self.ended[place].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self, tiers: Vec<TierFigures>) -> Figures {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let [stopped, full, late, cancelled, failed] = [0, 1, 2, 3, 4].map(|place| load(&self.ended[place]));
         Figures {
@@ -131,7 +131,7 @@ impl Meters {
             embed_waiting: self.embed_waiting.load(Ordering::Relaxed),
             texts: load(&self.texts),
             text_tokens: load(&self.text_tokens),
-            tiers: Vec::new(),
+            tiers,
         }
     }
 
@@ -155,12 +155,12 @@ mod tests {
     #[test]
     fn speed_is_that_of_the_last_seconds() {
         let meters = Meters::new();
-        assert_eq!(meters.figures().written_per_second, 0.0);
+        assert_eq!(meters.figures(Vec::new()).written_per_second, 0.0);
         meters.wrote(100);
         let begun = meters.written.lock().unwrap()[0].0;
         assert_eq!(meters.speed(begun + Duration::from_secs(5)), 20.0);
         assert_eq!(meters.speed(begun + Duration::from_secs(11)), 0.0);
-        assert_eq!(meters.figures().written_tokens, 100);
+        assert_eq!(meters.figures(Vec::new()).written_tokens, 100);
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         meters.loaded(40);
         assert_eq!(meters.loading().unwrap().loaded_bytes, 10);
         meters.end_loading();
-        assert_eq!(meters.figures().loading, None);
+        assert_eq!(meters.figures(Vec::new()).loading, None);
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
         for finish in [Finish::Stop, Finish::Stop, Finish::Cancelled] {
             meters.told(&done(finish));
         }
-        let figures = meters.figures();
+        let figures = meters.figures(Vec::new());
         assert_eq!((figures.stopped, figures.cancelled, figures.failed), (2, 1, 0));
     }
 }

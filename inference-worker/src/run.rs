@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use shared::exit;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
 use crate::embed::EmbedArguments;
 use crate::encoder::{self, Encoder};
@@ -35,6 +36,9 @@ struct Arguments {
     /// Folder or file of an encoder (all-MiniLM-L6-v2 or another of the BERT kind) for requests to embed texts.
     #[arg(long)]
     embedder: Option<PathBuf>,
+    /// BLAKE3 hash, in hexadecimal, that the encoder's file must have: of a blob, its name.
+    #[arg(long, value_name = "HEX64", requires = "embedder")]
+    embedder_hash: Option<blake3::Hash>,
     /// Local socket to answer at; made here unless --listen-fd passes it.
     #[arg(long, required_unless_present = "measure")]
     socket: Option<PathBuf>,
@@ -44,9 +48,13 @@ struct Arguments {
     /// Print tokens per second as one JSON document and end.
     #[arg(long)]
     measure: bool,
-    /// With --measure: measure once for each line of standard input, so that others can be measured by turns.
+    /// With --measure: measure once for each line of standard input, so that others can be measured by turns. A line is `round`,
+    /// `round N` with the Nth --adapter, `change`, or `serve ADAPTERS REQUESTS TOGETHER`.
     #[arg(long, requires = "measure")]
     turns: bool,
+    /// With --turns: a PEFT folder or a safetensors file; may be given several times.
+    #[arg(long, requires = "turns")]
+    adapter: Vec<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -63,6 +71,9 @@ pub struct ModelArguments {
     /// Folder of the model, or a GGUF file.
     #[arg(long, required_unless_present = "server_url")]
     model: Option<PathBuf>,
+    /// BLAKE3 hash, in hexadecimal, that the GGUF file must have: of a blob, its name.
+    #[arg(long, value_name = "HEX64")]
+    model_hash: Option<blake3::Hash>,
     /// Threads of the tensor kernels; by default as many as there are cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -72,6 +83,12 @@ pub struct ModelArguments {
     /// Memory for keys and values of all requests together, in MiB; requests that find no room wait.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     cache_mib: u64,
+    /// Memory for adapters that are not in use, in MiB; those used longest ago give way.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    adapters_warm_mib: u64,
+    /// Memory for adapters in use, pinned, or used last, in MiB; requests that find no room wait.
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    adapters_hot_mib: u64,
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -81,9 +98,14 @@ impl ModelArguments {
     pub fn settings(self) -> anyhow::Result<Settings> {
         Ok(Settings {
             model: self.model.unwrap_or_default(),
+            model_hash: self.model_hash,
             weights: self.weights,
             threads: threads(self.threads),
             cache_bytes: self.cache_mib << 20,
+            adapters: Budgets {
+                warm_bytes: self.adapters_warm_mib << 20,
+                hot_bytes: self.adapters_hot_mib << 20,
+            },
             server: self.server.server().map_err(anyhow::Error::msg)?,
         })
     }
@@ -128,10 +150,11 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
             settings.server.is_none(),
             "--measure measures a model of the worker's own, not a server"
         );
-        return measure::print(&settings, arguments.turns);
+        return measure::print(settings, arguments.turns, &arguments.adapter);
     }
     let encoder = Encoder::start(arguments.embedder.map(|model| encoder::Settings {
         model,
+        hash: arguments.embedder_hash,
         threads: settings.threads,
     }))?;
     let engine = Engine::start(settings)?;

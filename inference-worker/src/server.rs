@@ -9,7 +9,7 @@ use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    ChatMessage, Embed, Generate, InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES,
+    Adapter, ChatMessage, Embed, Generate, InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES,
     MOST_TEXTS, Options,
 };
 use tokio::sync::mpsc;
@@ -23,6 +23,8 @@ const MAX_TOKENS: u32 = 8192;
 const MAX_STOPS: usize = 16;
 /// Of the vectors of one answer: a frame must hold them.
 const MAX_VECTOR_BYTES: usize = 8 << 20;
+/// Adapters told before their requests, of one conversation.
+const MAX_ADAPTED: usize = 64;
 
 /// Serves for ever.
 pub async fn serve(engine: Engine, encoder: Encoder, listener: Listener) {
@@ -48,11 +50,15 @@ pub async fn serve(engine: Engine, encoder: Encoder, listener: Listener) {
 
 /// The open requests of a conversation; dropped, they are cancelled.
 #[derive(Default)]
-struct Open(HashMap<u64, Arc<AtomicBool>>);
+struct Open {
+    requests: HashMap<u64, Arc<AtomicBool>>,
+    /// Of requests that have not come yet.
+    adapters: HashMap<u64, Adapter>,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0
+        self.requests
             .values()
             .for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
     }
@@ -67,16 +73,18 @@ impl Open {
         options: Options,
         messages: Vec<ChatMessage>,
     ) {
+        let adapter = self.adapters.remove(&request.request);
         if let Err(message) = check(&request, &options) {
-            return refuse(events, request.request, message);
+            return fail(events, request.request, message);
         }
         request.max_tokens = request.max_tokens.min(MAX_TOKENS);
         let cancelled = Arc::new(AtomicBool::new(false));
-        self.0.insert(request.request, cancelled.clone());
+        self.requests.insert(request.request, cancelled.clone());
         engine.submit(Job {
             request,
             options,
             messages,
+            adapter,
             events: events.clone(),
             cancelled,
             arrived: Instant::now(),
@@ -86,10 +94,10 @@ impl Open {
     fn embed(&mut self, encoder: &Encoder, events: &mpsc::UnboundedSender<InferenceEvent>, request: Embed) {
         let dimension = encoder.describe().map_or(0, |encoder| encoder.dimension as usize);
         if let Err(message) = check_texts(&request.texts, dimension) {
-            return refuse(events, request.request, message);
+            return fail(events, request.request, message);
         }
         let cancelled = Arc::new(AtomicBool::new(false));
-        self.0.insert(request.request, cancelled.clone());
+        self.requests.insert(request.request, cancelled.clone());
         encoder.submit(EmbedJob {
             request,
             events: events.clone(),
@@ -97,14 +105,6 @@ impl Open {
             arrived: Instant::now(),
         });
     }
-}
-
-fn refuse(events: &mpsc::UnboundedSender<InferenceEvent>, request: u64, message: String) {
-    let fault = InferenceFault {
-        reason: "bad_request".into(),
-        message,
-    };
-    let _ = events.send(InferenceEvent::Failed { request, fault });
 }
 
 /// What is too much for one request.
@@ -123,6 +123,14 @@ pub fn check_texts(texts: &[String], dimension: usize) -> Result<(), String> {
         )),
         None => Ok(()),
     }
+}
+
+fn fail(events: &mpsc::UnboundedSender<InferenceEvent>, request: u64, message: String) {
+    let fault = InferenceFault {
+        reason: "bad_request".into(),
+        message,
+    };
+    let _ = events.send(InferenceEvent::Failed { request, fault });
 }
 
 /// What cannot be meant.
@@ -168,11 +176,11 @@ async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<()
                 let _ = events.send(InferenceEvent::EmbedderDescribed(encoder.describe()));
             }
             Ok(InferenceRequest::Figures) => {
-                let _ = events.send(InferenceEvent::Figures(METERS.figures()));
+                let _ = events.send(InferenceEvent::Figures(METERS.figures(engine.adapters.tiers())));
             }
             Ok(InferenceRequest::Embed(request)) => open.embed(&encoder, &events, request),
             Ok(InferenceRequest::Cancel { request }) => {
-                if let Some(cancelled) = open.0.get(&request) {
+                if let Some(cancelled) = open.requests.get(&request) {
                     cancelled.store(true, Ordering::Relaxed);
                 }
             }
@@ -185,6 +193,23 @@ async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<()
                 messages,
             }) => {
                 open.begin(&engine, &events, generate, options, messages);
+            }
+            Ok(InferenceRequest::Adapt { request, adapter }) => {
+                if open.adapters.len() < MAX_ADAPTED {
+                    open.adapters.insert(request, adapter);
+                } else {
+                    let message =
+                        format!("{MAX_ADAPTED} adapters were told without the requests that they are for");
+                    fail(&events, request, message);
+                }
+            }
+            Ok(InferenceRequest::Adapters { request, ask }) => {
+                let answering = engine.adapters.clone().answer(ask);
+                let events = events.clone();
+                tokio::spawn(async move {
+                    let answer = answering.await;
+                    let _ = events.send(InferenceEvent::Adapters { request, answer });
+                });
             }
             Err(error) => break error,
         }

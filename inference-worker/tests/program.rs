@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use shared::frame::{FrameError, read, write};
 use shared::inference::{
-    ChatMessage, Description, Embed, Embedder, Embedding, Finish, Generate, InferenceEvent, InferenceRequest,
-    MOST_TEXT_BYTES, Options,
+    Adapter, AdapterAnswer, AdapterRequest, AdapterView, ChatMessage, Contents, Description, Embed, Embedder,
+    Embedding, Finish, Generate, Hold, InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES,
+    Manifest, Options,
 };
 
 /// A running worker; killed and reaped when dropped.
@@ -414,4 +415,213 @@ fn it_generates_without_a_kernel() {
     }
     let (succeeded, _, error) = generate_command(&["--model", "/nowhere", "--prompt", "x"]);
     assert!(!succeeded && error.contains("does not exist"), "{error}");
+}
+
+fn adapter_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adapters/seed-strong")
+}
+
+fn adapter(name: &str) -> Adapter {
+    let weights = adapter_folder().join("adapter_model.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    Adapter {
+        name: name.into(),
+        generation: 1,
+        config: std::fs::read_to_string(adapter_folder().join("adapter_config.json")).unwrap(),
+        weights: Contents {
+            path: weights.to_str().unwrap().into(),
+            digest: *blake3::hash(&bytes).as_bytes(),
+            bytes: bytes.len() as u64,
+        },
+    }
+}
+
+#[test]
+fn it_generates_with_an_adapter_and_without_a_kernel() {
+    let model = seed();
+    let model = model.to_str().unwrap();
+    let with = |adapter: &str| {
+        generate_command(&[
+            "--model",
+            model,
+            "--prompt",
+            PROMPT,
+            "--max-tokens",
+            "24",
+            "--adapter",
+            adapter,
+        ])
+    };
+    let (succeeded, text, error) = with(adapter_folder().to_str().unwrap());
+    assert!(succeeded, "{error}");
+    assert!(
+        !text.starts_with("def toggle_lantern(self):\n    self.lantern = not"),
+        "{text}"
+    );
+    assert_eq!(with(adapter_folder().to_str().unwrap()).1, text);
+    let (succeeded, _, error) = with("/nowhere");
+    assert!(!succeeded && error.contains("/nowhere"), "{error}");
+    let refused = adapter_folder().with_file_name("refused/dora");
+    let (succeeded, _, error) = with(refused.to_str().unwrap());
+    assert!(!succeeded && error.contains("DoRA"), "{error}");
+    let other = adapter_folder().with_file_name("llama3-all");
+    let (succeeded, _, error) = with(other.to_str().unwrap());
+    assert!(!succeeded && error.contains("another base"), "{error}");
+}
+
+/// The worker's own answer about adapters.
+fn adapters(stream: &mut UnixStream, ask: AdapterRequest) -> Result<AdapterAnswer, InferenceFault> {
+    write(stream, &InferenceRequest::Adapters { request: 9, ask }).unwrap();
+    loop {
+        if let InferenceEvent::Adapters { answer, .. } = next(stream) {
+            return answer;
+        }
+    }
+}
+
+fn list(stream: &mut UnixStream) -> (Vec<AdapterView>, Manifest) {
+    match adapters(stream, AdapterRequest::List) {
+        Ok(AdapterAnswer::Listed { adapters, manifest }) => (adapters, manifest),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn requests_with_adapters_and_without_are_served_together_and_do_not_mix() {
+    let worker = Worker::start(&seed());
+    let mut stream = worker.attach();
+    describe(&mut stream).unwrap();
+    let ask = |stream: &mut UnixStream, request: u64, name: Option<&str>| {
+        if let Some(name) = name {
+            let adapter = adapter(name);
+            write(stream, &InferenceRequest::Adapt { request, adapter }).unwrap();
+        }
+        let short = Generate {
+            max_tokens: 30,
+            ..generate(request, PROMPT)
+        };
+        write(stream, &InferenceRequest::Generate(short)).unwrap();
+    };
+    ask(&mut stream, 1, None);
+    let (_, plain, _) = collect(&mut stream, 1);
+    ask(&mut stream, 2, Some("a"));
+    let (_, adapted, _) = collect(&mut stream, 2);
+    assert_ne!(plain, adapted);
+    // All at once: two adapters of the same weights, and the model alone; some of them cold.
+    for request in 10..22 {
+        ask(
+            &mut stream,
+            request,
+            [None, Some("a"), Some("b")][request as usize % 3],
+        );
+    }
+    let mut texts = std::collections::HashMap::new();
+    while texts.len() < 12 {
+        match next(&mut stream) {
+            InferenceEvent::Done { request, text, .. } => drop(texts.insert(request, text)),
+            InferenceEvent::Failed { fault, .. } => panic!("{fault}"),
+            _ => {}
+        }
+    }
+    for (request, text) in texts {
+        let wanted = if request % 3 == 0 { &plain } else { &adapted };
+        assert_eq!(&text, wanted, "request {request}");
+    }
+    let (views, _) = list(&mut stream);
+    let uses: Vec<(&str, u64, u32)> = views
+        .iter()
+        .map(|view| (view.name.as_str(), view.uses, view.in_flight))
+        .collect();
+    assert_eq!(uses, [("a", 5, 0), ("b", 4, 0)]);
+    // One that cannot be loaded fails alone.
+    let mut missing = adapter("c");
+    missing.weights.path = "/nowhere".into();
+    write(
+        &mut stream,
+        &InferenceRequest::Adapt {
+            request: 30,
+            adapter: missing,
+        },
+    )
+    .unwrap();
+    write(&mut stream, &InferenceRequest::Generate(generate(30, PROMPT))).unwrap();
+    match next(&mut stream) {
+        InferenceEvent::Failed { request: 30, fault } => assert_eq!(fault.reason, "adapter_missing"),
+        other => panic!("{other:?}"),
+    }
+    ask(&mut stream, 31, None);
+    assert_eq!(collect(&mut stream, 31).1, plain);
+}
+
+/// The tolerance that docs/adapters.md states: what allocators keep and what threads touch is not counted.
+fn assert_adds_up(manifest: &Manifest, when: &str) {
+    let (used, resident) = (manifest.used_bytes(), manifest.resident_bytes);
+    let tolerance = resident * 3 / 100 + (8 << 20);
+    assert!(
+        used.abs_diff(resident) <= tolerance,
+        "{when}: {used} of {resident}: {manifest:?}"
+    );
+}
+
+#[test]
+fn the_manifest_adds_up_to_what_the_process_uses() {
+    let worker = Worker::start(&seed());
+    let mut stream = worker.attach();
+    describe(&mut stream).unwrap();
+    let (_, empty) = list(&mut stream);
+    assert_adds_up(&empty, "after loading");
+    // Weights of 6 M parameters in two bytes each.
+    assert!((11 << 20..14 << 20).contains(&empty.base_bytes), "{empty:?}");
+    let mut staged = 0;
+    for at in 0..400 {
+        let stage = AdapterRequest::Stage {
+            adapter: adapter(&format!("a{at}")),
+            hold: if at % 2 == 0 { Hold::Warm } else { Hold::Pinned },
+        };
+        match adapters(&mut stream, stage) {
+            Ok(AdapterAnswer::Staged(view)) => staged += view.summary.unwrap().bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+    let (_, full) = list(&mut stream);
+    assert_eq!(full.warm_bytes + full.hot_bytes, staged);
+    assert!(staged > 40 << 20, "{staged} bytes show nothing");
+    assert_adds_up(&full, "with 400 adapters");
+    // What they take is what the system counts, far more narrowly than the whole.
+    let grown = full.resident_bytes - empty.resident_bytes;
+    assert!(grown.abs_diff(staged) < 4 << 20, "{grown} for {staged}");
+    write(&mut stream, &InferenceRequest::Generate(generate(1, PROMPT))).unwrap();
+    collect(&mut stream, 1);
+    let (_, worked) = list(&mut stream);
+    assert!(worked.cache_bytes > 0 && worked.scratch_bytes > 0, "{worked:?}");
+    assert_adds_up(&worked, "after a text");
+    for at in 0..400 {
+        let name = format!("a{at}");
+        assert_eq!(
+            adapters(
+                &mut stream,
+                AdapterRequest::Forget {
+                    name,
+                    generation: None
+                }
+            ),
+            Ok(AdapterAnswer::Forgotten(1))
+        );
+    }
+    let begun = Instant::now();
+    let left = loop {
+        let (views, left) = list(&mut stream);
+        assert!(views.is_empty());
+        if left.warm_bytes + left.hot_bytes == 0 {
+            break left;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{left:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_adds_up(&left, "with none left");
+    let given_back = full.resident_bytes - left.resident_bytes.min(full.resident_bytes);
+    assert!(
+        given_back + (8 << 20) > staged,
+        "only {given_back} of {staged} came back"
+    );
 }

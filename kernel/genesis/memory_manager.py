@@ -1,3 +1,3 @@
-"""Describes which model and adapters are loaded. Adapters come with a later version."""
+"""Holds the adapters that were imported: the slot `adapters`, made by the first, names the newest generation of each."""
 parents = [ref("traits")]
 active_expert = None

@@ -171,6 +171,15 @@ impl Kernel {
             Call::Codex => self.codex(),
             Call::CodexImport { text, dry_run } => self.import_codex(asker, text, dry_run).await,
             Call::Why { object, selector } => self.why(&object, &selector),
+            Call::AdapterImport {
+                name,
+                weights,
+                config,
+                replaces,
+            } => self.import_adapter(&asker, name, weights, config, replaces).await,
+            Call::AdapterList { name } => self.adapters(name).await,
+            Call::AdapterDrop { name } => self.drop_adapter(&asker, name).await,
+            Call::AdapterHold { name, hold } => self.hold_adapter(name, hold).await,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The kernel of BAT OS: holds the image open, carries sends out, thinks about what nobody understands.
 //!
-//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `export`, `import`, `codex` (what they ask), `reporter` (how far long work is), `description` (objects as
+//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `adapters`, `export`, `import`, `codex` (what they ask), `reporter` (how far long work is), `description` (objects as
 //! text), `overlay` (what an activation sees),
 //! `life`, `handover`, `rehearsal` (how one kernel follows another), `requests` (what is under way),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
@@ -8,6 +8,7 @@
 //! A library only for this crate's own program, benchmarks and whole-image tests: other programs talk to a kernel, they never
 //! link it.
 
+mod adapters;
 mod branches;
 mod bridge;
 mod codex;

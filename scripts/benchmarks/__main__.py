@@ -7,6 +7,7 @@ A row has: name, value, unit, rival (what the figure is compared with, in the sa
 import argparse
 import json
 
+import adapters
 import clients
 import embeddings
 import image
@@ -16,10 +17,10 @@ import rows
 import steward
 import system
 
-PARTS = [system, inference, embeddings, image, clients, methods, steward]
+PARTS = [system, inference, adapters, embeddings, image, clients, methods, steward]
 NAMES = [name for part in PARTS for name in part.NAMES]
 GROUPS = {
-    "inference": [*inference.NAMES, *embeddings.NAMES],
+    "inference": [*inference.NAMES, *adapters.NAMES, *embeddings.NAMES],
     "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],
     "steward": steward.NAMES,
 }

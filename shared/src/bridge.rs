@@ -10,7 +10,7 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{ClientId, Epoch, ObjectId, ThoughtId, TransactionId, TransferId};
-use crate::inference::Figures;
+use crate::inference::{AdapterView, Figures, Manifest};
 use crate::object::ObjectImage;
 use crate::value::{BlobRef, Value};
 
@@ -187,6 +187,38 @@ pub enum Call {
         /// Only tell what would change.
         dry_run: bool,
     },
+    /// Make a content the next generation of an adapter, once the inference-worker has checked it.
+    AdapterImport {
+        name: String,
+        weights: BlobRef,
+        /// PEFT's `adapter_config.json`, or empty.
+        config: String,
+        /// The generation that it replaces; without it the name must be new.
+        replaces: Option<u64>,
+    },
+    /// Every adapter; or all generations of one, newest first.
+    AdapterList {
+        name: Option<String>,
+    },
+    /// Take an adapter's name away; its generations go at the next pack.
+    AdapterDrop {
+        name: String,
+    },
+    /// How the inference-worker keeps an adapter's newest generation.
+    AdapterHold {
+        name: String,
+        hold: AdapterHold,
+    },
+}
+
+/// What an inference-worker is told about an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdapterHold {
+    /// Load it ahead.
+    Stage,
+    /// Load it, and keep it hot.
+    Pin,
+    Unpin,
 }
 
 /// What can be done in a branch; see [`Call`].
@@ -247,6 +279,8 @@ impl Call {
                 | Call::BranchCommit { .. }
                 | Call::InBranch { .. }
                 | Call::CodexImport { .. }
+                | Call::AdapterImport { .. }
+                | Call::AdapterDrop { .. }
         )
     }
 
@@ -422,6 +456,41 @@ pub enum Answer {
         /// `None` for a dry run, and where nothing changes.
         transaction: Option<TransactionId>,
     },
+    AdapterImported {
+        adapter: Box<AdapterListing>,
+        transaction: TransactionId,
+    },
+    Adapters {
+        adapters: Vec<AdapterListing>,
+        /// None: no inference-worker answers.
+        manifest: Option<Manifest>,
+    },
+    AdapterDropped {
+        name: String,
+        transaction: TransactionId,
+    },
+    AdapterHeld {
+        name: String,
+        hold: AdapterHold,
+    },
+}
+
+/// A generation of an adapter: what the image says of it, and where it is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdapterListing {
+    pub object: ObjectId,
+    pub name: String,
+    pub generation: u64,
+    pub weights: BlobRef,
+    pub rank: u32,
+    pub alpha: f64,
+    pub products: Vec<String>,
+    /// The model that it was checked against.
+    pub base: String,
+    /// What it takes in memory.
+    pub bytes: u64,
+    /// What the inference-worker knows of it, if it does.
+    pub worker: Option<AdapterView>,
 }
 
 /// A call's failure: a stable word for programs, a sentence for people. The words are in [`crate::reason`].

@@ -4,11 +4,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::base64;
 use crate::bridge::{
-    Answer, BranchView, Difference, Fault, Finding, KernelStatus, MissionView, ObjectView, Progress,
-    ThoughtEvent, ThoughtView, TransactionView, Verification,
+    AdapterHold, AdapterListing, Answer, BranchView, Difference, Fault, Finding, KernelStatus, MissionView,
+    ObjectView, Progress, ThoughtEvent, ThoughtView, TransactionView, Verification,
 };
 use crate::id::ObjectId;
-use crate::inference::{Figures, TierFigures};
+use crate::inference::{Figures, Manifest, Tier, TierFigures};
 use crate::json::to_json;
 use crate::value::Value;
 
@@ -158,6 +158,29 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "transaction": transaction.map(|transaction| transaction.0),
         }),
         Answer::Blob(blob) => json!({ "ok": true, "blob": to_json(&Value::Blob(*blob)) }),
+        Answer::AdapterImported {
+            adapter: view,
+            transaction,
+        } => json!({ "ok": true, "adapter": adapter(view), "transaction": transaction.0 }),
+        Answer::Adapters {
+            adapters,
+            manifest: found,
+        } => json!({
+            "ok": true,
+            "adapters": adapters.iter().map(adapter).collect::<Vec<_>>(),
+            "manifest": found.as_ref().map(manifest),
+        }),
+        Answer::AdapterDropped { name, transaction } => {
+            json!({ "ok": true, "dropped": name, "transaction": transaction.0 })
+        }
+        Answer::AdapterHeld { name, hold } => {
+            let hold = match hold {
+                AdapterHold::Stage => "stage",
+                AdapterHold::Pin => "pin",
+                AdapterHold::Unpin => "unpin",
+            };
+            json!({ "ok": true, "name": name, "hold": hold })
+        }
     }
 }
 
@@ -168,6 +191,52 @@ pub fn in_branch(mut document: Json, branch: &str) -> Json {
     }
     document["branch"] = json!(branch);
     document
+}
+
+/// A tier's word.
+pub fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Cold => "cold",
+        Tier::Loading => "loading",
+        Tier::Warm => "warm",
+        Tier::Hot => "hot",
+    }
+}
+
+fn adapter(view: &AdapterListing) -> Json {
+    let worker = view.worker.as_ref();
+    json!({
+        "name": view.name,
+        "generation": view.generation,
+        "object": view.object.to_string(),
+        "weights": to_json(&Value::Blob(view.weights)),
+        "rank": view.rank,
+        "alpha": view.alpha,
+        "products": view.products,
+        "base": view.base,
+        "bytes": view.bytes,
+        "tier": tier(worker.map_or(Tier::Cold, |worker| worker.tier)),
+        "pinned": worker.is_some_and(|worker| worker.is_pinned),
+        "uses": worker.map_or(0, |worker| worker.uses),
+        "in_flight": worker.map_or(0, |worker| worker.in_flight),
+    })
+}
+
+fn manifest(found: &Manifest) -> Json {
+    json!({
+        "program_bytes": found.program_bytes,
+        "base_bytes": found.base_bytes,
+        "cache_bytes": found.cache_bytes,
+        "cache_budget_bytes": found.cache_budget_bytes,
+        "scratch_bytes": found.scratch_bytes,
+        "loading_bytes": found.loading_bytes,
+        "warm_bytes": found.warm_bytes,
+        "warm_budget_bytes": found.warm_budget_bytes,
+        "hot_bytes": found.hot_bytes,
+        "hot_budget_bytes": found.hot_budget_bytes,
+        "used_bytes": found.used_bytes(),
+        "resident_bytes": found.resident_bytes,
+    })
 }
 
 fn branch(view: &BranchView) -> Json {

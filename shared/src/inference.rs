@@ -19,12 +19,159 @@ pub enum InferenceRequest {
         /// A conversation, written by the model's own chat template, up to where the answer begins; then follows the prompt.
         messages: Vec<ChatMessage>,
     },
+    /// The generation of this number, asked for next on this connection, is made with the adapter.
+    Adapt {
+        request: u64,
+        adapter: Adapter,
+    },
+    /// Answered by [`InferenceEvent::Adapters`] of the same number.
+    Adapters {
+        request: u64,
+        ask: AdapterRequest,
+    },
     /// Answered by [`InferenceEvent::EmbedderDescribed`].
     DescribeEmbedder,
     /// Answered by [`InferenceEvent::Embedded`] or `Failed`; ended early by `Cancel`, as one of `Generate`.
     Embed(Embed),
     /// Answered by [`InferenceEvent::Figures`].
     Figures,
+}
+
+/// A generation of an adapter, and all that is needed to load it. What a name and a generation mean never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adapter {
+    pub name: String,
+    /// Counted from 1.
+    pub generation: u64,
+    /// PEFT's `adapter_config.json`; empty when the weights' own metadata hold it.
+    pub config: String,
+    pub weights: Contents,
+}
+
+/// A file that the worker may read, and what must be in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// Absolute.
+    pub path: String,
+    /// BLAKE3.
+    pub digest: [u8; 32],
+    pub bytes: u64,
+}
+
+/// What may be asked about adapters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdapterRequest {
+    /// Load and check it, and keep it so; answered when it is there.
+    Stage {
+        adapter: Adapter,
+        hold: Hold,
+    },
+    /// A pinned one may be evicted again.
+    Unpin {
+        name: String,
+        generation: u64,
+    },
+    /// Forget a generation of a name, or every one, once no request uses it.
+    Forget {
+        name: String,
+        generation: Option<u64>,
+    },
+    List,
+}
+
+/// How an adapter is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hold {
+    /// Warm, until others need the room.
+    Warm,
+    /// Hot, until it is unpinned.
+    Pinned,
+}
+
+/// What is answered about adapters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum AdapterAnswer {
+    Staged(AdapterView),
+    Unpinned,
+    /// How many generations were forgotten.
+    Forgotten(u32),
+    Listed {
+        adapters: Vec<AdapterView>,
+        manifest: Manifest,
+    },
+}
+
+/// An adapter as a worker knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdapterView {
+    pub name: String,
+    pub generation: u64,
+    pub tier: Tier,
+    pub is_pinned: bool,
+    /// Known once it was loaded.
+    pub summary: Option<AdapterSummary>,
+    /// Requests that used it, and those that do now.
+    pub uses: u64,
+    pub in_flight: u32,
+}
+
+/// What a file of weights turned out to hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdapterSummary {
+    /// The largest of its products.
+    pub rank: u32,
+    /// Of the first of its products.
+    pub alpha: f32,
+    /// Such as `self_attn.q_proj`.
+    pub products: Vec<String>,
+    pub parameters: u64,
+    /// What it takes in memory.
+    pub bytes: u64,
+    /// The model that it was checked against.
+    pub base: String,
+    pub load_ms: u64,
+}
+
+/// Where an adapter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tier {
+    Cold,
+    Loading,
+    Warm,
+    Hot,
+}
+
+/// What a worker's process uses: the parts add up to what the system counts for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// What is neither of the others: code, tokenizer, threads. Measured once, when the model had been loaded.
+    pub program_bytes: u64,
+    pub base_bytes: u64,
+    /// Blocks that have been written.
+    pub cache_bytes: u64,
+    pub cache_budget_bytes: u64,
+    /// Memory of the forward pass.
+    pub scratch_bytes: u64,
+    pub loading_bytes: u64,
+    pub warm_bytes: u64,
+    pub warm_budget_bytes: u64,
+    pub hot_bytes: u64,
+    pub hot_budget_bytes: u64,
+    /// What the system counts for the process; zero where it does not tell.
+    pub resident_bytes: u64,
+}
+
+impl Manifest {
+    /// The sum of the parts.
+    pub fn used_bytes(&self) -> u64 {
+        self.program_bytes
+            + self.base_bytes
+            + self.cache_bytes
+            + self.scratch_bytes
+            + self.loading_bytes
+            + self.warm_bytes
+            + self.hot_bytes
+    }
 }
 
 /// Texts whose meaning is wanted as vectors. What the worker refuses: more than [`MOST_TEXTS`], a text above [`MOST_TEXT_BYTES`].
@@ -118,6 +265,10 @@ pub enum InferenceEvent {
     Likelihoods {
         request: u64,
         tokens: Vec<Likelihood>,
+    },
+    Adapters {
+        request: u64,
+        answer: Result<AdapterAnswer, InferenceFault>,
     },
     /// The loaded encoder, or why none is loaded.
     EmbedderDescribed(Result<Embedder, InferenceFault>),
@@ -230,8 +381,9 @@ pub enum Finish {
     Cancelled,
 }
 
-/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`, `server`; of an [`Embed`] also
-/// `no_embedder`, `deadline`, `cancelled`) and a sentence.
+/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`, `server`; of adapters
+/// `adapter_refused`, `adapter_missing`, `adapter_damaged`, `adapter_conflict`, `adapter_too_large`; of an [`Embed`] also `no_embedder`,
+/// `deadline`, `cancelled`) and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct InferenceFault {

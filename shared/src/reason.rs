@@ -64,6 +64,10 @@ pub const BOUND: &str = "bound";
 pub const NO_BRANCH: &str = "no_branch";
 /// A branch's file is damaged, or is none of this image.
 pub const BRANCH_DAMAGED: &str = "branch_damaged";
+/// No such adapter.
+pub const NO_ADAPTER: &str = "no_adapter";
+/// An adapter cannot be used with the model: the message says which part of it, and why.
+pub const ADAPTER_REFUSED: &str = "adapter_refused";
 /// No kernel could be reached.
 pub const NO_KERNEL: &str = "no_kernel";
 /// A defect of the system itself.

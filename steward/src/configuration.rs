@@ -12,7 +12,7 @@ use shared::home::Home;
 const EMBEDDER: &str = "all-minilm-l6-v2";
 /// Of servers.
 const KINDS: [&str; 4] = ["openai", "llama.cpp", "vllm", "ollama"];
-/// Before the digest of a content of the image.
+/// Before the hash of a content of the image.
 const BLOB: &str = "blob:";
 
 /// What the file says, checked, with defaults filled in.
@@ -44,12 +44,20 @@ pub struct Kernel {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inference {
     pub model: PathBuf,
+    /// Of a model that is a blob of the image: the hash that names it, in hexadecimal.
+    pub model_hash: Option<String>,
     /// True when `model` is the default, so that the shipped seed is staged there.
     pub is_seed: bool,
     /// A folder or a file; none when it was switched off. Whether it is there is the worker's to see.
     pub embedder: Option<PathBuf>,
+    /// As `model_hash`, of the embedder.
+    pub embedder_hash: Option<String>,
     /// 1 to 1024; the worker's own choice when absent.
     pub threads: Option<u32>,
+    /// Each 1 to 1,048,576; the worker's own choice when absent.
+    pub cache_mib: Option<u64>,
+    pub adapters_warm_mib: Option<u64>,
+    pub adapters_hot_mib: Option<u64>,
     /// Writes in the place of the model.
     pub server: Option<Server>,
 }
@@ -127,6 +135,18 @@ impl Configuration {
         let raw: Raw = toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
         let supervision = raw.supervision;
         let handover = raw.handover;
+        let (model, model_hash) = match raw.inference.model.as_deref() {
+            Some(model) => place(home, "inference.model", model)?,
+            None => (home.models().join("seed"), None),
+        };
+        let (embedder, embedder_hash) = match raw.inference.embedder.as_deref() {
+            Some("none") => (None, None),
+            Some(embedder) => {
+                let (embedder, hash) = place(home, "inference.embedder", embedder)?;
+                (Some(embedder), hash)
+            }
+            None => (Some(home.models().join(EMBEDDER)), None),
+        };
         Ok(Configuration {
             handover: Handover {
                 prepare: milliseconds("handover.prepare_ms", handover.prepare_ms, 10_000)?,
@@ -161,20 +181,18 @@ impl Configuration {
             },
             inference: Inference {
                 is_seed: raw.inference.model.is_none(),
-                model: match raw.inference.model {
-                    Some(model) => place(home, "inference.model", &model)?,
-                    None => home.models().join("seed"),
-                },
-                embedder: match raw.inference.embedder.as_deref() {
-                    Some("none") => None,
-                    Some(embedder) => Some(place(home, "inference.embedder", embedder)?),
-                    None => Some(home.models().join(EMBEDDER)),
-                },
+                model_hash,
+                model,
+                embedder,
+                embedder_hash,
                 threads: raw
                     .inference
                     .threads
                     .map(|threads| within("inference.threads", Some(threads), 1, 1, 1024))
                     .transpose()?,
+                cache_mib: mib("inference.cache_mib", raw.inference.cache_mib)?,
+                adapters_warm_mib: mib("inference.adapters_warm_mib", raw.inference.adapters_warm_mib)?,
+                adapters_hot_mib: mib("inference.adapters_hot_mib", raw.inference.adapters_hot_mib)?,
                 server: raw
                     .inference
                     .server
@@ -240,6 +258,9 @@ struct RawInference {
     model: Option<String>,
     embedder: Option<String>,
     threads: Option<i64>,
+    cache_mib: Option<i64>,
+    adapters_warm_mib: Option<i64>,
+    adapters_hot_mib: Option<i64>,
     server: Option<RawServer>,
 }
 
@@ -326,14 +347,15 @@ struct RawSupervision {
     health_deadline_ms: Option<i64>,
 }
 
-/// A path, relative to the home, or `blob:` and the 64 digits of a content of the image.
-fn place(home: &Home, key: &str, said: &str) -> Result<PathBuf, String> {
-    let Some(digest) = said.strip_prefix(BLOB) else {
-        return Ok(home.path().join(said));
+/// A path, relative to the home, or `blob:` and the hash that names a content of the image, which is told beside its path.
+fn place(home: &Home, key: &str, said: &str) -> Result<(PathBuf, Option<String>), String> {
+    let Some(hash) = said.strip_prefix(BLOB) else {
+        return Ok((home.path().join(said), None));
     };
-    home.blob(digest).ok_or_else(|| {
+    let path = home.blob(hash).ok_or_else(|| {
         format!("{key} is {said:?}; after {BLOB} come 64 hexadecimal digits in lower case, as `batos blob put` prints them")
-    })
+    })?;
+    Ok((path, Some(hash.to_owned())))
 }
 
 #[derive(Default, Deserialize)]
@@ -356,6 +378,12 @@ fn one_of<const N: usize>(key: &str, given: Option<String>, words: [&str; N]) ->
             words.join(", ")
         )),
     }
+}
+
+fn mib(key: &str, given: Option<i64>) -> Result<Option<u64>, String> {
+    given
+        .map(|given| within(key, Some(given), 1, 1, 1 << 20))
+        .transpose()
 }
 
 fn within<T: TryFrom<i64>>(
@@ -422,6 +450,16 @@ mod tests {
         assert!(said.kernel.install_refused && !said.channel.enabled && !said.inference.is_seed);
         assert_eq!(said.inference.model, Path::new("/h/models/other"));
         assert_eq!(said.inference.threads, Some(3));
+        let hash = "ab".repeat(32);
+        let blob = parse(&format!(
+            "[inference]\nmodel = \"blob:{hash}\"\nadapters_hot_mib = 9\n"
+        ))
+        .unwrap();
+        assert_eq!(blob.inference.model, Path::new("/h/image/blobs/ab").join(&hash));
+        assert_eq!(
+            (blob.inference.model_hash, blob.inference.adapters_hot_mib),
+            (Some(hash), Some(9))
+        );
     }
 
     #[test]
@@ -434,6 +472,7 @@ mod tests {
         assert_eq!(said.inference.model, Path::new("/m"));
         let wanted = format!("/h/image/blobs/ab/{digest}");
         assert_eq!(said.inference.embedder, Some(PathBuf::from(wanted)));
+        assert_eq!(said.inference.embedder_hash, Some(digest));
         let none = parse("[inference]\nembedder = \"none\"").unwrap();
         assert_eq!(none.inference.embedder, None);
     }
@@ -462,6 +501,11 @@ mod tests {
         for (text, word) in [
             ("[kernel]\nmethod_wrokers = 2", "method_wrokers"),
             ("[kernal]\n", "kernal"),
+            ("[inference]\nmodel = \"blob:12\"", "inference.model"),
+            (
+                "[inference]\nadapters_warm_mib = 0",
+                "inference.adapters_warm_mib",
+            ),
             ("[kernel]\nmethod_workers = 0", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = -1", "kernel.method_workers"),
             ("[kernel]\nmethod_workers = \"2\"", "method_workers"),

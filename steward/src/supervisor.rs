@@ -257,8 +257,23 @@ fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsStri
     if let Some(embedder) = &configuration.inference.embedder {
         arguments.extend(["--embedder".into(), embedder.clone().into()]);
     }
+    if let Some(hash) = &configuration.inference.embedder_hash {
+        arguments.extend(["--embedder-hash".into(), hash.into()]);
+    }
     if let Some(threads) = configuration.inference.threads {
         arguments.extend(["--threads".into(), threads.to_string().into()]);
+    }
+    if let Some(hash) = &configuration.inference.model_hash {
+        arguments.extend(["--model-hash".into(), hash.into()]);
+    }
+    for (option, mib) in [
+        ("--cache-mib", configuration.inference.cache_mib),
+        ("--adapters-warm-mib", configuration.inference.adapters_warm_mib),
+        ("--adapters-hot-mib", configuration.inference.adapters_hot_mib),
+    ] {
+        if let Some(mib) = mib {
+            arguments.extend([option.into(), mib.to_string().into()]);
+        }
     }
     arguments
 }

@@ -105,7 +105,13 @@ pub fn stamp(model: &Path) -> Stamp {
 }
 
 /// Loads a folder or a GGUF file, or says which file is wrong and what to do. The crew packs the weights, and runs the model then.
-pub fn load(model: &Path, weights: Weights, crew: Crew) -> Result<Checkpoint, InferenceFault> {
+/// With a BLAKE3 hash it must be a file, and have it.
+pub fn load(
+    model: &Path,
+    hash: Option<blake3::Hash>,
+    weights: Weights,
+    crew: Crew,
+) -> Result<Checkpoint, InferenceFault> {
     let begun = Instant::now();
     let gguf = if model.is_file() {
         model.to_owned()
@@ -113,7 +119,12 @@ pub fn load(model: &Path, weights: Weights, crew: Crew) -> Result<Checkpoint, In
         model.join(GGUF)
     };
     let parts = if gguf.is_file() && !model.join(safetensors::WEIGHTS).exists() {
-        Parts::of_gguf(&gguf)?
+        Parts::of_gguf(&gguf, hash)?
+    } else if hash.is_some() && model.exists() {
+        return Err(damaged(
+            model,
+            "it is no GGUF file, so it cannot have the one hash that is told",
+        ));
     } else {
         Parts::of_folder(model)?
     };
@@ -130,7 +141,13 @@ struct Parts {
     chat_template: Option<String>,
     name: Option<String>,
     /// Files whose digest is told, checked while the weights are packed.
-    digests: Vec<(PathBuf, ManifestFile)>,
+    digests: Vec<(PathBuf, Told)>,
+}
+
+/// What is told of a file beside it.
+pub enum Told {
+    Sha256(ManifestFile),
+    Blake3(blake3::Hash),
 }
 
 impl Parts {
@@ -170,7 +187,7 @@ impl Parts {
         let names = [CONFIG, TOKENIZER].into_iter().map(|name| folder.join(name));
         let digests = files.iter().cloned().chain(names).filter_map(|path| {
             let name = path.file_name()?.to_str()?.to_owned();
-            Some((path, manifest.files.remove(&name)?))
+            Some((path, Told::Sha256(manifest.files.remove(&name)?)))
         });
         Ok(Parts {
             digests: digests.collect(),
@@ -183,7 +200,7 @@ impl Parts {
         })
     }
 
-    fn of_gguf(path: &Path) -> Result<Parts, InferenceFault> {
+    fn of_gguf(path: &Path, hash: Option<blake3::Hash>) -> Result<Parts, InferenceFault> {
         let wrong = |what: String| damaged(path, &what);
         let file = Gguf::open(path).map_err(wrong)?;
         let mut architecture = file.architecture().map_err(wrong)?;
@@ -198,7 +215,10 @@ impl Parts {
             name: file.name().map(str::to_owned),
             architecture,
             tensors,
-            digests: Vec::new(),
+            digests: hash
+                .map(|hash| (path.to_owned(), Told::Blake3(hash)))
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -434,9 +454,22 @@ pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-pub fn check_digest(path: &Path, told: &ManifestFile) -> Result<(), InferenceFault> {
+pub fn check_digest(path: &Path, told: &Told) -> Result<(), InferenceFault> {
     let wrong = |what: &str| damaged(path, what);
     let mut file = fs::File::open(path).map_err(|error| wrong(&error.to_string()))?;
+    let told = match told {
+        Told::Sha256(told) => told,
+        Told::Blake3(told) => {
+            let mut hasher = blake3::Hasher::new();
+            hasher
+                .update_reader(file)
+                .map_err(|error| wrong(&error.to_string()))?;
+            return match hasher.finalize() == *told {
+                true => Ok(()),
+                false => Err(wrong("its content has another hash than the one that names it")),
+            };
+        }
+    };
     let bytes = file.metadata().map_err(|error| wrong(&error.to_string()))?.len();
     if bytes != told.bytes {
         return Err(wrong(&format!(

@@ -19,9 +19,6 @@ pub const INDEX: &str = "model.safetensors.index.json";
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 const MAX_FILES: usize = 1_000;
 
-pub type Tensors = HashMap<String, Stored>;
-pub type Words = HashMap<String, String>;
-
 #[derive(Deserialize)]
 struct Index {
     weight_map: HashMap<String, String>,
@@ -49,13 +46,16 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, (PathBuf, String)> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
+/// Tensors by name.
+pub type Tensors = HashMap<String, Stored>;
+
 /// The tensors of one file by name.
 pub fn read(path: &Path) -> Result<Tensors, String> {
-    read_with_words(path).map(|(tensors, _)| tensors)
+    read_with_metadata(path).map(|(tensors, _)| tensors)
 }
 
-/// The tensors of one file by name, and the words of its `__metadata__`.
-pub fn read_with_words(path: &Path) -> Result<(Tensors, Words), String> {
+/// The tensors of one file, and the texts that its header holds beside them.
+pub fn read_with_metadata(path: &Path) -> Result<(Tensors, HashMap<String, String>), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut first = [0; 8];
@@ -103,6 +103,5 @@ pub fn read_with_words(path: &Path) -> Result<(Tensors, Words), String> {
         };
         tensors.insert(name.clone(), stored);
     }
-    let words = metadata.metadata().clone().unwrap_or_default();
-    Ok((tensors, words))
+    Ok((tensors, metadata.metadata().clone().unwrap_or_default()))
 }

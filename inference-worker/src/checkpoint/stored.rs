@@ -50,6 +50,16 @@ impl Stored {
         (self.rows() * self.bytes_per_row()) as u64
     }
 
+    /// `count` rows from `first` on as plain numbers, one after the other; only of what is not in another order, nor quantised.
+    pub fn plain_rows(&self, first: usize, count: usize) -> Result<Vec<f32>, String> {
+        let per_row = self.bytes_per_row();
+        let mut bytes = vec![0; count * per_row];
+        self.file
+            .read_exact_at(&mut bytes, self.offset + (first * per_row) as u64)
+            .map_err(|error| error.to_string())?;
+        plain_row(self.kind, &bytes, count * self.columns())
+    }
+
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|size| *size as u64).product()
     }

@@ -21,7 +21,7 @@ fn copy() -> TempDir {
 
 /// The loading fails, and its message holds these words.
 fn check(model: &Path, words: &str) {
-    let fault = match load(model, Weights::AsStored, Crew::new(1).unwrap()) {
+    let fault = match load(model, None, Weights::AsStored, Crew::new(1).unwrap()) {
         Ok(_) => panic!("it was loaded; \"{words}\" was expected"),
         Err(fault) => fault,
     };
@@ -49,7 +49,7 @@ fn with_weights(change: impl Fn(&mut Vec<u8>), words: &str) {
 
 #[test]
 fn a_good_one_is_loaded() {
-    let checkpoint = load(copy().path(), Weights::AsStored, Crew::new(1).unwrap());
+    let checkpoint = load(copy().path(), None, Weights::AsStored, Crew::new(1).unwrap());
     assert!(checkpoint.is_ok_and(|checkpoint| checkpoint.model.layers.len() == 2));
 }
 

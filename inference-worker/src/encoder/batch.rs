@@ -97,7 +97,7 @@ fn load(
     let stamp = checkpoint::stamp(&settings.model);
     let ready = Crew::new(settings.threads)
         .map_err(|error| fault("engine", format!("no threads for the embedder: {error}")))
-        .and_then(|crew| source::load(&settings.model, crew))
+        .and_then(|crew| source::load(&settings.model, settings.hash, crew))
         .map(|loaded| Ready {
             loaded,
             scratch: Scratch::default(),

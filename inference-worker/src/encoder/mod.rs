@@ -22,6 +22,8 @@ use tokio::sync::mpsc::UnboundedSender;
 pub struct Settings {
     /// A folder as sentence-transformers writes it, or one file that holds all of it.
     pub model: PathBuf,
+    /// With it the encoder must be a file, and have it.
+    pub hash: Option<blake3::Hash>,
     pub threads: usize,
 }
 

@@ -12,7 +12,7 @@ use super::bert::{Bert, Linear, Norm, Weights};
 use super::settings::{Settings, Sizes};
 use crate::checkpoint::stored::Stored;
 use crate::checkpoint::{
-    MAX_TEXT_BYTES, Manifest, available_bytes, check_digest, damaged, read_bounded, safetensors,
+    MAX_TEXT_BYTES, Manifest, Told, available_bytes, check_digest, damaged, read_bounded, safetensors,
 };
 use crate::crew::Crew;
 use crate::kernel::Level;
@@ -65,8 +65,14 @@ fn is_inside(name: &str) -> Result<(), String> {
 }
 
 /// Loads a folder or a file, or says what is wrong with it and what to do.
-pub fn load(model: &Path, crew: Crew) -> Result<Loaded, InferenceFault> {
+pub fn load(model: &Path, hash: Option<blake3::Hash>, crew: Crew) -> Result<Loaded, InferenceFault> {
     let begun = Instant::now();
+    if hash.is_some() && model.is_dir() {
+        return Err(damaged(
+            model,
+            "it is a folder, so it cannot have the one hash that is told",
+        ));
+    }
     let weights = if model.is_file() {
         model.to_owned()
     } else {
@@ -82,7 +88,8 @@ pub fn load(model: &Path, crew: Crew) -> Result<Loaded, InferenceFault> {
         });
     }
     let wrong = |what: String| damaged(model, &what);
-    let (tensors, words) = safetensors::read_with_words(&weights).map_err(|what| damaged(&weights, &what))?;
+    let (tensors, words) =
+        safetensors::read_with_metadata(&weights).map_err(|what| damaged(&weights, &what))?;
     let source = if model.is_file() {
         Source::File(words)
     } else {
@@ -90,7 +97,7 @@ pub fn load(model: &Path, crew: Crew) -> Result<Loaded, InferenceFault> {
     };
     let settings = Settings::of(&source).map_err(wrong)?;
     let tokenizer = tokenizer(&source, &settings).map_err(wrong)?;
-    let manifest: Manifest = match source.read(MANIFEST).map_err(wrong)? {
+    let mut manifest: Manifest = match source.read(MANIFEST).map_err(wrong)? {
         Some(bytes) => {
             serde_json::from_slice(&bytes).map_err(|error| wrong(format!("{MANIFEST}: {error}")))?
         }
@@ -115,11 +122,21 @@ pub fn load(model: &Path, crew: Crew) -> Result<Loaded, InferenceFault> {
         sizes: settings.sizes,
     };
     plan.check().map_err(wrong)?;
+    let digests: Vec<(PathBuf, Told)> = match hash {
+        Some(hash) => vec![(model.to_owned(), Told::Blake3(hash))],
+        None if model.is_dir() => {
+            let files = std::mem::take(&mut manifest.files).into_iter();
+            files
+                .map(|(name, told)| (model.join(name), Told::Sha256(told)))
+                .collect()
+        }
+        None => Vec::new(),
+    };
     let (weights, digests) = std::thread::scope(|scope| {
         let digests = scope.spawn(|| {
-            let told = manifest.files.iter().filter(|_| model.is_dir());
-            told.map(|(name, told)| (model.join(name), told))
-                .try_for_each(|(path, told)| check_digest(&path, told))
+            digests
+                .iter()
+                .try_for_each(|(path, told)| check_digest(path, told))
         });
         (plan.weights(&crew), digests.join())
     });

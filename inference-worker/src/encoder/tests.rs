@@ -56,6 +56,7 @@ fn wanted(name: &str) -> (Vec<Vec<f32>>, Vec<u32>) {
 fn start(model: &Path) -> Encoder {
     Encoder::start(Some(Settings {
         model: model.to_owned(),
+        hash: None,
         threads: 2,
     }))
     .unwrap()
@@ -136,7 +137,7 @@ fn the_real_model_agrees_where_it_is_present() {
 #[test]
 fn every_level_and_every_company_gives_the_same_vectors() {
     for name in SMALL {
-        let mut loaded = load(&fixtures().join(name), Crew::new(2).unwrap()).unwrap();
+        let mut loaded = load(&fixtures().join(name), None, Crew::new(2).unwrap()).unwrap();
         let (vectors, _) = wanted(name);
         let tokens: Vec<Vec<u32>> = texts()
             .iter()
@@ -227,7 +228,7 @@ fn copy() -> TempDir {
 
 /// The loading fails, and its message holds these words.
 fn check_refused(model: &Path, words: &str) {
-    match load(model, Crew::new(1).unwrap()) {
+    match load(model, None, Crew::new(1).unwrap()) {
         Ok(_) => panic!("it was loaded; \"{words}\" was expected"),
         Err(fault) => assert!(fault.message.contains(words), "{words}: {fault}"),
     }

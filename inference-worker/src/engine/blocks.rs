@@ -29,6 +29,7 @@ pub struct Blocks {
     free: Vec<u32>,
     known: HashMap<Content, u32>,
     promised: usize,
+    written: usize,
     serials: u64,
     clock: u64,
 }
@@ -52,6 +53,7 @@ impl Blocks {
             free: (0..count as u32).rev().collect(),
             known: HashMap::new(),
             promised: 0,
+            written: 0,
             serials: 0,
             clock: 0,
         }
@@ -66,6 +68,11 @@ impl Blocks {
         let held = self.places.iter().filter(|place| place.holders > 0).count();
         let kept = |place: &&Place| place.holders == 0 && place.content.is_some();
         (held, self.places.iter().filter(kept).count())
+    }
+
+    /// How many have ever been taken: the others have no memory yet.
+    pub fn written(&self) -> usize {
+        self.written
     }
 
     /// Promises room for `most` tokens, and hands out the blocks that hold the beginning of `prompt` already; `root` tells apart what
@@ -108,6 +115,7 @@ impl Blocks {
         };
         self.serials += 1;
         let place = &mut self.places[block as usize];
+        self.written += usize::from(place.serial == 0);
         place.holders = 1;
         place.serial = self.serials;
         held.blocks.push(block);

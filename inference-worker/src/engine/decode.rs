@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shared::inference::{Description, Finish, InferenceFault};
 
 use super::blocks::Blocks;
 use super::sequence::{Sequence, Waiting};
-use super::{Job, Settings, fault};
+use super::{Job, Message, Settings, fault};
+use crate::adapter::Base;
+use crate::adapter::store::Store;
 use crate::checkpoint::{self, Checkpoint, Stamp};
 use crate::crew::Crew;
 use crate::meters::METERS;
@@ -25,6 +27,8 @@ const PROMPT_ROWS: usize = 256;
 const PROMPT_ROWS_BESIDE_TEXT: usize = 64;
 /// A model that is missing is looked for again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// While all that is asked for waits for adapters, deadlines are looked at so often.
+const LOOK_AT_WAITING: Duration = Duration::from_millis(50);
 
 /// A model, or why there is none as of these files.
 struct Loaded {
@@ -39,47 +43,59 @@ struct Ready {
     blocks: Blocks,
     scratch: Scratch,
     active: Vec<Sequence>,
+    adapters: Arc<Store>,
 }
 
-pub fn decode(settings: &Settings, queue: &Receiver<Job>, told: &Mutex<Result<Description, InferenceFault>>) {
-    let mut loaded = load(settings, told);
+pub fn decode(
+    settings: &Settings,
+    queue: &Receiver<Message>,
+    told: &Mutex<Result<Description, InferenceFault>>,
+    adapters: &Arc<Store>,
+) {
+    let mut loaded = load(settings, told, adapters);
     let mut arrived: VecDeque<Job> = VecDeque::new();
     let mut waiting: VecDeque<Box<Waiting>> = VecDeque::new();
     loop {
         let is_idle = arrived.is_empty()
-            && waiting.is_empty()
             && loaded
                 .ready
                 .as_ref()
                 .map_or(true, |ready| ready.active.is_empty());
         if is_idle {
-            // Nothing to do: asleep until a request comes, or until it is time to look for a model again.
+            // Nothing to do: asleep until a request comes, or until it is time to look for a model again. What waits while nobody is
+            // decoded waits for an adapter.
             let next = match loaded.ready {
-                Ok(_) => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Ok(_) if waiting.is_empty() => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Ok(_) => queue.recv_timeout(LOOK_AT_WAITING),
                 Err(_) => queue.recv_timeout(LOOK_AGAIN),
             };
             match next {
-                Ok(job) => arrived.push_back(job),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::Job(job)) => arrived.push_back(*job),
+                Ok(Message::Wake) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
         loop {
             match queue.try_recv() {
-                Ok(job) if waiting.len() + arrived.len() < MAX_WAITING => arrived.push_back(job),
-                Ok(job) => job.fail(fault("busy", "too many requests wait for the model; try later")),
+                Ok(Message::Wake) => {}
+                Ok(Message::Job(job)) if waiting.len() + arrived.len() < MAX_WAITING => {
+                    arrived.push_back(*job);
+                }
+                Ok(Message::Job(job)) => {
+                    job.fail(fault("busy", "too many requests wait for the model; try later"))
+                }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,
             }
         }
         if loaded.ready.is_err() && checkpoint::stamp(&settings.model) != loaded.stamp {
-            loaded = load(settings, told);
+            loaded = load(settings, told, adapters);
         }
         match &mut loaded.ready {
             Ok(ready) => {
                 for job in arrived.drain(..) {
-                    match Waiting::new(&ready.checkpoint, ready.blocks.count() * POSITIONS, job) {
-                        Ok(ready) => waiting.push_back(ready),
+                    match Waiting::new(&ready.checkpoint, ready.blocks.count() * POSITIONS, adapters, job) {
+                        Ok(new) => waiting.push_back(new),
                         Err(refused) => {
                             let (job, fault) = *refused;
                             job.fail(fault);
@@ -95,12 +111,23 @@ pub fn decode(settings: &Settings, queue: &Receiver<Job>, told: &Mutex<Result<De
     }
 }
 
-fn load(settings: &Settings, told: &Mutex<Result<Description, InferenceFault>>) -> Loaded {
+fn load(
+    settings: &Settings,
+    told: &Mutex<Result<Description, InferenceFault>>,
+    adapters: &Arc<Store>,
+) -> Loaded {
     let stamp = checkpoint::stamp(&settings.model);
     let ready = Crew::new(settings.threads)
         .map_err(|error| fault("engine", format!("no threads for the model: {error}")))
-        .and_then(|crew| checkpoint::load(&settings.model, settings.weights, crew))
-        .and_then(|checkpoint| Ready::new(checkpoint, settings.cache_bytes));
+        .and_then(|crew| checkpoint::load(&settings.model, settings.model_hash, settings.weights, crew))
+        .and_then(|checkpoint| Ready::new(checkpoint, settings.cache_bytes, adapters.clone()));
+    let base = ready.as_ref().map_err(Clone::clone).map(|ready| {
+        let cache_bytes = ready.blocks.count() as u64 * ready.checkpoint.model.cache_shape().block_bytes();
+        let model = &ready.checkpoint.model;
+        adapters.gauges.base_loaded(model.bytes(), cache_bytes);
+        Base::of(&ready.checkpoint.description.name, model)
+    });
+    adapters.set_base(base);
     let description = ready.as_ref().map(|ready| ready.checkpoint.description.clone());
     match &description {
         Ok(model) => tracing::info!(name = model.name, ms = model.load_ms, "model loaded"),
@@ -111,7 +138,7 @@ fn load(settings: &Settings, told: &Mutex<Result<Description, InferenceFault>>) 
 }
 
 impl Ready {
-    fn new(checkpoint: Checkpoint, cache_bytes: u64) -> Result<Ready, InferenceFault> {
+    fn new(checkpoint: Checkpoint, cache_bytes: u64, adapters: Arc<Store>) -> Result<Ready, InferenceFault> {
         let shape = checkpoint.model.cache_shape();
         // No more than so many requests of the whole context can use.
         let useful = MAX_ACTIVE * checkpoint.model.shape.context_tokens.div_ceil(POSITIONS);
@@ -129,19 +156,25 @@ impl Ready {
             scratch: Scratch::default(),
             active: Vec::new(),
             checkpoint,
+            adapters,
         })
     }
 
-    /// Lets requests in, in the order in which they came, as long as there is room; drops those that nobody wants any more.
+    /// Lets requests in, in the order in which they came, as long as there is room; drops those that nobody wants any more. One whose
+    /// adapter is not there yet lets others by.
     fn admit(&mut self, waiting: &mut VecDeque<Box<Waiting>>) {
         let mut left = VecDeque::with_capacity(waiting.len());
         let mut is_full = false;
-        for request in waiting.drain(..) {
+        for mut request in waiting.drain(..) {
             if request.job.cancelled.load(Ordering::Relaxed) {
                 request.finish(Finish::Cancelled);
             } else if request.job.is_late() {
                 request.finish(Finish::Deadline);
             } else if is_full || self.active.len() >= MAX_ACTIVE {
+                left.push_back(request);
+            } else if let Err(fault) = request.look_for_adapter(&self.adapters) {
+                request.fail(fault);
+            } else if !request.has_adapter() {
                 left.push_back(request);
             } else {
                 match request.enter(&mut self.blocks) {
@@ -178,16 +211,19 @@ impl Ready {
         for (sequence, count) in self.active.iter_mut().zip(&counts) {
             sequence.grow(&mut self.blocks, *count);
         }
-        let rows: Vec<Row<'_>> = self
-            .active
+        // Those with one adapter stand together, so that its weights are read once for all of them.
+        let mut order: Vec<usize> = (0..self.active.len()).collect();
+        order.sort_by_key(|at| self.active[*at].root());
+        let rows: Vec<Row<'_>> = order
             .iter()
-            .zip(&counts)
+            .map(|at| (&self.active[*at], counts[*at]))
             .flat_map(|(sequence, count)| {
                 (sequence.cached..sequence.cached + count).map(|position| Row {
                     token: sequence.tokens[position],
                     position,
                     blocks: &sequence.held.blocks,
                     is_wanted: position + 1 == sequence.tokens.len(),
+                    adapter: sequence.adapter(),
                 })
             })
             .collect();
@@ -207,12 +243,17 @@ impl Ready {
             .forward(&rows, &mut self.cache, &mut self.scratch);
         drop(rows);
         METERS.wrote(written);
-        let mut wanted = logits.chunks_mut(self.checkpoint.model.shape.vocabulary);
+        let mut chunks = logits.chunks_mut(self.checkpoint.model.shape.vocabulary);
+        let mut wanted: Vec<Option<&mut [f32]>> = self.active.iter().map(|_| None).collect();
+        for at in order {
+            if counts[at] == self.active[at].pending() {
+                wanted[at] = chunks.next();
+            }
+        }
         let mut left = Vec::with_capacity(self.active.len());
-        for (mut sequence, count) in self.active.drain(..).zip(counts) {
-            let is_through = count == sequence.pending();
+        for ((mut sequence, count), wanted) in self.active.drain(..).zip(counts).zip(wanted) {
             sequence.advance(&mut self.blocks, count);
-            let outcome = match is_through.then(|| wanted.next()).flatten() {
+            let outcome = match wanted {
                 Some(logits) => sequence.choose(&self.checkpoint, logits),
                 None => Ok(None),
             };
@@ -223,6 +264,8 @@ impl Ready {
             }
         }
         self.active = left;
+        let written = self.blocks.written() as u64 * self.checkpoint.model.cache_shape().block_bytes();
+        self.adapters.gauges.worked(written, self.scratch.bytes());
     }
 
     /// Tells what is at work now.

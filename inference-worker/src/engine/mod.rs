@@ -13,9 +13,13 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use shared::inference::{ChatMessage, Description, Generate, InferenceEvent, InferenceFault, Options};
+use shared::inference::{
+    Adapter, ChatMessage, Description, Generate, InferenceEvent, InferenceFault, Options,
+};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use crate::adapter::loader;
+use crate::adapter::store::{Budgets, Store};
 use crate::checkpoint::Weights;
 use crate::meters::METERS;
 use crate::remote::{self, Server};
@@ -25,24 +29,35 @@ use crate::remote::{self, Server};
 pub struct Settings {
     /// A model folder or a GGUF file.
     pub model: PathBuf,
+    /// BLAKE3 that the model's file must have.
+    pub model_hash: Option<blake3::Hash>,
     pub weights: Weights,
     pub threads: usize,
     /// For keys and values of all requests together.
     pub cache_bytes: u64,
+    pub adapters: Budgets,
     /// Writes instead of a model.
     pub server: Option<Server>,
 }
 
 #[derive(Clone)]
 pub struct Engine {
-    jobs: Door,
+    door: Door,
     description: Arc<Mutex<Result<Description, InferenceFault>>>,
+    pub adapters: Arc<Store>,
+}
+
+/// What the decoding thread is told.
+enum Message {
+    Job(Box<Job>),
+    /// An adapter was loaded, or could not be.
+    Wake,
 }
 
 /// To the thread that writes.
 #[derive(Clone)]
 enum Door {
-    Model(Sender<Job>),
+    Model(Arc<Sender<Message>>),
     Server(UnboundedSender<Job>),
 }
 
@@ -52,6 +67,8 @@ pub struct Job {
     pub options: Options,
     /// The conversation before the prompt, if it is one.
     pub messages: Vec<ChatMessage>,
+    /// None: the model alone.
+    pub adapter: Option<Adapter>,
     pub events: UnboundedSender<InferenceEvent>,
     /// Set by whoever gives the request up.
     pub cancelled: Arc<AtomicBool>,
@@ -62,21 +79,33 @@ impl Engine {
     /// Begins to load the model, or to look for the server; requests may come at once.
     pub fn start(mut settings: Settings) -> std::io::Result<Engine> {
         if let Some(server) = settings.server.take() {
-            return Engine::start_server(server);
+            return Engine::start_server(server, settings.adapters);
         }
-        let (jobs, queue) = channel();
+        let (messages, queue) = channel();
         let description = Arc::new(Mutex::new(Err(fault("loading", "the model is being loaded"))));
         let told = description.clone();
-        std::thread::Builder::new()
-            .name("decode".into())
-            .spawn(move || decode::decode(&settings, &queue, &told))?;
+        let adapters = Store::new(settings.adapters);
+        let messages = Arc::new(messages);
+        // Weak: the decoding thread ends when nobody can ask it any more, and the loader with it.
+        let waking = Arc::downgrade(&messages);
+        loader::start(adapters.clone(), move || {
+            if let Some(messages) = waking.upgrade() {
+                let _ = messages.send(Message::Wake);
+            }
+        })?;
+        let store = adapters.clone();
+        std::thread::Builder::new().name("decode".into()).spawn(move || {
+            decode::decode(&settings, &queue, &told, &store);
+            store.end();
+        })?;
         Ok(Engine {
-            jobs: Door::Model(jobs),
+            door: Door::Model(messages),
             description,
+            adapters,
         })
     }
 
-    fn start_server(server: Server) -> std::io::Result<Engine> {
+    fn start_server(server: Server, budgets: Budgets) -> std::io::Result<Engine> {
         let (jobs, queue) = unbounded_channel();
         let shown = server.url.shown();
         let description = Arc::new(Mutex::new(Err(fault(
@@ -84,12 +113,22 @@ impl Engine {
             format!("{shown} is being asked for its models"),
         ))));
         let told = description.clone();
-        std::thread::Builder::new()
-            .name("server".into())
-            .spawn(move || remote::run(server, queue, told))?;
+        // Here no adapter is ever loaded: who asks for one to be is told so by the loader.
+        let adapters = Store::new(budgets);
+        adapters.set_base(Err(fault(
+            "adapter_refused",
+            format!("{shown} writes in the place of a model; its adapters are loaded there, and asked for by their names"),
+        )));
+        loader::start(adapters.clone(), || {})?;
+        let store = adapters.clone();
+        std::thread::Builder::new().name("server".into()).spawn(move || {
+            remote::run(server, queue, told);
+            store.end();
+        })?;
         Ok(Engine {
-            jobs: Door::Server(jobs),
+            door: Door::Server(jobs),
             description,
+            adapters,
         })
     }
 
@@ -114,9 +153,9 @@ impl Engine {
     }
 
     pub fn submit(&self, job: Job) {
-        match &self.jobs {
-            Door::Model(jobs) => {
-                let _ = jobs.send(job);
+        match &self.door {
+            Door::Model(messages) => {
+                let _ = messages.send(Message::Job(Box::new(job)));
             }
             Door::Server(jobs) => {
                 let _ = jobs.send(job);

@@ -1,5 +1,6 @@
 //! A request that is being decoded.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use shared::inference::{Finish, InferenceEvent, InferenceFault};
@@ -7,13 +8,15 @@ use tokenizers::Tokenizer;
 
 use super::blocks::{Blocks, Held};
 use super::{Job, fault};
+use crate::adapter::Adapter;
+use crate::adapter::store::{Attempt, Found, Lease, Store};
 use crate::chat;
 use crate::checkpoint::Checkpoint;
 use crate::model::cache::POSITIONS;
 use crate::sampler::{Sampler, likelihood};
 use crate::text::Text;
 
-/// Prompts share what the same weights made of them: here that is the base model alone.
+/// Prompts share what the same weights made of them: this stands for the base model alone, a lease's root for it with an adapter.
 const ROOT: u64 = 0;
 
 /// A request whose prompt is tokens, and that waits for room in the cache.
@@ -22,6 +25,14 @@ pub struct Waiting {
     prompt: Vec<u32>,
     /// Prompt and text together.
     most_tokens: usize,
+    adapter: Wanted,
+}
+
+/// Whether a request may run as far as its adapter is concerned.
+enum Wanted {
+    None,
+    Awaited,
+    Leased(Lease),
 }
 
 impl Waiting {
@@ -29,6 +40,7 @@ impl Waiting {
     pub fn new(
         checkpoint: &Checkpoint,
         cache_tokens: usize,
+        adapters: &Arc<Store>,
         job: Job,
     ) -> Result<Box<Waiting>, Box<(Job, InferenceFault)>> {
         let refuse = |job, reason: &str, message: String| Err(Box::new((job, fault(reason, message))));
@@ -65,16 +77,43 @@ impl Waiting {
             return refuse(job, "prompt_too_long", message);
         }
         let most_tokens = context.min(prompt.len() + job.request.max_tokens as usize);
+        // Its loading begins now, also when there is no room for the request yet; who came first leases first.
+        let adapter = match job.adapter.as_ref().map(|wanted| adapters.prepare(wanted)) {
+            None => Wanted::None,
+            Some(Ok(())) => Wanted::Awaited,
+            Some(Err(fault)) => return Err(Box::new((job, fault))),
+        };
         Ok(Box::new(Waiting {
             job,
             prompt,
             most_tokens,
+            adapter,
         }))
+    }
+
+    /// Looks whether the adapter that is awaited is there.
+    pub fn look_for_adapter(&mut self, adapters: &Arc<Store>) -> Result<(), InferenceFault> {
+        if let (Wanted::Awaited, Some(wanted)) = (&self.adapter, &self.job.adapter) {
+            match adapters.lease(wanted, Attempt::Again) {
+                Found::Ready(lease) => self.adapter = Wanted::Leased(lease),
+                Found::Later => {}
+                Found::Refused(fault) => return Err(fault),
+            }
+        }
+        Ok(())
+    }
+
+    pub fn has_adapter(&self) -> bool {
+        !matches!(self.adapter, Wanted::Awaited)
     }
 
     /// Lets it in when there is room.
     pub fn enter(self: Box<Self>, blocks: &mut Blocks) -> Result<Sequence, Box<Waiting>> {
-        let Some(held) = blocks.enter(ROOT, &self.prompt, self.most_tokens) else {
+        let root = match &self.adapter {
+            Wanted::Leased(lease) => lease.root,
+            Wanted::None | Wanted::Awaited => ROOT,
+        };
+        let Some(held) = blocks.enter(root, &self.prompt, self.most_tokens) else {
             return Err(self);
         };
         Ok(Sequence {
@@ -85,12 +124,23 @@ impl Waiting {
             most_tokens: self.most_tokens,
             text: Text::default(),
             held,
+            lease: match self.adapter {
+                Wanted::Leased(lease) => Some(lease),
+                Wanted::None | Wanted::Awaited => None,
+            },
             job: self.job,
         })
     }
 
+    /// Ends a request that cannot run.
+    pub fn fail(mut self, fault: InferenceFault) {
+        self.adapter = Wanted::None;
+        self.job.fail(fault);
+    }
+
     /// Ends a request that never ran.
-    pub fn finish(self, finish: Finish) {
+    pub fn finish(mut self, finish: Finish) {
+        self.adapter = Wanted::None;
         let _ = self.job.events.send(InferenceEvent::Done {
             request: self.job.request.request,
             text: String::new(),
@@ -112,10 +162,21 @@ pub struct Sequence {
     /// Tokens whose keys and values are in the cache; the next forward pass begins there.
     pub cached: usize,
     pub held: Held,
+    /// The adapter, its to the end.
+    lease: Option<Lease>,
     text: Text,
 }
 
 impl Sequence {
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.lease.as_deref()
+    }
+
+    /// What its prompt's blocks are shared under.
+    pub fn root(&self) -> u64 {
+        self.lease.as_ref().map_or(ROOT, |lease| lease.root)
+    }
+
     /// Why it ends before another forward pass, if it does.
     pub fn ended(&self) -> Option<Finish> {
         if self.job.cancelled.load(Ordering::Relaxed) {
@@ -152,7 +213,12 @@ impl Sequence {
         self.cached += count;
         for index in before..self.cached / POSITIONS {
             if let Some(tokens) = self.tokens[index * POSITIONS..].first_chunk() {
-                blocks.know(ROOT, &self.held, index, tokens);
+                blocks.know(
+                    self.lease.as_ref().map_or(ROOT, |lease| lease.root),
+                    &self.held,
+                    index,
+                    tokens,
+                );
             }
         }
     }
@@ -201,6 +267,8 @@ impl Sequence {
 
     /// Tells the rest and the end, and gives its part of the cache back.
     pub fn finish(mut self, tokenizer: &Tokenizer, blocks: &mut Blocks, finish: Finish) {
+        // Whoever is told of the end finds the adapter free.
+        self.lease = None;
         let text = &self.tokens[self.prompt_tokens..];
         match self.text.end(tokenizer, text, &self.job.request.stop) {
             Ok(()) => {
@@ -220,7 +288,8 @@ impl Sequence {
     }
 
     /// Gives its part of the cache back after a fault.
-    pub fn fail(self, blocks: &mut Blocks, fault: InferenceFault) {
+    pub fn fail(mut self, blocks: &mut Blocks, fault: InferenceFault) {
+        self.lease = None;
         self.job.fail(fault);
         blocks.leave(self.held);
     }

@@ -5,21 +5,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use shared::inference::{Finish, Generate, InferenceEvent, InferenceFault, Likelihood, Options};
+use shared::inference::{Adapter, Finish, Generate, InferenceEvent, InferenceFault, Likelihood, Options};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{Engine, Job, Settings};
+use crate::adapter::folder;
+use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
 
 const MIB: u64 = 1 << 20;
+const BUDGETS: Budgets = Budgets {
+    warm_bytes: 64 * MIB,
+    hot_bytes: 64 * MIB,
+};
 
 fn start(cache_bytes: u64) -> Engine {
+    start_with(cache_bytes, BUDGETS)
+}
+
+fn start_with(cache_bytes: u64, adapters: Budgets) -> Engine {
     let settings = Settings {
         model: Path::new(env!("CARGO_MANIFEST_DIR")).join("seed/model"),
+        model_hash: None,
         weights: Weights::AsStored,
         threads: 2,
         server: None,
         cache_bytes,
+        adapters,
     };
     Engine::start(settings).unwrap()
 }
@@ -62,12 +74,17 @@ struct Outcome {
 }
 
 fn ask_with(engine: &Engine, request: Generate, options: Options) -> Asked {
+    ask_as(engine, request, options, None)
+}
+
+fn ask_as(engine: &Engine, request: Generate, options: Options, adapter: Option<Adapter>) -> Asked {
     let (sender, events) = unbounded_channel();
     let cancelled = Arc::new(AtomicBool::new(false));
     engine.submit(Job {
         request,
         options,
         messages: Vec::new(),
+        adapter,
         events: sender,
         cancelled: cancelled.clone(),
         arrived: Instant::now(),
@@ -240,4 +257,87 @@ fn a_known_beginning_is_not_run_again() {
     assert!(again.iter().all(|(_, again)| *again == text));
     let fastest = again.iter().map(|(took, _)| *took).min().unwrap();
     assert!(fastest * 2 < first, "{fastest:?} again, {first:?} at first");
+}
+
+fn strong() -> Adapter {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adapters/seed-strong");
+    folder::adapter(&path, None).unwrap()
+}
+
+#[test]
+fn more_adapters_than_there_is_room_for_are_served_all_the_same() {
+    let request = || Generate {
+        max_tokens: 10,
+        ..greedy(prompt("lantern"))
+    };
+    let engine = start(64 * MIB);
+    let alone = ask_as(&engine, request(), Options::default(), Some(strong())).outcome();
+    let bytes = engine.adapters.manifest().hot_bytes;
+    assert!(bytes > 0);
+    // Room for one in use and one that waits.
+    let small = Budgets {
+        warm_bytes: bytes,
+        hot_bytes: bytes,
+    };
+    let engine = start_with(64 * MIB, small);
+    let asked: Vec<Asked> = (0..12)
+        .map(|at| {
+            let adapter = Adapter {
+                name: format!("a{}", at % 6),
+                ..strong()
+            };
+            ask_as(&engine, request(), Options::default(), Some(adapter))
+        })
+        .collect();
+    // The model alone does not wait for them, and one whose time is over does not wait for ever.
+    let plain = ask(&engine, request()).outcome();
+    assert_eq!(plain.finish, Some(Finish::MaxTokens));
+    let hasty = Generate {
+        deadline_ms: 1,
+        ..request()
+    };
+    let late = Adapter {
+        name: "late".into(),
+        ..strong()
+    };
+    let late = ask_as(&engine, hasty, Options::default(), Some(late)).outcome();
+    assert_eq!(late.finish, Some(Finish::Deadline));
+    for asked in asked {
+        let outcome = asked.outcome();
+        assert_eq!(outcome.text, alone.text, "{:?}", outcome.failed);
+        let manifest = engine.adapters.manifest();
+        assert!(
+            manifest.hot_bytes <= bytes && manifest.loading_bytes <= bytes,
+            "{manifest:?}"
+        );
+    }
+}
+
+#[test]
+fn a_prompt_is_shared_under_the_same_adapter_alone() {
+    let adapter = strong();
+    // Two generations, of which the second is half as strong.
+    let weaker = Adapter {
+        generation: 2,
+        config: adapter.config.replace("\"lora_alpha\": 96", "\"lora_alpha\": 48"),
+        ..adapter.clone()
+    };
+    assert_ne!(adapter.config, weaker.config);
+    // Several blocks of the cache long.
+    let request = || Generate {
+        max_tokens: 20,
+        ..greedy(prompt("lantern").repeat(6))
+    };
+    let text = |engine: &Engine, adapter: &Option<Adapter>| {
+        ask_as(engine, request(), Options::default(), adapter.clone())
+            .outcome()
+            .text
+    };
+    let ways = [None, Some(adapter), Some(weaker)];
+    let alone: Vec<String> = ways.iter().map(|way| text(&start(64 * MIB), way)).collect();
+    assert!(alone[0] != alone[1] && alone[1] != alone[2], "{alone:?}");
+    let engine = start(64 * MIB);
+    for way in [0, 1, 2, 1, 0, 2] {
+        assert_eq!(text(&engine, &ways[way]), alone[way]);
+    }
 }

@@ -1,7 +1,7 @@
 //! Sixteen lanes, whatever a processor makes them of.
 
 /// 64 bytes of packed weights.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct Line(pub [u8; 64]);
 

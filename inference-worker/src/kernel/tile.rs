@@ -153,12 +153,16 @@ fn quantise_tiles_body<L: Lanes>(_: L, tiles: &[[f32; ROWS]], out: &mut [Block])
 pub enum Input<'a> {
     /// `[rows][columns]`.
     Plain { values: &'a [f32], columns: usize },
-    /// `[columns / 32][rows]`.
-    Blocks { blocks: &'a [Block], rows: usize },
+    /// `[columns / 32][rows]`, of which those from `first` on are meant.
+    Blocks {
+        blocks: &'a [Block],
+        rows: usize,
+        first: usize,
+    },
 }
 
 for_each_level! {
-    /// The product of one tile with every row of the input: `out` is `[rows][16]`.
+    /// The product of one tile with as many rows of the input as `out` has: `out` is `[rows][16]`.
     pub fn product(format: Format, tile: &[Line], input: Input<'_>, out: &mut [[f32; ROWS]]) = product_body
 }
 
@@ -171,11 +175,15 @@ fn product_body<L: Lanes>(
     out: &mut [[f32; ROWS]],
 ) {
     match (format, input) {
-        (Format::Q8_0, Input::Blocks { blocks, rows }) => {
-            quantised::<L, Q8_0>(lanes, tile, blocks, rows, out)
+        (Format::Q8_0, Input::Blocks { blocks, rows, first }) => {
+            quantised::<L, Q8_0>(lanes, tile, blocks, rows, first, out);
         }
-        (Format::Q4K, Input::Blocks { blocks, rows }) => quantised::<L, Q4K>(lanes, tile, blocks, rows, out),
-        (Format::Q6K, Input::Blocks { blocks, rows }) => quantised::<L, Q6K>(lanes, tile, blocks, rows, out),
+        (Format::Q4K, Input::Blocks { blocks, rows, first }) => {
+            quantised::<L, Q4K>(lanes, tile, blocks, rows, first, out);
+        }
+        (Format::Q6K, Input::Blocks { blocks, rows, first }) => {
+            quantised::<L, Q6K>(lanes, tile, blocks, rows, first, out);
+        }
         (Format::F32 | Format::F16 | Format::Bf16, Input::Plain { values, columns }) => {
             plain(lanes, format, tile, values, columns, out);
         }
@@ -192,11 +200,13 @@ fn quantised<L: Lanes, F: Quantised>(
     tile: &[Line],
     blocks: &[Block],
     rows: usize,
+    from: usize,
     out: &mut [[f32; ROWS]],
 ) {
-    let mut first = 0;
-    while first < rows {
-        let left = &mut out[first..];
+    let mut done = 0;
+    while done < out.len() {
+        let first = from + done;
+        let left = &mut out[done..];
         let count = match left.len() {
             8.. => 8,
             4..8 => 4,
@@ -210,7 +220,7 @@ fn quantised<L: Lanes, F: Quantised>(
             4 => F::group::<L, 4>(lanes, tile, blocks, rows, first, out),
             _ => F::group::<L, 8>(lanes, tile, blocks, rows, first, out),
         }
-        first += count;
+        done += count;
     }
 }
 
@@ -247,7 +257,7 @@ fn halves_of(line: &Line) -> [[u16; 16]; 2] {
 }
 
 #[inline(always)]
-fn bytes_of(line: &Line, quarter: usize) -> &[u8; 16] {
+pub(super) fn bytes_of(line: &Line, quarter: usize) -> &[u8; 16] {
     &line.0.as_chunks::<16>().0[quarter]
 }
 

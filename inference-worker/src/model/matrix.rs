@@ -100,6 +100,11 @@ impl Matrix {
         self.format
     }
 
+    /// Memory that it takes.
+    pub fn bytes(&self) -> u64 {
+        size_of_val(self.lines.as_slice()) as u64
+    }
+
     pub fn tiles(&self) -> usize {
         self.rows.div_ceil(ROWS)
     }
@@ -137,7 +142,8 @@ impl Matrix {
     }
 }
 
-fn pack_tile(
+/// Packs some rows as a tile.
+pub fn pack_tile(
     source: &impl Rows,
     format: Format,
     first: usize,
@@ -449,6 +455,7 @@ mod tests {
                     Input::Blocks {
                         blocks: &blocks,
                         rows: inputs,
+                        first: 0,
                     }
                 } else {
                     Input::Plain {
@@ -529,6 +536,7 @@ mod tests {
                         Input::Blocks {
                             blocks: &blocks,
                             rows: out.len(),
+                            first: 0,
                         }
                     } else {
                         Input::Plain { values, columns: 512 }

@@ -1,20 +1,24 @@
 //! Llama: the forward pass of a batch of tokens of any number of sequences, in numbered steps.
 //!
-//! Parts in reading order: `shape` (sizes), `matrix` (weights), `rope`, `cache` (keys and values), `attention`, this file.
+//! Parts in reading order: `shape` (sizes), `matrix` (weights), `rope`, `cache` (keys and values), `attention`, `adapted` (what
+//! adapters add to a region's products), this file.
 //!
 //! Shapes: m rows (tokens) of the batch, `[tiles][m][16]` for what comes out of a product with weights.
 
+mod adapted;
 mod attention;
 pub mod cache;
 pub mod matrix;
 pub mod rope;
 pub mod shape;
 
+use crate::adapter::{Adapter, Group};
 use crate::crew::Crew;
 use crate::kernel::Level;
 use crate::kernel::tile::{BLOCK, Block, Input, ROWS, quantise_tiles};
 use crate::kernel::vector;
 
+use adapted::{Adapted, stretches};
 use attention::Attention;
 use cache::{Cache, CacheShape, POSITIONS, Part, Precision};
 use matrix::{Matrix, quantise_rows};
@@ -58,6 +62,8 @@ pub struct Row<'a> {
     pub blocks: &'a [u32],
     /// Whether the logits after it are wanted.
     pub is_wanted: bool,
+    /// The sequence's adapter. Neighbours that have the same are worked on together.
+    pub adapter: Option<&'a Adapter>,
 }
 
 /// Memory that one forward pass after another uses.
@@ -70,11 +76,50 @@ pub struct Scratch {
     queries: Vec<f32>,
     mixed: Vec<f32>,
     inner: Vec<[f32; ROWS]>,
+    /// What the adapters' `A` make of a region's input.
+    thin: Vec<[f32; ROWS]>,
     angles: Vec<(f32, f32)>,
     logits: Vec<f32>,
 }
 
+impl Scratch {
+    /// Memory that it holds.
+    pub fn bytes(&self) -> u64 {
+        let floats = [&self.x, &self.normed, &self.queries, &self.mixed, &self.logits];
+        let tiles = [&self.product, &self.inner, &self.thin];
+        let bytes = floats.iter().map(|floats| floats.capacity() * 4).sum::<usize>()
+            + tiles
+                .iter()
+                .map(|tiles| tiles.capacity() * 4 * ROWS)
+                .sum::<usize>()
+            + self.blocks.capacity() * size_of::<Block>()
+            + self.angles.capacity() * 8;
+        bytes as u64
+    }
+}
+
 impl Llama {
+    /// Memory that the weights take.
+    pub fn bytes(&self) -> u64 {
+        let layer = |layer: &Layer| {
+            let matrices = [
+                &layer.q_proj,
+                &layer.k_proj,
+                &layer.v_proj,
+                &layer.o_proj,
+                &layer.gate_proj,
+                &layer.up_proj,
+                &layer.down_proj,
+            ];
+            let norms = layer.input_layernorm.len() + layer.post_attention_layernorm.len();
+            matrices.iter().map(|matrix| matrix.bytes()).sum::<u64>() + 4 * norms as u64
+        };
+        let ends = [Some(&self.embed_tokens), self.lm_head.as_ref()];
+        self.layers.iter().map(layer).sum::<u64>()
+            + ends.into_iter().flatten().map(Matrix::bytes).sum::<u64>()
+            + 4 * self.norm.len() as u64
+    }
+
     /// The cache's sizes for this model: whole precision where the weights have it.
     pub fn cache_shape(&self) -> CacheShape {
         let is_quantised = self
@@ -119,9 +164,11 @@ impl Llama {
             queries,
             mixed,
             inner,
+            thin,
             angles,
             logits,
         } = scratch;
+        let stretches = stretches(rows);
 
         // 1. Embedding: x [m][hidden]; angles [m][head dimension / 2].
         x.resize(m * hidden, 0.0);
@@ -139,11 +186,20 @@ impl Llama {
         }
 
         for (index, layer) in self.layers.iter().enumerate() {
+            let adapted = |group| Adapted::of(&stretches, index, group);
             // 2. Norm: [m][hidden].
             self.norm_rows(x, &layer.input_layernorm, normed);
             // 3. Queries, keys and values in one region: [tiles of q, k, v][m][16].
             let qkv = [&layer.q_proj, &layer.k_proj, &layer.v_proj];
-            self.products(&qkv, normed, blocks, m, product);
+            self.products(
+                &qkv,
+                normed,
+                blocks,
+                m,
+                &adapted(Group::QueryKeyValue),
+                thin,
+                product,
+            );
             // 4. Turn queries: [m][heads · head dimension]; turn keys, store both.
             let q_tiles = layer.q_proj.tiles();
             let k_tiles = layer.k_proj.tiles();
@@ -189,13 +245,30 @@ impl Llama {
             };
             attention.run(&self.crew, mixed);
             // 6. Its output is added to x.
-            self.products(&[&layer.o_proj], mixed, blocks, m, product);
+            self.products(
+                &[&layer.o_proj],
+                mixed,
+                blocks,
+                m,
+                &adapted(Group::Output),
+                thin,
+                product,
+            );
             self.add_rows(x, product, m);
             // 7. Norm, and the gated inner layer: [inner / 16][m][16].
             self.norm_rows(x, &layer.post_attention_layernorm, normed);
-            self.gated(layer, normed, blocks, inner, m);
+            self.gated(layer, normed, blocks, m, &adapted(Group::GateUp), thin, inner);
             // 8. Back to [m][hidden], added to x.
-            self.down(layer, normed, blocks, inner, product, m);
+            self.down(
+                layer,
+                normed,
+                blocks,
+                inner,
+                m,
+                &adapted(Group::Down),
+                thin,
+                product,
+            );
             self.add_rows(x, product, m);
         }
 
@@ -208,7 +281,7 @@ impl Llama {
         x.truncate(count * hidden);
         self.norm_rows(x, &self.norm, normed);
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
-        self.products(&[head], normed, blocks, count, product);
+        self.products(&[head], normed, blocks, count, &Adapted::default(), thin, product);
         logits.resize(count * head.rows(), 0.0);
         for (row, logits) in logits.chunks_mut(head.rows()).enumerate() {
             gather(product, count, row, logits);
@@ -231,28 +304,34 @@ impl Llama {
     }
 
     /// Products of several matrices of equal columns with `values`, `[m][columns]`, in one region.
+    #[allow(clippy::too_many_arguments)]
     fn products(
         &self,
         matrices: &[&Matrix],
         values: &[f32],
         blocks: &mut Vec<Block>,
         m: usize,
+        adapted: &Adapted<'_>,
+        thin: &mut Vec<[f32; ROWS]>,
         out: &mut Vec<[f32; ROWS]>,
     ) {
         let columns = matrices[0].columns();
         if matrices.iter().any(|matrix| matrix.format().is_quantised()) && m > 0 {
             quantise_rows(&self.crew, self.level, values, columns, blocks);
         }
-        self.products_of(matrices, values, blocks, m, out);
+        self.products_of(matrices, values, blocks, m, adapted, thin, out);
     }
 
     /// As [`Self::products`], with `blocks` quantised already.
+    #[allow(clippy::too_many_arguments)]
     fn products_of(
         &self,
         matrices: &[&Matrix],
         values: &[f32],
         blocks: &[Block],
         m: usize,
+        adapted: &Adapted<'_>,
+        thin: &mut Vec<[f32; ROWS]>,
         out: &mut Vec<[f32; ROWS]>,
     ) {
         let columns = matrices[0].columns();
@@ -262,31 +341,60 @@ impl Llama {
             return;
         }
         let at_once = self.crew.at_once(tiles, ROWS * columns * m);
-        self.crew.fill(out, at_once * m, |piece, out| {
-            for (tile, out) in out.chunks_mut(m).enumerate() {
-                let mut tile = piece * at_once + tile;
-                let mut matrix = matrices[0];
-                for next in &matrices[1..] {
-                    if tile < matrix.tiles() {
-                        break;
-                    }
-                    tile -= matrix.tiles();
-                    matrix = next;
-                }
-                let input = input_of(matrix, values, blocks, m);
-                matrix.tile_product(self.level, tile, input, out);
+        // Which matrix a tile is of, and which tile of it.
+        let place = |mut tile: usize| {
+            let mut matrix = 0;
+            while tile >= matrices[matrix].tiles() {
+                tile -= matrices[matrix].tiles();
+                matrix += 1;
             }
-        });
+            (matrix, tile)
+        };
+        thin.resize(adapted.length(), [0.0; ROWS]);
+        let make = |piece: usize, thin: &mut [[f32; ROWS]]| {
+            adapted.make(self.level, piece, values, blocks, m, thin);
+        };
+        self.crew.fill_after(
+            thin,
+            adapted.ends(),
+            make,
+            out,
+            at_once * m,
+            |piece, out, thin| {
+                let first = piece * at_once;
+                for (tile, out) in out.chunks_mut(m).enumerate() {
+                    let (matrix, tile) = place(first + tile);
+                    let matrix = matrices[matrix];
+                    matrix.tile_product(self.level, tile, input_of(matrix, values, blocks, m), out);
+                }
+                if adapted.is_none() {
+                    return;
+                }
+                let thin = thin.get();
+                let tiles = out.len() / m;
+                let mut done = 0;
+                while done < tiles {
+                    let (matrix, tile) = place(first + done);
+                    let count = (matrices[matrix].tiles() - tile).min(tiles - done);
+                    let out = &mut out[done * m..(done + count) * m];
+                    adapted.add(self.level, matrix, tile..tile + count, thin, out);
+                    done += count;
+                }
+            },
+        );
     }
 
-    /// silu(gate) · up: blocks for the next product when it takes them, else `inner`, `[inner / 16][m][16]`.
+    /// silu(gate) · up: `inner`, `[inner / 16][m][16]`.
+    #[allow(clippy::too_many_arguments)]
     fn gated(
         &self,
         layer: &Layer,
         values: &[f32],
         blocks: &mut Vec<Block>,
-        inner: &mut Vec<[f32; ROWS]>,
         m: usize,
+        adapted: &Adapted<'_>,
+        thin: &mut Vec<[f32; ROWS]>,
+        inner: &mut Vec<[f32; ROWS]>,
     ) {
         let (gate, up) = (&layer.gate_proj, &layer.up_proj);
         let columns = gate.columns();
@@ -296,26 +404,57 @@ impl Llama {
         let blocks = &*blocks;
         inner.resize(gate.tiles() * m, [0.0; ROWS]);
         let at_once = self.crew.at_once(gate.tiles(), 2 * ROWS * columns * m);
-        self.crew.fill(inner, at_once * m, |piece, inner| {
-            let mut room = vec![[0.0; ROWS]; m];
-            for (tile, inner) in inner.chunks_mut(m).enumerate() {
-                let tile = piece * at_once + tile;
-                gate.tile_product(self.level, tile, input_of(gate, values, blocks, m), inner);
-                up.tile_product(self.level, tile, input_of(up, values, blocks, m), &mut room);
+        thin.resize(adapted.length(), [0.0; ROWS]);
+        let make = |piece: usize, thin: &mut [[f32; ROWS]]| {
+            adapted.make(self.level, piece, values, blocks, m, thin);
+        };
+        self.crew.fill_after(
+            thin,
+            adapted.ends(),
+            make,
+            inner,
+            at_once * m,
+            |piece, inner, thin| {
+                let first = piece * at_once;
+                let product = |matrix: &Matrix, tile: usize, out: &mut [[f32; ROWS]]| {
+                    let input = input_of(matrix, values, blocks, m);
+                    matrix.tile_product(self.level, first + tile, input, out);
+                };
+                if adapted.is_none() {
+                    let mut room = vec![[0.0; ROWS]; m];
+                    for (tile, inner) in inner.chunks_mut(m).enumerate() {
+                        product(gate, tile, inner);
+                        product(up, tile, &mut room);
+                        vector::gate(self.level, inner, &room);
+                    }
+                    return;
+                }
+                let mut room = vec![[0.0; ROWS]; inner.len()];
+                for (tile, (inner, room)) in inner.chunks_mut(m).zip(room.chunks_mut(m)).enumerate() {
+                    product(gate, tile, inner);
+                    product(up, tile, room);
+                }
+                let thin = thin.get();
+                let tiles = first..first + inner.len() / m;
+                adapted.add(self.level, 0, tiles.clone(), thin, inner);
+                adapted.add(self.level, 1, tiles, thin, &mut room);
                 vector::gate(self.level, inner, &room);
-            }
-        });
+            },
+        );
     }
 
     /// The product of `inner` with `down_proj`.
+    #[allow(clippy::too_many_arguments)]
     fn down(
         &self,
         layer: &Layer,
         plain: &mut Vec<f32>,
         blocks: &mut Vec<Block>,
         inner: &[[f32; ROWS]],
-        out: &mut Vec<[f32; ROWS]>,
         m: usize,
+        adapted: &Adapted<'_>,
+        thin: &mut Vec<[f32; ROWS]>,
+        out: &mut Vec<[f32; ROWS]>,
     ) {
         let columns = layer.down_proj.columns();
         if layer.down_proj.format().is_quantised() {
@@ -333,7 +472,7 @@ impl Llama {
             self.crew
                 .fill(plain, columns, |row, plain| gather(inner, m, row, plain));
         }
-        self.products_of(&[&layer.down_proj], plain, blocks, m, out);
+        self.products_of(&[&layer.down_proj], plain, blocks, m, adapted, thin, out);
     }
 
     /// Adds a product to x.
@@ -355,7 +494,11 @@ impl Llama {
 
 fn input_of<'a>(matrix: &Matrix, values: &'a [f32], blocks: &'a [Block], m: usize) -> Input<'a> {
     if matrix.format().is_quantised() {
-        Input::Blocks { blocks, rows: m }
+        Input::Blocks {
+            blocks,
+            rows: m,
+            first: 0,
+        }
     } else {
         Input::Plain {
             values,

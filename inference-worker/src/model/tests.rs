@@ -9,10 +9,13 @@ use candle_core::{DType, Device, Tensor};
 use super::cache::{Cache, POSITIONS};
 use super::matrix::{Matrix, Rows};
 use super::{Llama, Row, Scratch};
+use crate::adapter::Adapter;
 use crate::checkpoint::{self, Checkpoint, Weights};
 use crate::crew::Crew;
 use crate::kernel::Level;
 use crate::kernel::tile::Format;
+
+mod adapted;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,7 +31,7 @@ fn checkpoint_of(name: &str) -> PathBuf {
 }
 
 fn load(path: &Path, weights: Weights, threads: usize) -> Checkpoint {
-    match checkpoint::load(path, weights, Crew::new(threads).unwrap()) {
+    match checkpoint::load(path, None, weights, Crew::new(threads).unwrap()) {
         Ok(checkpoint) => checkpoint,
         Err(fault) => panic!("{fault}"),
     }
@@ -45,6 +48,15 @@ fn expected(name: &str) -> (Vec<u32>, Vec<Vec<f32>>) {
 
 /// Logits after each token, the tokens given in stretches of these lengths, the last one as often as needed.
 fn logits(model: &Llama, tokens: &[u32], stretches: &[usize]) -> Vec<Vec<f32>> {
+    logits_with(model, None, tokens, stretches)
+}
+
+fn logits_with(
+    model: &Llama,
+    adapter: Option<&Adapter>,
+    tokens: &[u32],
+    stretches: &[usize],
+) -> Vec<Vec<f32>> {
     let blocks: Vec<u32> = (0..tokens.len().div_ceil(POSITIONS) as u32).rev().collect();
     let mut cache = Cache::new(model.cache_shape(), blocks.len());
     let mut scratch = Scratch::default();
@@ -62,6 +74,7 @@ fn logits(model: &Llama, tokens: &[u32], stretches: &[usize]) -> Vec<Vec<f32>> {
                 position,
                 blocks: &blocks,
                 is_wanted: true,
+                adapter,
             })
             .collect();
         let logits = model.forward(&rows, &mut cache, &mut scratch);
@@ -328,6 +341,7 @@ fn sequences_in_one_batch_do_not_see_each_other() {
             position,
             blocks: &tables[sequence],
             is_wanted,
+            adapter: None,
         };
         let rows = [
             row(0, 2 * step, false),
@@ -448,6 +462,21 @@ fn write_gguf(name: &str, path: &Path, kind: GgmlDType) {
         .map(|(name, tensor)| (name.as_str(), tensor))
         .collect();
     gguf_file::write(&mut std::fs::File::create(path).unwrap(), &metadata, &named).unwrap();
+}
+
+#[test]
+fn a_gguf_file_that_a_hash_names_must_have_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.gguf");
+    write_gguf("llama3", &path, GgmlDType::F32);
+    let hash = blake3::hash(&std::fs::read(&path).unwrap());
+    let load =
+        |path: &Path, hash| checkpoint::load(path, Some(hash), Weights::AsStored, Crew::new(2).unwrap());
+    assert!(load(&path, hash).is_ok());
+    for (path, hash) in [(&*path, blake3::hash(b"another")), (&fixture("llama3"), hash)] {
+        let fault = load(path, hash).err().unwrap();
+        assert!(fault.message.contains("hash"), "{fault}");
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ use crate::meters::METERS;
 use answer::Answer;
 use connection::{Connector, Trouble};
 use events::Events;
+use settings::Kind;
 pub use settings::{Server, ServerArguments};
 
 /// Requests that the server is asked at the same time; more wait their turn.
@@ -293,9 +294,17 @@ impl Attempts<'_> {
 
     async fn attempt(&self, answer: &mut Answer<'_>) -> Result<(), Missed> {
         let server = self.connector.server();
-        let name = server
-            .model
-            .clone()
+        let adapter = self.job.adapter.as_ref();
+        if adapter.is_some() && server.kind == Kind::LlamaCpp {
+            // It would write without: it looks at no name.
+            return Err(Missed::Refused(fault(
+                "adapter_refused",
+                "a server of the kind llama.cpp has no adapters by name; vLLM has",
+            )));
+        }
+        let name = adapter
+            .map(|adapter| adapter.name.clone())
+            .or_else(|| server.model.clone())
             .or_else(|| model(self.told))
             .unwrap_or_default();
         let (path, body) = request::request(server.kind, &name, self.job)

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::settings::{Address, Key, Kind};
 use super::*;
+use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
 use crate::engine::{Engine, Settings};
 
@@ -112,9 +113,14 @@ fn engine(url: &str, change: impl FnOnce(&mut Server)) -> Engine {
     change(&mut server);
     Engine::start(Settings {
         model: "unused".into(),
+        model_hash: None,
         weights: Weights::AsStored,
         threads: 1,
         cache_bytes: 1,
+        adapters: Budgets {
+            warm_bytes: 1,
+            hot_bytes: 1,
+        },
         server: Some(server),
     })
     .unwrap()
@@ -172,6 +178,7 @@ fn ask_with(engine: &Engine, deadline_ms: u64, options: Options, messages: Vec<C
         },
         options,
         messages,
+        adapter: None,
         events,
         cancelled: cancelled.clone(),
         arrived: Instant::now(),

@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0, a document a line, so that any language attaches with its standard library.
 //!
 //! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`, `verify`,
-//! `pack`, `backup`, `export`, `import`, `branch_…`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
+//! `pack`, `backup`, `export`, `import`, `branch_…`, `adapter_…`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
 //! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again; with
 //! `branch` a send, look or edit is one of that branch.
 
@@ -12,7 +12,7 @@ use interprocess::local_socket::tokio::Stream;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use shared::base64;
-use shared::bridge::{BlobName, CHUNK_BYTES, Call, Chunk, Fault};
+use shared::bridge::{AdapterHold, BlobName, CHUNK_BYTES, Call, Chunk, Fault};
 use shared::document;
 use shared::frame::{FrameError, MAX_PAYLOAD_BYTES};
 use shared::id::{ClientId, ThoughtId, TransactionId, TransferId};
@@ -317,10 +317,37 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
         "branch_commit" => Call::BranchCommit {
             name: params.text("name")?,
         },
+        "adapter_import" => Call::AdapterImport {
+            name: params.text("name")?,
+            weights: match params.value("weights")? {
+                Value::Blob(blob) => blob,
+                other => {
+                    let message = format!("the parameter weights must be a blob, not a {}", other.kind());
+                    return Err(fail(INVALID_PARAMS, message));
+                }
+            },
+            config: params.optional_text("config")?.unwrap_or_default(),
+            replaces: params.number("replaces")?,
+        },
+        "adapter_list" => Call::AdapterList {
+            name: params.optional_text("name")?,
+        },
+        "adapter_drop" => Call::AdapterDrop {
+            name: params.text("name")?,
+        },
+        "adapter_stage" | "adapter_pin" | "adapter_unpin" => Call::AdapterHold {
+            name: params.text("name")?,
+            hold: match method {
+                "adapter_stage" => AdapterHold::Stage,
+                "adapter_pin" => AdapterHold::Pin,
+                _ => AdapterHold::Unpin,
+            },
+        },
         other => {
             let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
                          pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read, \
-                         branch_new, branch_list, branch_show, branch_drop, branch_commit";
+                         branch_new, branch_list, branch_show, branch_drop, branch_commit, adapter_import, adapter_list, \
+                         adapter_drop, adapter_stage, adapter_pin, adapter_unpin";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),

@@ -389,7 +389,9 @@ pub fn stamp(answer: &mut Answer, id: TransactionId) {
         | Answer::Changed { transaction, .. }
         | Answer::Undone { transaction, .. }
         | Answer::Imported { transaction, .. }
-        | Answer::BranchCommitted { transaction, .. } => {
+        | Answer::BranchCommitted { transaction, .. }
+        | Answer::AdapterImported { transaction, .. }
+        | Answer::AdapterDropped { transaction, .. } => {
             *transaction = id;
         }
         Answer::CodexImported { transaction, .. } => *transaction = Some(id),

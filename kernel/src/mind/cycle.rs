@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use shared::activation::{Finished, Mode, Outcome};
 use shared::bridge::{Answer, Fault, Finding, ThoughtEvent};
 use shared::id::{ObjectId, TransactionId};
-use shared::inference::Generate;
+use shared::inference::{Adapter, Generate};
 use shared::reason;
 use shared::value::Value;
 use tokio::sync::broadcast;
@@ -61,6 +61,9 @@ pub struct Cycle<'a> {
     /// Whether the message itself is carried out at the end.
     pub resend: bool,
 }
+
+/// What the model was asked in this cycle, and its answers.
+type Answered = Vec<((Generate, Option<Adapter>), Value)>;
 
 /// How a cycle ended.
 pub enum End {
@@ -118,7 +121,7 @@ impl Cycle<'_> {
     }
 
     /// `None` means: again, others changed what was read. `answered` are the model's answers so far, by prompt and seed.
-    async fn attempt(&self, answered: &mut Vec<(Generate, Value)>) -> Result<Option<End>, Fault> {
+    async fn attempt(&self, answered: &mut Answered) -> Result<Option<End>, Fault> {
         let mut attempt = self.begin().await?;
         let (mut event, mut payload) = ("enter", Value::None);
         for _ in 0..MAX_STEPS {
@@ -282,7 +285,7 @@ impl Cycle<'_> {
         &self,
         attempt: &mut Attempt,
         directive: &Value,
-        answered: &mut Vec<(Generate, Value)>,
+        answered: &mut Answered,
     ) -> Result<Step, Fault> {
         let source = || text(directive, "source").ok_or_else(|| broken_mind("a directive lacks its source"));
         match text(directive, "do").as_deref() {
@@ -319,7 +322,7 @@ impl Cycle<'_> {
         &self,
         attempt: &Attempt,
         directive: &Value,
-        answered: &mut Vec<(Generate, Value)>,
+        answered: &mut Answered,
     ) -> Result<Value, Fault> {
         let prompt =
             text(directive, "prompt").ok_or_else(|| broken_mind("an infer directive lacks its prompt"))?;
@@ -335,14 +338,20 @@ impl Cycle<'_> {
             stop: Vec::new(),
             deadline_ms: MODEL_DEADLINE.as_millis() as u64,
         };
-        if let Some((_, known)) = answered.iter().find(|(asked, _)| *asked == request) {
+        // A state may ask for an adapter of the image by its name.
+        let adapter = match text(directive, "adapter") {
+            Some(name) => Some(self.kernel.adapter(&name)?),
+            None => None,
+        };
+        let asked = (request.clone(), adapter.clone());
+        if let Some((_, known)) = answered.iter().find(|(known, _)| *known == asked) {
             return Ok(known.clone());
         }
         let mut allowed = request.clone();
         allowed.max_tokens = self.spent.left(request.max_tokens)?;
         self.lock().model_calls += 1;
         let begun = Instant::now();
-        let answer = match self.kernel.mind.model.generate(allowed).await {
+        let answer = match self.kernel.mind.model.generate(allowed, adapter).await {
             Ok(generated) => {
                 self.spent.add(generated.tokens);
                 self.lock().artifact = generated.text.clone();
@@ -377,7 +386,7 @@ impl Cycle<'_> {
                 ])
             }
         };
-        answered.push((request, answer.clone()));
+        answered.push((asked, answer.clone()));
         Ok(answer)
     }
 

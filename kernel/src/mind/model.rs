@@ -8,7 +8,10 @@ use interprocess::local_socket::traits::tokio::Stream as _;
 use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
-use shared::inference::{Figures, Finish, Generate, InferenceEvent, InferenceRequest};
+use shared::inference::{
+    Adapter, AdapterAnswer, AdapterRequest, Figures, Finish, Generate, InferenceEvent, InferenceFault,
+    InferenceRequest,
+};
 use shared::reason;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -105,11 +108,40 @@ impl Model {
         Ok(())
     }
 
-    /// Generates, looking again for a worker that is gone until patience ends.
-    pub async fn generate(&self, request: Generate) -> Result<Generated, Fault> {
+    /// Asks about adapters; `patience` is for the answer, loading included.
+    pub async fn adapters(&self, ask: AdapterRequest, patience: Duration) -> Result<AdapterAnswer, Fault> {
+        let conversation = async {
+            let mut stream = self.connect().await?;
+            self.find_worker(&mut stream).await?;
+            let request = InferenceRequest::Adapters { request: 1, ask };
+            asynchronous::write(&mut stream, &request).await?;
+            loop {
+                if let InferenceEvent::Adapters { answer, .. } = asynchronous::read(&mut stream).await? {
+                    return Ok::<_, FrameError>(answer);
+                }
+            }
+        };
+        match timeout(patience, conversation).await {
+            Ok(Ok(answer)) => answer.map_err(adapter_fault),
+            Ok(Err(error)) => Err(Fault::new(
+                reason::NO_MODEL,
+                format!("no inference-worker answers about adapters: {error}"),
+            )),
+            Err(_) => Err(Fault::new(
+                reason::NO_MODEL,
+                format!(
+                    "the inference-worker did not answer within {} s",
+                    patience.as_secs_f32()
+                ),
+            )),
+        }
+    }
+
+    /// Generates, with an adapter or by the model alone, looking again for a worker that is gone until patience ends.
+    pub async fn generate(&self, request: Generate, adapter: Option<Adapter>) -> Result<Generated, Fault> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.try_generate(&request).await {
+            match self.try_generate(&request, adapter.as_ref()).await {
                 Ok(result) => return result,
                 Err(error) if Instant::now() >= deadline => {
                     return Err(Fault::new(
@@ -125,15 +157,19 @@ impl Model {
         }
     }
 
-    async fn try_generate(&self, request: &Generate) -> Result<Result<Generated, Fault>, FrameError> {
+    async fn try_generate(
+        &self,
+        request: &Generate,
+        adapter: Option<&Adapter>,
+    ) -> Result<Result<Generated, Fault>, FrameError> {
         let mut stream = self.connect().await?;
-        // The socket outlives its workers: only a worker that describes itself is there to generate.
-        asynchronous::write(&mut stream, &InferenceRequest::Describe).await?;
-        match timeout(PRESENT, asynchronous::read(&mut stream)).await {
-            Ok(described) => {
-                let _: InferenceEvent = described?;
-            }
-            Err(_) => return Err(FrameError::Ended),
+        self.find_worker(&mut stream).await?;
+        if let Some(adapter) = adapter {
+            let adapt = InferenceRequest::Adapt {
+                request: request.request,
+                adapter: adapter.clone(),
+            };
+            asynchronous::write(&mut stream, &adapt).await?;
         }
         asynchronous::write(&mut stream, &InferenceRequest::Generate(request.clone())).await?;
         loop {
@@ -159,6 +195,7 @@ impl Model {
                 InferenceEvent::Failed { fault, .. } => {
                     let word = match fault.reason.as_str() {
                         "model_missing" | "model_damaged" | "engine" | "server" => reason::NO_MODEL,
+                        word if word.starts_with("adapter_") => reason::ADAPTER_REFUSED,
                         _ => reason::NOT_UNDERSTOOD,
                     };
                     return Ok(Err(Fault::new(word, fault.message)));
@@ -169,8 +206,31 @@ impl Model {
         }
     }
 
+    /// The socket outlives its workers: only a worker that describes itself is there.
+    async fn find_worker(&self, stream: &mut Stream) -> Result<(), FrameError> {
+        asynchronous::write(stream, &InferenceRequest::Describe).await?;
+        match timeout(PRESENT, asynchronous::read(stream)).await {
+            Ok(described) => {
+                let _: InferenceEvent = described?;
+                Ok(())
+            }
+            Err(_) => Err(FrameError::Ended),
+        }
+    }
+
     async fn connect(&self) -> Result<Stream, FrameError> {
         let name = self.socket.as_path().to_fs_name::<GenericFilePath>()?;
         Ok(Stream::connect(name).await?)
     }
+}
+
+fn adapter_fault(fault: InferenceFault) -> Fault {
+    let word = match fault.reason.as_str() {
+        "adapter_conflict" => reason::CONFLICT,
+        "adapter_too_large" | "busy" => reason::TOO_LARGE,
+        "bad_request" => reason::BAD_ARGUMENT,
+        word if word.starts_with("adapter_") => reason::ADAPTER_REFUSED,
+        _ => reason::NO_MODEL,
+    };
+    Fault::new(word, fault.message)
 }

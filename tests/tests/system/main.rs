@@ -1,6 +1,7 @@
 //! System tests: the real programs, driven as a person and a script drive them; a temporary home each.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod adapters;
 mod backends;
 mod backup;
 mod bad_input;
