@@ -1,14 +1,14 @@
 //! One generation from the command line: text to standard output as it comes, figures to standard error.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
-use shared::inference::{ChatMessage, Finish, Generate, InferenceEvent, Options};
+use shared::inference::{ChatMessage, Finish, Generate, Grammar, InferenceEvent, MethodGrammar, Options};
 use tokio::sync::mpsc;
 
 use crate::adapter::folder;
@@ -62,9 +62,67 @@ pub struct GenerateArguments {
     /// End after so many seconds.
     #[arg(long, default_value_t = 3600)]
     deadline_s: u64,
+    #[command(flatten)]
+    must_be: MustBe,
     /// Say to standard error how long it took.
     #[arg(long)]
     figures: bool,
+}
+
+/// What the text must be; without one of these it is what the model likes.
+#[derive(Args)]
+struct MustBe {
+    /// Write one JSON document that the JSON schema in this file allows, and end.
+    ///
+    /// Such as {"type":"object","properties":{"plan":{"type":"array","items":{"type":"string"}}},"required":["plan"]}. $ref stays within
+    /// the file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["grammar", "python_method"])]
+    json_schema: Option<PathBuf>,
+    /// Write what the rule `start` of the grammar in this file gives: llguidance's variant of Lark.
+    ///
+    /// Such as `start: "yes" | "no" /, because [a-z ]+/`. Names of terminals are upper case, those of rules lower case.
+    #[arg(long, value_name = "FILE", conflicts_with = "python_method")]
+    grammar: Option<PathBuf>,
+    /// Write one Python method of this name, as BAT OS lets it through; see --arguments, --slots, --refusal.
+    #[arg(long, value_name = "SELECTOR")]
+    python_method: Option<String>,
+    /// With --python-method: how many arguments the message has, self not counted.
+    #[arg(long, requires = "python_method", default_value_t = 0)]
+    arguments: u32,
+    /// With --python-method: the names that may follow `self.`, separated by commas.
+    #[arg(
+        long,
+        requires = "python_method",
+        value_delimiter = ',',
+        value_name = "NAME,NAME"
+    )]
+    slots: Vec<String>,
+    /// With --python-method: the token or text that a refusal begins with; without it the model may not refuse. The seed model's is
+    /// `<|refuse|>`.
+    #[arg(long, requires = "python_method", value_name = "TEXT")]
+    refusal: Option<String>,
+}
+
+impl MustBe {
+    fn grammar(self) -> anyhow::Result<Option<Grammar>> {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+        };
+        Ok(if let Some(path) = self.json_schema {
+            Some(Grammar::JsonSchema(read(&path)?))
+        } else if let Some(path) = self.grammar {
+            Some(Grammar::Lark(read(&path)?))
+        } else {
+            self.python_method.map(|selector| {
+                Grammar::Method(MethodGrammar {
+                    selector,
+                    arguments: self.arguments,
+                    slots: self.slots,
+                    refusal: self.refusal,
+                })
+            })
+        })
+    }
 }
 
 /// Generates, and prints as it goes.
@@ -109,6 +167,8 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
         options,
         messages,
         adapter,
+        grammar: arguments.must_be.grammar()?,
+        constraint: None,
         events,
         cancelled: Arc::new(AtomicBool::new(false)),
         arrived: begun,

@@ -14,7 +14,7 @@ use crate::encoder::{self, Encoder};
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
 use crate::remote::ServerArguments;
-use crate::{embed, generate, listener, measure, server};
+use crate::{embed, generate, grammar, listener, measure, server};
 
 /// Holds a Llama-architecture model and generates for the kernel. The steward starts it.
 ///
@@ -55,6 +55,9 @@ struct Arguments {
     /// With --turns: a PEFT folder or a safetensors file; may be given several times.
     #[arg(long, requires = "turns")]
     adapter: Vec<PathBuf>,
+    /// With --measure: measure what it costs to keep to the grammar of a method.
+    #[arg(long, requires = "measure")]
+    grammars: bool,
 }
 
 #[derive(Subcommand)]
@@ -150,6 +153,9 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
             settings.server.is_none(),
             "--measure measures a model of the worker's own, not a server"
         );
+        if arguments.grammars {
+            return grammar::measure(settings, arguments.turns);
+        }
         return measure::print(settings, arguments.turns, &arguments.adapter);
     }
     let encoder = Encoder::start(arguments.embedder.map(|model| encoder::Settings {

@@ -22,9 +22,13 @@ impl Sampler {
         }
     }
 
-    /// The chosen token; the first of the largest when greedy. `tokens` came before; `logits` are changed by their repetition.
-    pub fn next(&mut self, logits: &mut [f32], tokens: &[u32]) -> u32 {
-        self.punish_repetition(logits, tokens);
+    /// Whether every token can be drawn, each as often as the model says.
+    pub fn draws_from_all(&self) -> bool {
+        self.temperature <= 0.0 || (self.top_p >= 1.0 && self.options.top_k == 0 && self.options.min_p <= 0.0)
+    }
+
+    /// The chosen token; the first of the largest when greedy. Logits may be minus infinity: those are not chosen.
+    pub fn draw(&mut self, logits: &[f32]) -> u32 {
         let best = largest(logits);
         if self.temperature <= 0.0 {
             return best;
@@ -51,11 +55,11 @@ impl Sampler {
         if ranked.is_empty() {
             return best;
         }
-        self.draw(&mut ranked, total)
+        self.draw_of(&mut ranked, total)
     }
 
     /// Draws among the fewest that hold top-p of the total.
-    fn draw(&mut self, ranked: &mut [(u32, f32)], total: f32) -> u32 {
+    fn draw_of(&mut self, ranked: &mut [(u32, f32)], total: f32) -> u32 {
         let wanted = self.top_p * total;
         let mut sorted = 0;
         let mut kept = 0.0;
@@ -84,7 +88,7 @@ impl Sampler {
     }
 
     /// Divides positive logits of tokens that came lately by the penalty, and multiplies negative ones.
-    fn punish_repetition(&self, logits: &mut [f32], tokens: &[u32]) {
+    pub fn punish_repetition(&self, logits: &mut [f32], tokens: &[u32]) {
         let penalty = self.options.repetition_penalty;
         if penalty == 1.0 {
             return;
@@ -151,6 +155,13 @@ fn largest(logits: &[f32]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Sampler {
+        fn next(&mut self, logits: &mut [f32], tokens: &[u32]) -> u32 {
+            self.punish_repetition(logits, tokens);
+            self.draw(logits)
+        }
+    }
 
     fn request(temperature: f32, top_p: f32, seed: u64) -> Generate {
         Generate {

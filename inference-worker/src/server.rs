@@ -9,8 +9,8 @@ use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    Adapter, ChatMessage, Embed, Generate, InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES,
-    MOST_TEXTS, Options,
+    Adapter, ChatMessage, Embed, Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest,
+    MOST_TEXT_BYTES, MOST_TEXTS, Options,
 };
 use tokio::sync::mpsc;
 
@@ -25,6 +25,8 @@ const MAX_STOPS: usize = 16;
 const MAX_VECTOR_BYTES: usize = 8 << 20;
 /// Adapters told before their requests, of one conversation.
 const MAX_ADAPTED: usize = 64;
+/// Grammars of a connection whose generations have not been asked for yet.
+const MAX_GRAMMARS: usize = 64;
 
 /// Serves for ever.
 pub async fn serve(engine: Engine, encoder: Encoder, listener: Listener) {
@@ -54,6 +56,7 @@ struct Open {
     requests: HashMap<u64, Arc<AtomicBool>>,
     /// Of requests that have not come yet.
     adapters: HashMap<u64, Adapter>,
+    grammars: HashMap<u64, Grammar>,
 }
 
 impl Drop for Open {
@@ -74,6 +77,7 @@ impl Open {
         messages: Vec<ChatMessage>,
     ) {
         let adapter = self.adapters.remove(&request.request);
+        let grammar = self.grammars.remove(&request.request);
         if let Err(message) = check(&request, &options) {
             return fail(events, request.request, message);
         }
@@ -85,6 +89,8 @@ impl Open {
             options,
             messages,
             adapter,
+            grammar,
+            constraint: None,
             events: events.clone(),
             cancelled,
             arrived: Instant::now(),
@@ -210,6 +216,13 @@ async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<()
                     let answer = answering.await;
                     let _ = events.send(InferenceEvent::Adapters { request, answer });
                 });
+            }
+            Ok(InferenceRequest::Constrain { request, grammar }) => {
+                // Grammars without generations are no use, and would fill the memory.
+                if open.grammars.len() >= MAX_GRAMMARS {
+                    open.grammars.clear();
+                }
+                open.grammars.insert(request, grammar);
             }
             Err(error) => break error,
         }

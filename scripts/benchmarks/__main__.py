@@ -10,6 +10,7 @@ import json
 import adapters
 import clients
 import embeddings
+import grammar
 import image
 import inference
 import methods
@@ -17,8 +18,8 @@ import rows
 import steward
 import system
 
-PARTS = [system, inference, adapters, embeddings, image, clients, methods, steward]
-NAMES = [name for part in PARTS for name in part.NAMES]
+PARTS = [system, inference, adapters, embeddings, grammar, image, clients, methods, steward]
+NAMES = list(dict.fromkeys(name for part in PARTS for name in part.NAMES))
 GROUPS = {
     "inference": [*inference.NAMES, *adapters.NAMES, *embeddings.NAMES],
     "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],

@@ -29,12 +29,39 @@ pub enum InferenceRequest {
         request: u64,
         ask: AdapterRequest,
     },
+    /// The generation of this number, asked for next on this connection, keeps to the grammar.
+    Constrain {
+        request: u64,
+        grammar: Grammar,
+    },
     /// Answered by [`InferenceEvent::EmbedderDescribed`].
     DescribeEmbedder,
     /// Answered by [`InferenceEvent::Embedded`] or `Failed`; ended early by `Cancel`, as one of `Generate`.
     Embed(Embed),
     /// Answered by [`InferenceEvent::Figures`].
     Figures,
+}
+
+/// What a text must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Grammar {
+    /// One JSON document that this JSON schema allows.
+    JsonSchema(String),
+    /// What the rule `start` gives, in llguidance's variant of Lark.
+    Lark(String),
+    Method(MethodGrammar),
+}
+
+/// A Python method that can answer a message, or a refusal to write one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodGrammar {
+    pub selector: String,
+    /// How many the message has.
+    pub arguments: u32,
+    /// The only names that may follow `self.`.
+    pub slots: Vec<String>,
+    /// The token, or the text, that a refusal begins with, when it may refuse; a line of words follows.
+    pub refusal: Option<String>,
 }
 
 /// A generation of an adapter, and all that is needed to load it. What a name and a generation mean never changes.

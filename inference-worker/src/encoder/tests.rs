@@ -228,7 +228,15 @@ fn copy() -> TempDir {
 
 /// The loading fails, and its message holds these words.
 fn check_refused(model: &Path, words: &str) {
-    match load(model, None, Crew::new(1).unwrap()) {
+    check_load_refused(model, None, words);
+}
+
+fn check_hash_refused(model: &Path, hash: blake3::Hash, words: &str) {
+    check_load_refused(model, Some(hash), words);
+}
+
+fn check_load_refused(model: &Path, hash: Option<blake3::Hash>, words: &str) {
+    match load(model, hash, Crew::new(1).unwrap()) {
         Ok(_) => panic!("it was loaded; \"{words}\" was expected"),
         Err(fault) => assert!(fault.message.contains(words), "{words}: {fault}"),
     }
@@ -251,6 +259,13 @@ fn one_file_holds_all_of_an_encoder() {
     whole.extend(&bytes[8 + count..]);
     fs::write(&path, &whole).unwrap();
     check_against("bert-mean", &embed(&start(&path), &texts()));
+    let hash = blake3::hash(&whole);
+    assert!(load(&path, Some(hash), Crew::new(1).unwrap()).is_ok());
+    let last = whole.len() - 1;
+    whole[last] ^= 1;
+    fs::write(&path, &whole).unwrap();
+    check_hash_refused(&path, hash, "another hash");
+    check_hash_refused(&from, hash, "it is a folder");
     fs::write(&path, &whole[..whole.len() - 4]).unwrap();
     check_refused(&path, "truncated");
     fs::write(&path, &bytes).unwrap();

@@ -9,12 +9,14 @@ use std::time::Duration;
 use shared::inference::{Description, Finish, InferenceFault};
 
 use super::blocks::Blocks;
+use super::compiling::Compiling;
 use super::sequence::{Sequence, Waiting};
 use super::{Job, Message, Settings, fault};
 use crate::adapter::Base;
 use crate::adapter::store::Store;
 use crate::checkpoint::{self, Checkpoint, Stamp};
 use crate::crew::Crew;
+use crate::grammar::{Ahead, Grammars};
 use crate::meters::METERS;
 use crate::model::cache::{Cache, POSITIONS};
 use crate::model::{Row, Scratch};
@@ -43,6 +45,8 @@ struct Ready {
     blocks: Blocks,
     scratch: Scratch,
     active: Vec<Sequence>,
+    /// Made when the first grammar comes.
+    ahead: Option<Ahead>,
     adapters: Arc<Store>,
 }
 
@@ -51,8 +55,9 @@ pub fn decode(
     queue: &Receiver<Message>,
     told: &Mutex<Result<Description, InferenceFault>>,
     adapters: &Arc<Store>,
+    compiling: &Compiling,
 ) {
-    let mut loaded = load(settings, told, adapters);
+    let mut loaded = load(settings, told, adapters, compiling);
     let mut arrived: VecDeque<Job> = VecDeque::new();
     let mut waiting: VecDeque<Box<Waiting>> = VecDeque::new();
     loop {
@@ -89,7 +94,7 @@ pub fn decode(
             }
         }
         if loaded.ready.is_err() && checkpoint::stamp(&settings.model) != loaded.stamp {
-            loaded = load(settings, told, adapters);
+            loaded = load(settings, told, adapters, compiling);
         }
         match &mut loaded.ready {
             Ok(ready) => {
@@ -115,12 +120,15 @@ fn load(
     settings: &Settings,
     told: &Mutex<Result<Description, InferenceFault>>,
     adapters: &Arc<Store>,
+    compiling: &Compiling,
 ) -> Loaded {
     let stamp = checkpoint::stamp(&settings.model);
     let ready = Crew::new(settings.threads)
         .map_err(|error| fault("engine", format!("no threads for the model: {error}")))
         .and_then(|crew| checkpoint::load(&settings.model, settings.model_hash, settings.weights, crew))
         .and_then(|checkpoint| Ready::new(checkpoint, settings.cache_bytes, adapters.clone()));
+    // Before memory is measured: it is part of the program.
+    compiling.loaded(ready.as_ref().ok().map(|ready| Grammars::new(&ready.checkpoint)));
     let base = ready.as_ref().map_err(Clone::clone).map(|ready| {
         let cache_bytes = ready.blocks.count() as u64 * ready.checkpoint.model.cache_shape().block_bytes();
         let model = &ready.checkpoint.model;
@@ -155,6 +163,7 @@ impl Ready {
             blocks: Blocks::new(count),
             scratch: Scratch::default(),
             active: Vec::new(),
+            ahead: None,
             checkpoint,
             adapters,
         })
@@ -178,11 +187,20 @@ impl Ready {
                 left.push_back(request);
             } else {
                 match request.enter(&mut self.blocks) {
-                    Ok(sequence) => {
+                    Ok(mut sequence) => {
                         METERS
                             .shared_tokens
                             .fetch_add(sequence.cached as u64, Ordering::Relaxed);
-                        self.active.push(sequence);
+                        if sequence.has_grammar() && self.ahead.is_none() {
+                            self.ahead = Ahead::start();
+                        }
+                        match sequence.begin(&self.checkpoint, self.ahead.as_ref()) {
+                            Ok(None) => self.active.push(sequence),
+                            Ok(Some(finish)) => {
+                                sequence.finish(&self.checkpoint.tokenizer, &mut self.blocks, finish)
+                            }
+                            Err(fault) => sequence.fail(&mut self.blocks, fault),
+                        }
                     }
                     Err(request) => {
                         is_full = true;
@@ -254,7 +272,7 @@ impl Ready {
         for ((mut sequence, count), wanted) in self.active.drain(..).zip(counts).zip(wanted) {
             sequence.advance(&mut self.blocks, count);
             let outcome = match wanted {
-                Some(logits) => sequence.choose(&self.checkpoint, logits),
+                Some(logits) => sequence.choose(&self.checkpoint, self.ahead.as_ref(), logits),
                 None => Ok(None),
             };
             match outcome {

@@ -1,9 +1,10 @@
 //! The door to the decoding thread.
 //!
-//! Parts in reading order: `decode` (the loop: who is let in, what the next forward pass holds), `sequence` (one request being
-//! decoded), `blocks` (who holds which part of the cache).
+//! Parts in reading order: `compiling` (grammars, before the loop sees them), `decode` (the loop: who is let in, what the next forward
+//! pass holds), `sequence` (one request being decoded), `blocks` (who holds which part of the cache).
 
 mod blocks;
+mod compiling;
 mod decode;
 mod sequence;
 
@@ -14,15 +15,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::inference::{
-    Adapter, ChatMessage, Description, Generate, InferenceEvent, InferenceFault, Options,
+    Adapter, ChatMessage, Description, Finish, Generate, Grammar, InferenceEvent, InferenceFault, Options,
 };
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::adapter::loader;
 use crate::adapter::store::{Budgets, Store};
 use crate::checkpoint::Weights;
+use crate::grammar::Constraint;
 use crate::meters::METERS;
 use crate::remote::{self, Server};
+use compiling::Compiling;
 
 /// How a model is run.
 #[derive(Clone, Debug)]
@@ -57,7 +60,7 @@ enum Message {
 /// To the thread that writes.
 #[derive(Clone)]
 enum Door {
-    Model(Arc<Sender<Message>>),
+    Model(Arc<Sender<Message>>, Compiling),
     Server(UnboundedSender<Job>),
 }
 
@@ -69,6 +72,9 @@ pub struct Job {
     pub messages: Vec<ChatMessage>,
     /// None: the model alone.
     pub adapter: Option<Adapter>,
+    /// What the text must be, compiled on the way to the decoding thread; a server is told.
+    pub grammar: Option<Grammar>,
+    pub constraint: Option<Constraint>,
     pub events: UnboundedSender<InferenceEvent>,
     /// Set by whoever gives the request up.
     pub cancelled: Arc<AtomicBool>,
@@ -94,12 +100,14 @@ impl Engine {
             }
         })?;
         let store = adapters.clone();
+        let compiling = Compiling::default();
+        let loads = compiling.clone();
         std::thread::Builder::new().name("decode".into()).spawn(move || {
-            decode::decode(&settings, &queue, &told, &store);
+            decode::decode(&settings, &queue, &told, &store, &loads);
             store.end();
         })?;
         Ok(Engine {
-            door: Door::Model(messages),
+            door: Door::Model(messages, compiling),
             description,
             adapters,
         })
@@ -152,11 +160,14 @@ impl Engine {
         }
     }
 
-    pub fn submit(&self, job: Job) {
+    pub fn submit(&self, mut job: Job) {
         match &self.door {
-            Door::Model(messages) => {
-                let _ = messages.send(Message::Job(Box::new(job)));
-            }
+            Door::Model(messages, compiling) => match job.grammar.take() {
+                Some(grammar) => compiling.begin(job, grammar, messages),
+                None => {
+                    let _ = messages.send(Message::Job(Box::new(job)));
+                }
+            },
             Door::Server(jobs) => {
                 let _ = jobs.send(job);
             }
@@ -168,6 +179,18 @@ impl Job {
     pub fn fail(&self, fault: InferenceFault) {
         let request = self.request.request;
         let _ = self.events.send(InferenceEvent::Failed { request, fault });
+    }
+
+    /// Ends a request that never ran.
+    fn finish(&self, finish: Finish) {
+        let _ = self.events.send(InferenceEvent::Done {
+            request: self.request.request,
+            text: String::new(),
+            finish,
+            prompt_tokens: 0,
+            generated_tokens: 0,
+            elapsed_ms: self.arrived.elapsed().as_millis() as u64,
+        });
     }
 
     fn is_late(&self) -> bool {

@@ -12,6 +12,7 @@ use crate::adapter::Adapter;
 use crate::adapter::store::{Attempt, Found, Lease, Store};
 use crate::chat;
 use crate::checkpoint::Checkpoint;
+use crate::grammar::Ahead;
 use crate::model::cache::POSITIONS;
 use crate::sampler::{Sampler, likelihood};
 use crate::text::Text;
@@ -223,10 +224,27 @@ impl Sequence {
         }
     }
 
+    pub fn has_grammar(&self) -> bool {
+        self.job.constraint.is_some()
+    }
+
+    /// Before its first forward pass: what its grammar begins with is written at once. The reason to end, when nothing can follow.
+    pub fn begin(
+        &mut self,
+        checkpoint: &Checkpoint,
+        ahead: Option<&Ahead>,
+    ) -> Result<Option<Finish>, InferenceFault> {
+        match self.has_grammar() {
+            true => self.forward(checkpoint, ahead, self.tokens.len()),
+            false => Ok(None),
+        }
+    }
+
     /// Chooses the next token and tells its text; the reason to end, when there is one.
     pub fn choose(
         &mut self,
         checkpoint: &Checkpoint,
+        ahead: Option<&Ahead>,
         logits: &mut [f32],
     ) -> Result<Option<Finish>, InferenceFault> {
         // Weights are finite, but sums of them need not be.
@@ -235,7 +253,13 @@ impl Sequence {
             return Err(fault("engine", message));
         }
         let untouched = self.job.options.likelihoods.map(|top| (top, logits.to_vec()));
-        let token = self.sampler.next(logits, &self.tokens);
+        self.sampler.punish_repetition(logits, &self.tokens);
+        let token = match &mut self.job.constraint {
+            Some(constraint) => constraint
+                .choose(&mut self.sampler, logits)
+                .map_err(broken_grammar)?,
+            None => self.sampler.draw(logits),
+        };
         if let Some((top, logits)) = untouched {
             let _ = self.job.events.send(InferenceEvent::Likelihoods {
                 request: self.job.request.request,
@@ -245,12 +269,55 @@ impl Sequence {
         if checkpoint.ends.contains(&token) {
             return Ok(Some(Finish::Stop));
         }
+        let first = self.tokens.len();
         self.tokens.push(token);
-        let text = &self.tokens[self.prompt_tokens..];
-        let stopped = self
-            .text
-            .grow(&checkpoint.tokenizer, text, &self.job.request.stop)
-            .map_err(|what| fault("engine", what))?;
+        self.forward(checkpoint, ahead, first)
+    }
+
+    /// Appends what the grammar leaves no choice about, tells the text from the token `first` on, and has the next mask computed; the
+    /// reason to end, when the grammar allows nothing further.
+    fn forward(
+        &mut self,
+        checkpoint: &Checkpoint,
+        ahead: Option<&Ahead>,
+        first: usize,
+    ) -> Result<Option<Finish>, InferenceFault> {
+        let Some(constraint) = &mut self.job.constraint else {
+            return self.tell(checkpoint, first);
+        };
+        // Who asks for likelihoods wants each token's, and those of forced ones are not computed.
+        let room = self.most_tokens.saturating_sub(self.tokens.len());
+        if self.job.options.likelihoods.is_none() && room > 0 {
+            let forced = constraint.forced().map_err(broken_grammar)?;
+            let forced = &forced[..forced.len().min(room)];
+            let text = forced.iter().take_while(|token| !checkpoint.ends.contains(token));
+            self.tokens.extend(text);
+        }
+        let is_over = constraint.is_over().map_err(broken_grammar)?;
+        if !is_over {
+            constraint.look_ahead(&self.sampler, ahead);
+        }
+        let stopped = self.tell(checkpoint, first)?;
+        Ok(stopped.or(is_over.then_some(Finish::Stop)))
+    }
+
+    /// Tells the text of the tokens from `first` on, one after the other, as if each had been chosen; whether a stop sequence was met.
+    fn tell(&mut self, checkpoint: &Checkpoint, first: usize) -> Result<Option<Finish>, InferenceFault> {
+        let mut stopped = false;
+        for count in first + 1..=self.tokens.len() {
+            stopped = self
+                .text
+                .grow(
+                    &checkpoint.tokenizer,
+                    &self.tokens[self.prompt_tokens..count],
+                    &self.job.request.stop,
+                )
+                .map_err(|what| fault("engine", what))?;
+            if stopped {
+                self.tokens.truncate(count);
+                break;
+            }
+        }
         self.piece(stopped);
         Ok(stopped.then_some(Finish::Stop))
     }
@@ -293,4 +360,11 @@ impl Sequence {
         self.job.fail(fault);
         blocks.leave(self.held);
     }
+}
+
+fn broken_grammar(what: String) -> InferenceFault {
+    fault(
+        "bad_request",
+        format!("the grammar could not be followed: {what}"),
+    )
 }

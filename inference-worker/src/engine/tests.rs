@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use shared::inference::{Adapter, Finish, Generate, InferenceEvent, InferenceFault, Likelihood, Options};
+use shared::inference::{
+    Adapter, Finish, Generate, Grammar, InferenceEvent, InferenceFault, Likelihood, MethodGrammar, Options,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{Engine, Job, Settings};
@@ -74,10 +76,24 @@ struct Outcome {
 }
 
 fn ask_with(engine: &Engine, request: Generate, options: Options) -> Asked {
-    ask_as(engine, request, options, None)
+    ask_both(engine, request, options, None, None)
+}
+
+fn ask_within(engine: &Engine, request: Generate, options: Options, grammar: Option<Grammar>) -> Asked {
+    ask_both(engine, request, options, None, grammar)
 }
 
 fn ask_as(engine: &Engine, request: Generate, options: Options, adapter: Option<Adapter>) -> Asked {
+    ask_both(engine, request, options, adapter, None)
+}
+
+fn ask_both(
+    engine: &Engine,
+    request: Generate,
+    options: Options,
+    adapter: Option<Adapter>,
+    grammar: Option<Grammar>,
+) -> Asked {
     let (sender, events) = unbounded_channel();
     let cancelled = Arc::new(AtomicBool::new(false));
     engine.submit(Job {
@@ -85,6 +101,8 @@ fn ask_as(engine: &Engine, request: Generate, options: Options, adapter: Option<
         options,
         messages: Vec::new(),
         adapter,
+        grammar,
+        constraint: None,
         events: sender,
         cancelled: cancelled.clone(),
         arrived: Instant::now(),
@@ -340,4 +358,140 @@ fn a_prompt_is_shared_under_the_same_adapter_alone() {
     for way in [0, 1, 2, 1, 0, 2] {
         assert_eq!(text(&engine, &ways[way]), alone[way]);
     }
+}
+
+/// The grammar of what `prompt` asks for.
+fn toggling(name: &str) -> Grammar {
+    Grammar::Method(MethodGrammar {
+        selector: format!("toggle_{name}"),
+        arguments: 0,
+        slots: vec![name.into(), "object_id".into()],
+        refusal: Some("<|refuse|>".into()),
+    })
+}
+
+#[test]
+fn a_grammar_changes_nothing_of_what_fits_it_and_a_batch_mixes_them() {
+    let engine = start(64 * MIB);
+    let names = ["lantern", "gate", "valve", "door", "alarm", "pump"];
+    let free: Vec<String> = names
+        .iter()
+        .map(|name| ask(&engine, greedy(prompt(name))).outcome().text)
+        .collect();
+    let schema = Grammar::JsonSchema(r#"{"enum": ["yes", "no"]}"#.into());
+    let grammars = |at: usize| match at % 3 {
+        0 => Some(toggling(names[at / 2])),
+        1 => None,
+        _ => Some(schema.clone()),
+    };
+    let asked: Vec<Asked> = (0..12)
+        .map(|at| {
+            ask_within(
+                &engine,
+                greedy(prompt(names[at / 2])),
+                Options::default(),
+                grammars(at),
+            )
+        })
+        .collect();
+    for (at, asked) in asked.into_iter().enumerate() {
+        let outcome = asked.outcome();
+        assert_eq!(outcome.finish, Some(Finish::Stop), "{outcome:?}");
+        match at % 3 {
+            2 => assert!(
+                ["\"yes\"", "\"no\""].contains(&outcome.text.as_str()),
+                "{outcome:?}"
+            ),
+            _ => assert_eq!(outcome.text, free[at / 2]),
+        }
+    }
+    // Also token by token, and where each needs its mask.
+    let told = Options {
+        likelihoods: Some(1),
+        ..Options::default()
+    };
+    let outcome = ask_within(&engine, greedy(prompt("gate")), told, Some(toggling("gate"))).outcome();
+    assert_eq!(outcome.text, free[1]);
+    let extra = outcome.likelihoods.len() as u32 - outcome.generated_tokens;
+    assert!(extra <= 1, "{outcome:?}");
+    let masked = Options {
+        top_k: 1,
+        ..Options::default()
+    };
+    let drawn = Generate {
+        temperature: 1.0,
+        ..greedy(prompt("gate"))
+    };
+    let outcome = ask_within(&engine, drawn, masked, Some(toggling("gate"))).outcome();
+    assert_eq!(outcome.text, free[1]);
+}
+
+#[test]
+fn however_it_is_drawn_what_ends_is_the_method_asked_for() {
+    let engine = start(64 * MIB);
+    let mut texts = Vec::new();
+    for seed in 0..40 {
+        let hot = Generate {
+            temperature: 1.5 + seed as f32 / 20.0,
+            top_p: if seed % 2 == 0 { 1.0 } else { 0.98 },
+            seed,
+            max_tokens: 300,
+            ..greedy(prompt("lantern"))
+        };
+        let grammar = Some(toggling("lantern"));
+        let outcome = ask_within(&engine, hot.clone(), Options::default(), grammar.clone()).outcome();
+        assert!(outcome.failed.is_none(), "{outcome:?}");
+        let again = ask_within(&engine, hot, Options::default(), grammar).outcome();
+        assert_eq!(again.text, outcome.text, "seed {seed}");
+        if outcome.finish == Some(Finish::Stop) && !outcome.text.starts_with("<|refuse|>") {
+            texts.push(outcome.text);
+        }
+    }
+    assert!(texts.len() > 10, "{texts:?}");
+    let refused = crate::grammar::script(
+        "parses.py",
+        &["toggle_lantern", "0", "lantern", "object_id"],
+        &texts,
+    );
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn a_grammar_that_cannot_be_is_refused_and_the_others_are_served() {
+    let engine = start(64 * MIB);
+    let broken = Grammar::Lark("start: /(/".into());
+    let bad: Vec<Asked> = (0..8)
+        .map(|at| {
+            let grammar = if at % 2 == 0 {
+                broken.clone()
+            } else {
+                Grammar::Lark("start: gone".into())
+            };
+            ask_within(&engine, greedy(prompt("gate")), Options::default(), Some(grammar))
+        })
+        .collect();
+    let good = ask(&engine, greedy(prompt("gate"))).outcome();
+    assert_eq!(good.finish, Some(Finish::Stop));
+    for asked in bad {
+        assert_eq!(asked.outcome().failed.unwrap().reason, "bad_request");
+    }
+    // A text that has no room for its grammar ends as long as it may be.
+    let short = Generate {
+        max_tokens: 4,
+        ..greedy(prompt("gate"))
+    };
+    let outcome = ask_within(&engine, short, Options::default(), Some(toggling("gate"))).outcome();
+    assert_eq!(
+        (outcome.finish, outcome.generated_tokens),
+        (Some(Finish::MaxTokens), 4)
+    );
+    let stopped = Generate {
+        stop: vec!["self._p".into()],
+        ..greedy(prompt("gate"))
+    };
+    let outcome = ask_within(&engine, stopped, Options::default(), Some(toggling("gate"))).outcome();
+    assert_eq!(
+        outcome.text,
+        "def toggle_gate(self):\n    self.gate = not self.gate\n    "
+    );
 }

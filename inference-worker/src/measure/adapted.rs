@@ -129,6 +129,8 @@ impl Adapted {
                 messages: Vec::new(),
                 // A prime number, so that neighbours have different ones.
                 adapter: (!every.is_empty()).then(|| every[at * 7919 % every.len()].clone()),
+                grammar: None,
+                constraint: None,
                 events: events.clone(),
                 cancelled: Arc::new(AtomicBool::new(false)),
                 arrived: Instant::now(),

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use shared::inference::{Description, Finish, InferenceEvent, InferenceFault};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout_at};
 
 use crate::engine::Job;
@@ -49,7 +50,10 @@ pub fn run(server: Server, jobs: UnboundedReceiver<Job>, told: Told) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let connector = Connector::new(server);
     match (runtime, connector) {
-        (Ok(runtime), Ok(connector)) => runtime.block_on(serve(Arc::new(connector), jobs, told)),
+        // Jobs stay on this thread: what they hold for a model of the worker's own cannot be shared.
+        (Ok(runtime), Ok(connector)) => {
+            LocalSet::new().block_on(&runtime, serve(Arc::new(connector), jobs, told));
+        }
         (Err(error), _) => refuse(jobs, &told, fault("engine", error.to_string())),
         (_, Err(what)) => refuse(jobs, &told, fault("server", what)),
     }
@@ -84,7 +88,7 @@ async fn serve(connector: Arc<Connector>, mut jobs: UnboundedReceiver<Job>, told
             continue;
         };
         let (connector, told, active) = (connector.clone(), told.clone(), active.clone());
-        tokio::spawn(async move {
+        spawn_local(async move {
             let _place = place;
             Attempts {
                 connector: &connector,

@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
-use shared::inference::{ChatMessage, Generate, Options};
+use serde_json::Value as Json;
+use shared::inference::{Adapter, AdapterRequest, ChatMessage, Contents, Generate, Hold, Options};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::settings::{Address, Key, Kind};
@@ -163,9 +164,17 @@ struct Asked {
 }
 
 fn ask_with(engine: &Engine, deadline_ms: u64, options: Options, messages: Vec<ChatMessage>) -> Asked {
+    submit(engine, |job| {
+        job.request.deadline_ms = deadline_ms;
+        job.options = options;
+        job.messages = messages;
+    })
+}
+
+fn submit(engine: &Engine, change: impl FnOnce(&mut Job)) -> Asked {
     let (events, answers) = unbounded_channel();
     let cancelled = Arc::new(AtomicBool::new(false));
-    engine.submit(Job {
+    let mut job = Job {
         request: Generate {
             request: 4,
             prompt: "Say: ".into(),
@@ -174,15 +183,19 @@ fn ask_with(engine: &Engine, deadline_ms: u64, options: Options, messages: Vec<C
             top_p: 0.9,
             seed: u64::MAX,
             stop: vec!["END".into()],
-            deadline_ms,
+            deadline_ms: 60_000,
         },
-        options,
-        messages,
+        options: Options::default(),
+        messages: Vec::new(),
         adapter: None,
+        grammar: None,
+        constraint: None,
         events,
         cancelled: cancelled.clone(),
         arrived: Instant::now(),
-    });
+    };
+    change(&mut job);
+    engine.submit(job);
     Asked {
         events: answers,
         cancelled,
@@ -190,7 +203,7 @@ fn ask_with(engine: &Engine, deadline_ms: u64, options: Options, messages: Vec<C
 }
 
 fn ask(engine: &Engine) -> Asked {
-    ask_with(engine, 60_000, Options::default(), Vec::new())
+    submit(engine, |_| {})
 }
 
 impl Asked {
@@ -263,6 +276,44 @@ fn a_text_is_asked_for_and_streamed() {
         {"role": "user", "content": "hello"}, {"role": "assistant", "content": "Say: "},
     ]);
     assert_eq!(seen[1].body["messages"], messages);
+}
+
+#[test]
+fn an_adapter_is_asked_for_by_its_name_where_names_are_looked_at() {
+    let robin = Adapter {
+        name: "ROBIN".into(),
+        generation: 1,
+        config: String::new(),
+        weights: Contents {
+            path: "/unused".into(),
+            digest: [0; 32],
+            bytes: 1,
+        },
+    };
+    let server = Scripted::start(vec![good(), good()]);
+    let engine = server.engine(|server| server.kind = Kind::Vllm);
+    let adapted = |engine: &Engine| submit(engine, |job| job.adapter = Some(robin.clone())).outcome();
+    adapted(&engine).unwrap();
+    ask(&engine).outcome().unwrap();
+    let models: Vec<Json> = server
+        .seen()
+        .iter()
+        .map(|seen| seen.body["model"].clone())
+        .collect();
+    assert_eq!(models, ["ROBIN", "small"]);
+    let fault = adapted(&server.engine(|_| {})).unwrap_err();
+    assert_eq!(fault.reason, "adapter_refused", "{fault}");
+    // Nothing is loaded here, and who asks for it is told so.
+    let stage = AdapterRequest::Stage {
+        adapter: robin.clone(),
+        hold: Hold::Warm,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let fault = runtime
+        .block_on(engine.adapters.clone().answer(stage))
+        .unwrap_err();
+    assert_eq!(fault.reason, "adapter_refused", "{fault}");
+    assert!(server.seen().is_empty() && engine.adapters.tiers().is_empty());
 }
 
 #[test]

@@ -17,6 +17,8 @@ def _process_synthesis_(self, event, payload):
             "max_tokens": self.max_tokens,
             "temperature": temperature,
             "seed": round,
+            "grammar": "method",
+            "refusal": "<|refuse|>",
         }
     if not payload["ok"]:
         return self.fail(payload["reason"], payload["message"], False)

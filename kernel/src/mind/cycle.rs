@@ -6,11 +6,14 @@
 //! | `do` | other keys | next event, its payload |
 //! |---|---|---|
 //! | `continue` | | `enter`, none |
-//! | `infer` | `prompt`, `max_tokens`, `temperature`, `seed` | `inferred`, `{ok, text, finish, tokens, reason, message}` |
+//! | `infer` | `prompt`, `max_tokens`, `temperature`, `top_p`, `top_k`, `min_p`, `repetition_penalty`, `seed`, `deadline_s`, `grammar`, `refusal` | `inferred`, `{ok, text, finish, tokens, reason, message}` |
 //! | `guard` | `source` | `guarded`, `{ok, findings: [{rule, line, message}]}` |
 //! | `trial` | `source` | `tried`, `{ok, reason, message, result, writes, declared}` |
 //! | `install` | `source` | the cycle ends: method, message and cycle commit in one transaction |
 //! | `doom` | `reason`, `message`, `correct` | the cycle ends and leaves nothing |
+//!
+//! `grammar` is what the text must be (`docs/grammars.md`): `"method"` for the method that the message lacks, which may name the
+//! receiver's slots alone, or a map with `json_schema` or `lark`. `refusal` is what may stand instead of a method.
 //!
 //! Everything before the end happens in an overlay that no other activation sees.
 
@@ -21,13 +24,14 @@ use std::time::{Duration, Instant};
 use shared::activation::{Finished, Mode, Outcome};
 use shared::bridge::{Answer, Fault, Finding, ThoughtEvent};
 use shared::id::{ObjectId, TransactionId};
-use shared::inference::{Adapter, Generate};
+use shared::inference::{Generate, Grammar, MethodGrammar, Options};
 use shared::reason;
 use shared::value::Value;
 use tokio::sync::broadcast;
 
 use super::audit::event::Event;
 use super::budget::Spent;
+use super::model::Question;
 use super::narrow;
 use crate::image::draft::Change;
 use crate::image::draft::{CommitError, Draft};
@@ -44,6 +48,8 @@ const MAX_STEPS: u32 = 64;
 /// A state's own method may take so long; the model's time is not in it.
 const STEP_DEADLINE: Duration = Duration::from_secs(10);
 const MODEL_DEADLINE: Duration = Duration::from_secs(60);
+/// The longest that a state may give the model.
+const MOST_SECONDS: f64 = 3600.0;
 /// A cycle whose reads were changed by others is thought through again; the model is not asked twice for the same.
 const REPLAYS: u32 = 8;
 
@@ -63,7 +69,7 @@ pub struct Cycle<'a> {
 }
 
 /// What the model was asked in this cycle, and its answers.
-type Answered = Vec<((Generate, Option<Adapter>), Value)>;
+type Answered = Vec<(Question, Value)>;
 
 /// How a cycle ended.
 pub enum End {
@@ -120,7 +126,7 @@ impl Cycle<'_> {
         }
     }
 
-    /// `None` means: again, others changed what was read. `answered` are the model's answers so far, by prompt and seed.
+    /// `None` means: again, others changed what was read. `answered` are the model's answers so far, by what was asked.
     async fn attempt(&self, answered: &mut Answered) -> Result<Option<End>, Fault> {
         let mut attempt = self.begin().await?;
         let (mut event, mut payload) = ("enter", Value::None);
@@ -326,7 +332,8 @@ impl Cycle<'_> {
     ) -> Result<Value, Fault> {
         let prompt =
             text(directive, "prompt").ok_or_else(|| broken_mind("an infer directive lacks its prompt"))?;
-        let request = Generate {
+        let deadline = number(directive, "deadline_s").unwrap_or(MODEL_DEADLINE.as_secs_f64());
+        let generate = Generate {
             request: 1,
             prompt,
             max_tokens: number(directive, "max_tokens")
@@ -336,27 +343,32 @@ impl Cycle<'_> {
             top_p: number(directive, "top_p").unwrap_or(1.0).clamp(0.01, 1.0) as f32,
             seed: number(directive, "seed").unwrap_or(0.0).max(0.0) as u64,
             stop: Vec::new(),
-            deadline_ms: MODEL_DEADLINE.as_millis() as u64,
+            deadline_ms: (deadline.clamp(0.1, MOST_SECONDS) * 1e3) as u64,
         };
         // A state may ask for an adapter of the image by its name.
         let adapter = match text(directive, "adapter") {
             Some(name) => Some(self.kernel.adapter(&name)?),
             None => None,
         };
-        let asked = (request.clone(), adapter.clone());
-        if let Some((_, known)) = answered.iter().find(|(known, _)| *known == asked) {
+        let question = Question {
+            generate,
+            options: options(directive),
+            adapter,
+            grammar: self.grammar(directive)?,
+        };
+        if let Some((_, known)) = answered.iter().find(|(asked, _)| *asked == question) {
             return Ok(known.clone());
         }
-        let mut allowed = request.clone();
-        allowed.max_tokens = self.spent.left(request.max_tokens)?;
+        let mut allowed = question.clone();
+        allowed.generate.max_tokens = self.spent.left(question.generate.max_tokens)?;
         self.lock().model_calls += 1;
         let begun = Instant::now();
-        let answer = match self.kernel.mind.model.generate(allowed, adapter).await {
+        let answer = match self.kernel.mind.model.generate(allowed).await {
             Ok(generated) => {
                 self.spent.add(generated.tokens);
                 self.lock().artifact = generated.text.clone();
                 self.audit_in(attempt, "ARTIFACT_GENERATED", |event| {
-                    event.llm_prompt = Some(request.prompt.clone());
+                    event.llm_prompt = Some(question.generate.prompt.clone());
                     event.llm_response_raw = Some(generated.text.clone());
                     event.tokens = Some(u64::from(generated.tokens));
                     event.duration_ms = Some(begun.elapsed().as_millis() as u64);
@@ -375,7 +387,7 @@ impl Cycle<'_> {
             Err(fault) => {
                 self.tell("MODEL_FAILURE", &attempt.state, &fault.message);
                 self.audit_in(attempt, "MODEL_FAILURE", |event| {
-                    event.llm_prompt = Some(request.prompt.clone());
+                    event.llm_prompt = Some(question.generate.prompt.clone());
                     event.validation_result = Some(fault.message.clone());
                     event.duration_ms = Some(begun.elapsed().as_millis() as u64);
                 });
@@ -386,7 +398,7 @@ impl Cycle<'_> {
                 ])
             }
         };
-        answered.push((asked, answer.clone()));
+        answered.push((question, answer.clone()));
         Ok(answer)
     }
 
@@ -413,31 +425,59 @@ impl Cycle<'_> {
         map([("ok", Value::Bool(is_ok)), ("findings", Value::List(found))])
     }
 
-    /// The guard's findings, and names of slots that the receiver does not have.
-    fn judge(&self, source: &str) -> Vec<Finding> {
-        let mission = self.lock().clone();
-        let expected = guard::Expectation::message(&mission.selector, mission.arguments.len());
-        let mut found = findings(&guard::check(source, &expected));
+    /// What the text must be, if the state says so.
+    fn grammar(&self, directive: &Value) -> Result<Option<Grammar>, Fault> {
+        let asked = match member(directive, "grammar") {
+            None | Some(Value::None) => return Ok(None),
+            Some(asked) => asked,
+        };
+        let grammar = match (asked.as_text(), text(asked, "json_schema"), text(asked, "lark")) {
+            (Some("method"), ..) => {
+                let mission = self.lock().clone();
+                if !mission.selector.is_ascii() {
+                    // The grammar of names is that of ASCII; the guard and the trial say the rest.
+                    return Ok(None);
+                }
+                let mut slots: Vec<String> = self.visible_slots(&mission).into_iter().collect();
+                slots.sort_unstable();
+                Grammar::Method(MethodGrammar {
+                    arguments: mission.arguments.len() as u32,
+                    selector: mission.selector,
+                    slots,
+                    refusal: text(directive, "refusal"),
+                })
+            }
+            (None, Some(schema), None) => Grammar::JsonSchema(schema),
+            (None, None, Some(lark)) => Grammar::Lark(lark),
+            _ => {
+                return Err(broken_mind(
+                    "a directive's grammar is \"method\", or a map with json_schema or lark",
+                ));
+            }
+        };
+        Ok(Some(grammar))
+    }
+
+    /// Names of slots that the receiver has or inherits, and the selector itself.
+    fn visible_slots(&self, mission: &Mission) -> HashSet<String> {
         let world = World {
             state: &self.kernel.image.state,
             overlay: None,
         };
         let chain = world.look_up(mission.receiver, &mission.selector).chain;
-        let objects = chain
-            .into_iter()
-            .filter_map(|id| world.object(id))
-            .map(|(object, _)| object);
-        let mut visible: HashSet<String> = objects
-            .flat_map(|object| {
-                object
-                    .slots
-                    .iter()
-                    .map(|slot| slot.name.clone())
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        visible.insert(mission.selector);
-        found.extend(narrow::unknown_slots(source, &visible));
+        let mut visible = HashSet::from([mission.selector.clone()]);
+        for (object, _) in chain.into_iter().filter_map(|id| world.object(id)) {
+            visible.extend(object.slots.iter().map(|slot| slot.name.clone()));
+        }
+        visible
+    }
+
+    /// The guard's findings, and names of slots that the receiver does not have.
+    fn judge(&self, source: &str) -> Vec<Finding> {
+        let mission = self.lock().clone();
+        let expected = guard::Expectation::message(&mission.selector, mission.arguments.len());
+        let mut found = findings(&guard::check(source, &expected));
+        found.extend(narrow::unknown_slots(source, &self.visible_slots(&mission)));
         found
     }
 
@@ -619,6 +659,20 @@ impl Cycle<'_> {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Mission> {
         self.mission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How tokens are drawn, as far as the state says so.
+fn options(directive: &Value) -> Options {
+    let default = Options::default();
+    let or = |key: &str, value: f32, least: f64, most: f64| {
+        number(directive, key).map_or(value, |asked| asked.clamp(least, most) as f32)
+    };
+    Options {
+        top_k: number(directive, "top_k").unwrap_or(0.0).clamp(0.0, 1e6) as u32,
+        min_p: or("min_p", default.min_p, 0.0, 1.0),
+        repetition_penalty: or("repetition_penalty", default.repetition_penalty, 0.1, 10.0),
+        ..default
     }
 }
 

@@ -9,8 +9,8 @@ use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    Adapter, AdapterAnswer, AdapterRequest, Figures, Finish, Generate, InferenceEvent, InferenceFault,
-    InferenceRequest,
+    Adapter, AdapterAnswer, AdapterRequest, Figures, Finish, Generate, Grammar, InferenceEvent,
+    InferenceFault, InferenceRequest, Options,
 };
 use shared::reason;
 use tokio::time::{Instant, sleep, timeout};
@@ -45,6 +45,26 @@ impl Default for Inference {
 
 /// How long one connection waits for a worker to take it.
 const PRESENT: Duration = Duration::from_secs(2);
+
+/// What the model is asked, with which adapter, and what its text must be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    pub generate: Generate,
+    pub options: Options,
+    /// None: the model alone.
+    pub adapter: Option<Adapter>,
+    pub grammar: Option<Grammar>,
+}
+
+/// A connection that ended without an answer.
+struct Lost {
+    error: FrameError,
+    /// A worker had answered on it.
+    is_described: bool,
+}
+
+/// A worker that ended so many conversations about a grammar does not know grammars: it is older than this kernel.
+const LOST_WITH_GRAMMAR: u32 = 2;
 
 /// What the model wrote.
 pub struct Generated {
@@ -137,13 +157,15 @@ impl Model {
         }
     }
 
-    /// Generates, with an adapter or by the model alone, looking again for a worker that is gone until patience ends.
-    pub async fn generate(&self, request: Generate, adapter: Option<Adapter>) -> Result<Generated, Fault> {
+    /// Generates, looking again for a worker that is gone until patience ends. Whether the text keeps to the grammar is checked by who
+    /// asks: an older worker writes without one.
+    pub async fn generate(&self, mut question: Question) -> Result<Generated, Fault> {
         let deadline = Instant::now() + PATIENCE;
+        let mut lost_with_grammar = 0;
         loop {
-            match self.try_generate(&request, adapter.as_ref()).await {
+            match self.try_generate(&question).await {
                 Ok(result) => return result,
-                Err(error) if Instant::now() >= deadline => {
+                Err(Lost { error, .. }) if Instant::now() >= deadline => {
                     return Err(Fault::new(
                         reason::NO_MODEL,
                         format!(
@@ -152,26 +174,50 @@ impl Model {
                         ),
                     ));
                 }
-                Err(_) => sleep(PAUSE).await,
+                Err(lost) => {
+                    if lost.is_described && question.grammar.is_some() {
+                        lost_with_grammar += 1;
+                        if lost_with_grammar >= LOST_WITH_GRAMMAR {
+                            tracing::warn!("the inference-worker knows no grammars: asked without one");
+                            question.grammar = None;
+                        }
+                    }
+                    sleep(PAUSE).await;
+                }
             }
         }
     }
 
-    async fn try_generate(
+    async fn try_generate(&self, question: &Question) -> Result<Result<Generated, Fault>, Lost> {
+        let mut is_described = false;
+        self.converse(question, &mut is_described)
+            .await
+            .map_err(|error| Lost { error, is_described })
+    }
+
+    async fn converse(
         &self,
-        request: &Generate,
-        adapter: Option<&Adapter>,
+        question: &Question,
+        is_described: &mut bool,
     ) -> Result<Result<Generated, Fault>, FrameError> {
         let mut stream = self.connect().await?;
         self.find_worker(&mut stream).await?;
-        if let Some(adapter) = adapter {
-            let adapt = InferenceRequest::Adapt {
-                request: request.request,
-                adapter: adapter.clone(),
-            };
-            asynchronous::write(&mut stream, &adapt).await?;
+        *is_described = true;
+        let generate = question.generate.clone();
+        if let Some(adapter) = question.adapter.clone() {
+            let request = generate.request;
+            asynchronous::write(&mut stream, &InferenceRequest::Adapt { request, adapter }).await?;
         }
-        asynchronous::write(&mut stream, &InferenceRequest::Generate(request.clone())).await?;
+        if let Some(grammar) = question.grammar.clone() {
+            let request = generate.request;
+            asynchronous::write(&mut stream, &InferenceRequest::Constrain { request, grammar }).await?;
+        }
+        let request = InferenceRequest::GenerateWith {
+            generate,
+            options: question.options.clone(),
+            messages: Vec::new(),
+        };
+        asynchronous::write(&mut stream, &request).await?;
         loop {
             match asynchronous::read(&mut stream).await? {
                 InferenceEvent::Done {

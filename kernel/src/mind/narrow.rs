@@ -1,4 +1,5 @@
-//! Generated code may only name what exists: slots that the receiver can see, and nothing invented.
+//! Generated code may only name what exists: slots that the receiver can see, and nothing invented. The grammar that the model is held
+//! to says so too; this is the check, whatever wrote the code.
 //!
 //! A trial finds a read of an absent slot, but an assignment makes one: `delete_all_files` would answer by making `files`.
 

@@ -17,6 +17,7 @@ mod families;
 mod faults;
 mod first_act;
 mod full_disk;
+mod grammars;
 mod handovers;
 mod harness;
 mod idle;
