@@ -103,6 +103,8 @@ impl Meters {
                 Finish::Deadline => 2,
                 Finish::Cancelled => 3,
             },
+            // Mostly asked again without its grammar.
+            InferenceEvent::Failed { fault, .. } if fault.reason == "no_grammar" => return,
             InferenceEvent::Failed { .. } => 4,
             _ => return,
         };

@@ -408,7 +408,7 @@ pub enum Finish {
     Cancelled,
 }
 
-/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`, `server`; of adapters
+/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`, `server`, `no_grammar`; of adapters
 /// `adapter_refused`, `adapter_missing`, `adapter_damaged`, `adapter_conflict`, `adapter_too_large`; of an [`Embed`] also `no_embedder`,
 /// `deadline`, `cancelled`) and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! A server in the place of a model: the same requests, written by whoever speaks OpenAI's protocol (`docs/backends.md`).
 //!
-//! Parts in reading order: `settings` (which server), `request` (what it is asked), `connection` (how), `events` and `answer` (what it
+//! Parts in reading order: `settings` (which server), `request` (what it is asked), `wanted` (what its text must be), `connection` (how), `events` and `answer` (what it
 //! says, checked), this file (attempts, and who asks).
 
 mod answer;
@@ -8,6 +8,7 @@ mod connection;
 mod events;
 mod request;
 mod settings;
+mod wanted;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,7 @@ use connection::{Connector, Trouble};
 use events::Events;
 use settings::Kind;
 pub use settings::{Server, ServerArguments};
+use wanted::Wanted;
 
 /// Requests that the server is asked at the same time; more wait their turn.
 const MAX_ACTIVE: usize = 32;
@@ -273,11 +275,12 @@ impl Attempts<'_> {
         drop(waits);
         let _active = Counted::new(&METERS.active);
         let server = self.connector.server();
+        let wanted = Wanted::of(server.kind, self.job).await?;
         let mut pause = FIRST_PAUSE;
         let mut left = server.retries;
         loop {
-            let trouble = match self.attempt(answer).await {
-                Ok(()) => return Ok(()),
+            let trouble = match self.attempt(answer, wanted.as_ref()).await {
+                Ok(()) => return self.check(answer, wanted.as_ref()).await,
                 Err(Missed::Refused(fault)) => return Err(fault),
                 Err(Missed::Trouble(trouble, false)) if trouble.may_pass() && left > 0 => trouble,
                 Err(Missed::Trouble(trouble, _)) => {
@@ -296,7 +299,17 @@ impl Attempts<'_> {
         }
     }
 
-    async fn attempt(&self, answer: &mut Answer<'_>) -> Result<(), Missed> {
+    /// A text that was cut keeps to nothing.
+    async fn check(&self, answer: &Answer<'_>, wanted: Option<&Wanted>) -> Result<(), InferenceFault> {
+        let Some(wanted) = wanted.filter(|_| answer.finish == Some(Finish::Stop)) else {
+            return Ok(());
+        };
+        let shown = self.connector.server().url.shown();
+        let checked = wanted.check(answer.whole()).await;
+        checked.map_err(|what| fault("server", format!("the server at {shown}: {what}")))
+    }
+
+    async fn attempt(&self, answer: &mut Answer<'_>, wanted: Option<&Wanted>) -> Result<(), Missed> {
         let server = self.connector.server();
         let adapter = self.job.adapter.as_ref();
         if adapter.is_some() && server.kind == Kind::LlamaCpp {
@@ -311,7 +324,7 @@ impl Attempts<'_> {
             .or_else(|| server.model.clone())
             .or_else(|| model(self.told))
             .unwrap_or_default();
-        let (path, body) = request::request(server.kind, &name, self.job)
+        let (path, body) = request::request(server.kind, &name, self.job, wanted)
             .map_err(|what| Missed::Refused(fault("bad_request", what)))?;
         let trouble = |trouble| Missed::Trouble(trouble, false);
         let mut stream = self

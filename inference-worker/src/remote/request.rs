@@ -3,13 +3,19 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::settings::Kind;
+use super::wanted::Wanted;
 use crate::engine::Job;
 
 /// OpenAI's own limit; all stop sequences are looked for here as well.
 const OPENAI_STOPS: usize = 4;
 
 /// Where it is posted, and what. Fails with what this kind of server cannot be asked.
-pub fn request(kind: Kind, model: &str, job: &Job) -> Result<(&'static str, Json), String> {
+pub fn request(
+    kind: Kind,
+    model: &str,
+    job: &Job,
+    wanted: Option<&Wanted>,
+) -> Result<(&'static str, Json), String> {
     let (generate, options) = (&job.request, &job.options);
     if options.likelihoods.is_some() {
         return Err("a server does not tell the likelihoods of tokens by their numbers: this needs a model of the worker's own".into());
@@ -62,6 +68,12 @@ pub fn request(kind: Kind, model: &str, job: &Job) -> Result<(&'static str, Json
             return Err("top-k, min-p and a repetition penalty are not in OpenAI's requests; name the kind of the server if it is llama.cpp or vllm".into());
         }
         Kind::Openai | Kind::Ollama => {}
+    }
+    if let Some(Wanted {
+        field: (name, value), ..
+    }) = wanted
+    {
+        put(name, value.clone());
     }
     if job.messages.is_empty() {
         put("prompt", json!(generate.prompt));

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
 use serde_json::Value as Json;
-use shared::inference::{Adapter, AdapterRequest, ChatMessage, Contents, Generate, Hold, Options};
+use shared::inference::{Adapter, AdapterRequest, ChatMessage, Contents, Generate, Grammar, Hold, Options};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::settings::{Address, Key, Kind};
@@ -314,6 +314,79 @@ fn an_adapter_is_asked_for_by_its_name_where_names_are_looked_at() {
         .unwrap_err();
     assert_eq!(fault.reason, "adapter_refused", "{fault}");
     assert!(server.seen().is_empty() && engine.adapters.tiers().is_empty());
+}
+
+fn says(text: &str) -> Turn {
+    say(format!("{OK}{}data: [DONE]\n\n", chunk(text, "stop")))
+}
+
+#[test]
+fn a_schema_is_told_to_the_server_and_its_text_is_checked() {
+    let schema = r##"{"$defs": {"n": {"type": "integer"}}, "properties": {"n": {"$ref": "#/$defs/n"}}, "required": ["n"]}"##;
+    let held = |engine: &Engine, grammar: &Grammar, is_conversation: bool| {
+        let asked = submit(engine, |job| {
+            job.request.stop.clear();
+            job.grammar = Some(grammar.clone());
+            job.messages.extend(is_conversation.then(|| ChatMessage {
+                role: "user".into(),
+                content: "hello".into(),
+            }));
+        });
+        asked.outcome()
+    };
+    let json = Grammar::JsonSchema(schema.into());
+    let good = || says(" {\"n\": 3}\n");
+    let server = Scripted::start(vec![
+        good(),
+        good(),
+        good(),
+        says("Sure!"),
+        says("{\"n\": \"3\"}"),
+    ]);
+    let llama = server.engine(|_| {});
+    let vllm = server.engine(|server| server.kind = Kind::Vllm);
+    assert_eq!(held(&llama, &json, false).unwrap().0, " {\"n\": 3}\n");
+    held(&llama, &json, true).unwrap();
+    held(&vllm, &json, false).unwrap();
+    let seen = server.seen();
+    let wanted: Json = serde_json::from_str(schema).unwrap();
+    assert_eq!(seen[0].body["json_schema"], wanted);
+    assert_eq!(seen[1].body["response_format"]["schema"], wanted);
+    assert_eq!(seen[2].body["response_format"]["json_schema"]["schema"], wanted);
+    for words in ["no JSON", "\"3\" is not of type"] {
+        let fault = held(&llama, &json, false).unwrap_err();
+        assert!(
+            fault.reason == "server" && fault.message.contains(words),
+            "{fault}"
+        );
+    }
+    server.seen();
+    let openai = server.engine(|server| server.kind = Kind::Openai);
+    let lark = Grammar::Lark("start: \"yes\"".into());
+    for (engine, grammar, reason) in [
+        (&openai, &json, "no_grammar"),
+        (&vllm, &lark, "no_grammar"),
+        (&vllm, &Grammar::JsonSchema("{\"type\": 3}".into()), "bad_request"),
+        (
+            &vllm,
+            &Grammar::JsonSchema("{\"$ref\": \"http://x/\"}".into()),
+            "bad_request",
+        ),
+    ] {
+        assert_eq!(held(engine, grammar, false).unwrap_err().reason, reason);
+    }
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn a_schema_that_leads_back_to_itself_ends() {
+    let server = Scripted::start(vec![says("3")]);
+    let round = Grammar::JsonSchema("{\"$ref\": \"#\"}".into());
+    let asked = submit(&server.engine(|_| {}), |job| {
+        job.request.stop.clear();
+        job.grammar = Some(round);
+    });
+    let _ = asked.outcome();
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl Model {
     }
 
     /// Generates, looking again for a worker that is gone until patience ends. Whether the text keeps to the grammar is checked by who
-    /// asks: an older worker writes without one.
+    /// asks: an older worker writes without one, and a server any method.
     pub async fn generate(&self, mut question: Question) -> Result<Generated, Fault> {
         let deadline = Instant::now() + PATIENCE;
         let mut lost_with_grammar = 0;
@@ -237,6 +237,18 @@ impl Model {
                             tokens: generated_tokens,
                         }),
                     });
+                }
+                InferenceEvent::Failed { fault, .. }
+                    if fault.reason == "no_grammar"
+                        && matches!(question.grammar, Some(Grammar::Method(_))) =>
+                {
+                    // A server writes. What a method must be, guard and trial find as well.
+                    tracing::debug!("asked without a grammar: {fault}");
+                    let question = Question {
+                        grammar: None,
+                        ..question.clone()
+                    };
+                    return Box::pin(self.converse(&question, is_described)).await;
                 }
                 InferenceEvent::Failed { fault, .. } => {
                     let word = match fault.reason.as_str() {
