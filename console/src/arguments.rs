@@ -250,8 +250,97 @@ pub enum Command {
         #[command(flatten)]
         request: RequestId,
     },
+    /// Replace programs of the running system, and tell what came of it
+    #[command(
+        after_help = "An upgrade is an instruction file in the channel of the home; the steward checks it, switches, asks the new program\n\
+            whether it is well, and goes back by itself when it is not. The form: docs/upgrade.md.\nExamples:\n  \
+            batos upgrade submit --kernel target/release/kernel --verify\n  batos upgrade submit kernel-0.2.0.json\n  \
+            batos upgrade list\n  batos upgrade rollback"
+    )]
+    Upgrade {
+        #[command(subcommand)]
+        command: UpgradeCommand,
+    },
     /// Open the interactive console
     Console,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UpgradeCommand {
+    /// Give an instruction, written beforehand or made of these options, and wait for its result
+    #[command(
+        after_help = "FILE.minisig is given along when it lies beside FILE. Where the configuration names public keys, write the\n\
+            instruction by --output with --sequence, sign it (minisign -S -m FILE), and submit FILE.\n\
+            Exit codes: 0 applied, 1 refused, failed or rolled back (the reason is in docs/upgrade.md), 3 no steward.\nExamples:\n  \
+            batos upgrade submit --kernel ./kernel --verify --backup /backups/batos\n  \
+            batos upgrade submit --kernel ./kernel --sequence 7 --output up.json && minisign -S -m up.json && batos upgrade submit up.json"
+    )]
+    Submit(UpgradeSubmit),
+    /// Tell which instruction is being carried out and in which state, how many wait, and the last result
+    Status,
+    /// List results, newest last
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Go back to the kernel before; once more goes forth again
+    #[command(
+        after_help = "An upgrade like any other, to the program that planks/previous.json names, checked and proved in the same way."
+    )]
+    Rollback(UpgradeRollback),
+}
+
+#[derive(Debug, Args)]
+pub struct UpgradeSubmit {
+    /// An instruction in the form of docs/upgrade.md
+    #[arg(conflicts_with_all = ["kernel", "id", "sequence", "expires_in", "verify", "again", "backup", "output"])]
+    pub file: Option<PathBuf>,
+    /// Make an instruction that replaces the kernel by this program
+    #[arg(long, value_name = "PROGRAM", required_unless_present = "file")]
+    pub kernel: Option<PathBuf>,
+    /// Its id [default: of digest and time]
+    #[arg(long)]
+    pub id: Option<String>,
+    /// Its number: larger than that of every one applied before; needed where signatures are
+    #[arg(long, value_name = "N")]
+    pub sequence: Option<u64>,
+    /// Refuse it when it is not begun within so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub expires_in: Option<u64>,
+    /// Verify the image first, and end when it has a fault
+    #[arg(long)]
+    pub verify: bool,
+    /// Try a program that was found bad before all the same
+    #[arg(long)]
+    pub again: bool,
+    /// Back the image up first, as `batos backup DIR` does
+    #[arg(long, value_name = "DIR")]
+    pub backup: Option<PathBuf>,
+    /// Write the instruction here, to be signed, and give nothing
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub wait: UpgradeWait,
+}
+
+#[derive(Debug, Args)]
+pub struct UpgradeRollback {
+    /// Its number: larger than that of every one applied before; needed where signatures are
+    #[arg(long, value_name = "N")]
+    pub sequence: Option<u64>,
+    /// Write the instruction here, to be signed, and give nothing
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub wait: UpgradeWait,
+}
+
+#[derive(Debug, Args)]
+pub struct UpgradeWait {
+    /// Return once the instruction is in the inbox, also where no steward runs
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 #[derive(Debug, Subcommand)]

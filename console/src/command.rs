@@ -18,6 +18,7 @@ use crate::output::{self, Report};
 use crate::progress::Progress;
 use crate::{
     adapter, blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status, up,
+    upgrade,
 };
 
 /// Runs the command line and returns the exit code.
@@ -62,6 +63,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         | Command::Status { .. }
         | Command::Reindex
         | Command::Restore { .. }
+        | Command::Upgrade { .. }
         | Command::Adapter { .. }
         | Command::Blob {
             command: BlobCommand::Get(_),
@@ -81,6 +83,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Reindex => offline::reindex(&home, !json),
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
+        Command::Upgrade { command } => upgrade::run(&home, command),
         Command::Adapter { command } => adapter::run(&home, command, json),
         Command::Codex {
             command: CodexCommand::Export { file },
@@ -286,6 +289,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         | Command::Status { .. }
         | Command::Reindex
         | Command::Restore { .. }
+        | Command::Upgrade { .. }
         | Command::Blob { .. }
         | Command::Adapter { .. }
         | Command::Console => {

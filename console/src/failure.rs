@@ -48,6 +48,14 @@ impl Failure {
         }
     }
 
+    /// This program will not, for a stable word of its own.
+    pub fn refused(reason: &str, message: impl Into<String>) -> Failure {
+        Failure::Fault {
+            fault: Fault::new(reason, message),
+            exit: exit::ERROR,
+        }
+    }
+
     pub fn left() -> Failure {
         let message = "left waiting; the request goes on without you (see `thoughts`)";
         Failure::Fault {

@@ -33,6 +33,7 @@ mod status;
 mod step;
 mod steward;
 mod up;
+mod upgrade;
 
 #[cfg(test)]
 mod fake_kernel;

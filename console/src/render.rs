@@ -249,6 +249,9 @@ pub fn steward(status: Option<&StewardStatus>) -> String {
             let _ = write!(out, ", last end: {}", plank.last_exit);
         }
     }
+    if let Some(upgrade) = &status.upgrade {
+        let _ = write!(out, "\n  upgrade {}: {}", upgrade.id, upgrade.state);
+    }
     for (file, outcome) in &status.instructions {
         let _ = write!(out, "\n  instruction {file}: {outcome}");
     }

@@ -91,6 +91,7 @@ fn steward_document(status: &StewardStatus) -> Json {
     json!({
         "version": status.version, "pid": status.pid, "uptime_ms": status.uptime_ms, "home": status.home,
         "planks": planks, "instructions": instructions,
+        "upgrade": status.upgrade.as_ref().map(|upgrade| json!({ "id": upgrade.id, "state": upgrade.state })),
     })
 }
 

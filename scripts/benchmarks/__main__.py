@@ -8,6 +8,7 @@ import argparse
 import json
 
 import adapters
+import channel
 import clients
 import embeddings
 import grammar
@@ -18,12 +19,12 @@ import rows
 import steward
 import system
 
-PARTS = [system, inference, adapters, embeddings, grammar, image, clients, methods, steward]
+PARTS = [system, inference, adapters, embeddings, grammar, image, clients, methods, steward, channel]
 NAMES = list(dict.fromkeys(name for part in PARTS for name in part.NAMES))
 GROUPS = {
     "inference": [*inference.NAMES, *adapters.NAMES, *embeddings.NAMES],
     "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],
-    "steward": steward.NAMES,
+    "steward": [*steward.NAMES, *channel.NAMES],
 }
 
 

@@ -22,8 +22,22 @@ pub struct StewardStatus {
     pub uptime_ms: u64,
     pub home: String,
     pub planks: Vec<PlankStatus>,
-    /// Instructions handled since start, newest last: file name and outcome.
+    /// The last instructions handled since start, newest last: file name and outcome.
     pub instructions: Vec<(String, String)>,
+    /// The instruction that is being carried out.
+    pub upgrade: Option<Box<UpgradeStatus>>,
+}
+
+/// An instruction between its claim and its result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpgradeStatus {
+    pub id: String,
+    /// Its name in the inbox.
+    pub file: String,
+    pub claim: String,
+    /// The journal's state, of `docs/upgrade.md`, and when it began, milliseconds since 1970.
+    pub state: String,
+    pub since_ms: u64,
 }
 
 /// A supervised process.

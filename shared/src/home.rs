@@ -12,7 +12,8 @@ pub const DOUBT_INDEX: &str = "BATOS_DOUBT_INDEX";
 /// image/       the log, its LMDB index, the lock           (kernel alone)
 /// audit/       what thoughts did, one JSON document a line  (kernel)
 /// models/      checkpoints; models/seed is staged at first start
-/// channel/     inbox/ and results/ of upgrade instructions
+/// channel/     inbox/, claimed/ and results/ of upgrade instructions
+/// planks/      copies of programs; current.json names the kernel's, previous.json the one before
 /// logs/        one file a process
 /// run/         sockets, process ids; mode 0700
 /// steward.toml configuration, optional
@@ -68,6 +69,16 @@ impl Home {
 
     pub fn results(&self) -> PathBuf {
         self.0.join("channel/results")
+    }
+
+    /// Instructions in progress, one folder each.
+    pub fn claimed(&self) -> PathBuf {
+        self.0.join("channel/claimed")
+    }
+
+    /// Copies of programs, and which of them is chosen.
+    pub fn planks(&self) -> PathBuf {
+        self.0.join("planks")
     }
 
     pub fn logs(&self) -> PathBuf {

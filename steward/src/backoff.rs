@@ -1,6 +1,7 @@
 //! When an ended plank is started again.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Largest pause for a plank that did become ready: outside kills, one after the other, must not cost its users a second each.
@@ -13,10 +14,20 @@ const CLEAN_SLATE: Duration = Duration::from_secs(2);
 pub struct Backoff {
     crash_loop_after: u32,
     crash_loop_pause: Duration,
+    intensity: Intensity,
+    /// When it ended, within the window.
+    recent: VecDeque<Instant>,
     /// Ends in a row without a clean slate between.
     ends: u32,
     /// Of these, the last ones in a row that were never ready.
     never_ready: u32,
+}
+
+/// More ends than that within the window are a crash loop, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intensity {
+    pub ends: u32,
+    pub window: Duration,
 }
 
 /// What to do about an end.
@@ -27,10 +38,12 @@ pub struct Pause {
 }
 
 impl Backoff {
-    pub fn new(crash_loop_after: u32, crash_loop_pause: Duration) -> Backoff {
+    pub fn new(crash_loop_after: u32, crash_loop_pause: Duration, intensity: Intensity) -> Backoff {
         Backoff {
             crash_loop_after,
             crash_loop_pause,
+            intensity,
+            recent: VecDeque::new(),
             ends: 0,
             never_ready: 0,
         }
@@ -40,11 +53,16 @@ impl Backoff {
     pub fn reset(&mut self) {
         self.ends = 0;
         self.never_ready = 0;
+        self.recent.clear();
     }
 
-    /// The pause after an end. `ready_for` says how long it had been ready, if it was. `jitter` lies in 0.0 … 1.0 and moves
+    /// The pause after an end that was noticed `now`. `ready_for` says how long it had been ready, if it was. `jitter` lies in 0.0 … 1.0 and moves
     /// the pause by up to a quarter.
-    pub fn pause(&mut self, ready_for: Option<Duration>, jitter: f64) -> Pause {
+    pub fn pause(&mut self, now: Instant, ready_for: Option<Duration>, jitter: f64) -> Pause {
+        let window = self.intensity.window;
+        self.recent.push_back(now);
+        self.recent
+            .retain(|at| now.saturating_duration_since(*at) < window);
         if ready_for.is_some_and(|time| time >= CLEAN_SLATE) {
             self.ends = 0;
         }
@@ -59,7 +77,8 @@ impl Backoff {
         };
         let exponential = FIRST_PAUSE.saturating_mul(1 << self.ends.min(16)).min(largest);
         self.ends = self.ends.saturating_add(1);
-        let is_crash_loop = self.never_ready >= self.crash_loop_after;
+        let is_crash_loop =
+            self.never_ready >= self.crash_loop_after || self.recent.len() > self.intensity.ends as usize;
         let base = if is_crash_loop {
             self.crash_loop_pause
         } else {
@@ -85,10 +104,16 @@ pub fn jitter() -> f64 {
 mod tests {
     use super::*;
 
+    const MANY: Intensity = Intensity {
+        ends: 1000,
+        window: Duration::from_secs(60),
+    };
+
     fn pauses(ready_for: Option<Duration>, count: usize) -> Vec<(u64, bool)> {
-        let mut backoff = Backoff::new(6, Duration::from_secs(4));
+        let mut backoff = Backoff::new(6, Duration::from_secs(4), MANY);
+        let now = Instant::now();
         (0..count)
-            .map(|_| backoff.pause(ready_for, 0.5))
+            .map(|_| backoff.pause(now, ready_for, 0.5))
             .map(|pause| (pause.length.as_millis() as u64, pause.is_crash_loop))
             .collect()
     }
@@ -107,11 +132,36 @@ mod tests {
     }
 
     #[test]
+    fn too_many_ends_in_a_while_are_a_crash_loop_however_ready_it_was() {
+        let intensity = Intensity {
+            ends: 3,
+            window: Duration::from_secs(60),
+        };
+        let mut backoff = Backoff::new(6, Duration::from_secs(4), intensity);
+        let begun = Instant::now();
+        let mut ends = |second| {
+            let at = begun + Duration::from_secs(second);
+            backoff.pause(at, Some(Duration::from_secs(5)), 0.5).is_crash_loop
+        };
+        assert_eq!(
+            [0, 10, 20, 30, 95, 200].map(&mut ends),
+            [false, false, false, true, false, false]
+        );
+    }
+
+    #[test]
     fn jitter_stays_within_a_quarter() {
-        let mut backoff = Backoff::new(6, Duration::from_secs(4));
-        assert_eq!(backoff.pause(None, 0.0).length, Duration::from_micros(37_500));
+        let mut backoff = Backoff::new(6, Duration::from_secs(4), MANY);
+        let now = Instant::now();
+        assert_eq!(
+            backoff.pause(now, None, 0.0).length,
+            Duration::from_micros(37_500)
+        );
         backoff.reset();
-        assert_eq!(backoff.pause(None, 1.0).length, Duration::from_micros(62_500));
+        assert_eq!(
+            backoff.pause(now, None, 1.0).length,
+            Duration::from_micros(62_500)
+        );
         assert!((0.0..=1.0).contains(&jitter()));
     }
 }

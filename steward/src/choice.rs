@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use shared::home::Home;
 
 use crate::durable;
-use crate::home::planks;
 use crate::staging::digest;
 
 /// The chosen program.
@@ -28,7 +27,10 @@ pub struct Choice {
 impl Choice {
     /// The choice as recorded; `None` when nothing was ever chosen.
     pub fn load(home: &Home) -> Result<Option<Choice>, String> {
-        let path = path(home);
+        Choice::read(path(home))
+    }
+
+    fn read(path: PathBuf) -> Result<Option<Choice>, String> {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -47,7 +49,7 @@ impl Choice {
 
     /// The program, when it is there and undamaged.
     pub fn verified(&self, home: &Home) -> Result<PathBuf, String> {
-        let path = planks(home).join(&self.program);
+        let path = home.planks().join(&self.program);
         match digest(&path) {
             Ok(found) if found == self.blake3 => Ok(path),
             Ok(found) => Err(format!(
@@ -59,14 +61,19 @@ impl Choice {
         }
     }
 
-    /// Makes this the choice, durably: the point of commitment of an upgrade.
-    pub fn record(&self, home: &Home) -> io::Result<()> {
+    /// Makes this the choice, durably: the point of commitment of an upgrade. What ran before is recorded first.
+    pub fn record(&self, previous: &Choice, home: &Home) -> io::Result<()> {
+        durable::write(&previous_path(home), &serde_json::to_vec_pretty(previous)?)?;
         durable::write(&path(home), &serde_json::to_vec_pretty(self)?)
     }
 }
 
 fn path(home: &Home) -> PathBuf {
-    planks(home).join("current.json")
+    home.planks().join("current.json")
+}
+
+fn previous_path(home: &Home) -> PathBuf {
+    home.planks().join("previous.json")
 }
 
 #[cfg(test)]
@@ -79,9 +86,9 @@ mod tests {
     fn a_choice_is_believed_only_while_its_program_is_whole() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::resolve(Some(folder.path())).unwrap();
-        fs::create_dir(planks(&home)).unwrap();
+        fs::create_dir(home.planks()).unwrap();
         assert_eq!(Choice::load(&home), Ok(None));
-        let program = planks(&home).join("kernel-1");
+        let program = home.planks().join("kernel-1");
         fs::write(&program, "program").unwrap();
         let choice = Choice {
             schema: 1,
@@ -90,7 +97,12 @@ mod tests {
             instruction: "i".into(),
             claim: "c".into(),
         };
-        choice.record(&home).unwrap();
+        let before = Choice {
+            program: "kernel-0".into(),
+            ..choice.clone()
+        };
+        choice.record(&before, &home).unwrap();
+        assert_eq!(Choice::read(previous_path(&home)), Ok(Some(before)));
         assert_eq!(Choice::load(&home).unwrap().unwrap(), choice);
         assert_eq!(choice.verified(&home).unwrap(), program);
         fs::write(&program, "damaged").unwrap();

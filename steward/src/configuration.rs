@@ -5,8 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use minisign_verify::PublicKey;
 use serde::Deserialize;
 use shared::home::Home;
+
+use crate::backoff::Intensity;
+use crate::spawn::Limits;
 
 /// Where `./scripts/embedding-model` puts the encoder, in the home's models.
 const EMBEDDER: &str = "all-minilm-l6-v2";
@@ -23,6 +27,14 @@ pub struct Configuration {
     pub channel: Channel,
     pub supervision: Supervision,
     pub handover: Handover,
+    pub limits: PlankLimits,
+}
+
+/// Bounds of each process of a plank.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlankLimits {
+    pub kernel: Limits,
+    pub inference: Limits,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +92,10 @@ pub struct Server {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Channel {
     pub enabled: bool,
+    /// Of which one must have signed an instruction; without any, no signature is needed.
+    pub public_keys: Vec<PublicKey>,
+    /// Whether an instruction may run commands.
+    pub allow_commands: bool,
     /// Absolute folders of which one must contain a new program; empty means anywhere.
     pub allow_under: Vec<PathBuf>,
 }
@@ -90,6 +106,8 @@ pub struct Supervision {
     pub crash_loop_after: u32,
     /// Pause between two attempts in a crash loop, and the largest pause before.
     pub crash_loop_pause: Duration,
+    /// More ends than that in a while make one, too.
+    pub intensity: Intensity,
     /// Between SIGTERM and SIGKILL.
     pub stop_deadline: Duration,
     /// In which a new kernel must answer.
@@ -148,6 +166,10 @@ impl Configuration {
             None => (Some(home.models().join(EMBEDDER)), None),
         };
         Ok(Configuration {
+            limits: PlankLimits {
+                kernel: limits("limits.kernel", &raw.limits.kernel)?,
+                inference: limits("limits.inference-worker", &raw.limits.inference_worker)?,
+            },
             handover: Handover {
                 prepare: milliseconds("handover.prepare_ms", handover.prepare_ms, 10_000)?,
                 finish: milliseconds("handover.yield_ms", handover.yield_ms, 200)?,
@@ -202,6 +224,8 @@ impl Configuration {
             channel: Channel {
                 enabled: raw.channel.enabled.unwrap_or(true),
                 allow_under: absolute("channel.allow_under", raw.channel.allow_under)?,
+                public_keys: keys("channel.public_keys", &raw.channel.public_keys)?,
+                allow_commands: raw.channel.allow_commands.unwrap_or(false),
             },
             supervision: Supervision {
                 crash_loop_after: within(
@@ -216,6 +240,20 @@ impl Configuration {
                     supervision.crash_loop_pause_ms,
                     10_000,
                 )?,
+                intensity: Intensity {
+                    ends: within(
+                        "supervision.restart_intensity",
+                        supervision.restart_intensity,
+                        60,
+                        1,
+                        1_000_000,
+                    )?,
+                    window: milliseconds(
+                        "supervision.restart_window_ms",
+                        supervision.restart_window_ms,
+                        60_000,
+                    )?,
+                },
                 stop_deadline: milliseconds(
                     "supervision.stop_deadline_ms",
                     supervision.stop_deadline_ms,
@@ -239,6 +277,22 @@ struct Raw {
     channel: RawChannel,
     supervision: RawSupervision,
     handover: RawHandover,
+    limits: RawPlankLimits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct RawPlankLimits {
+    kernel: RawLimits,
+    inference_worker: RawLimits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    memory_mib: Option<i64>,
+    open_files: Option<i64>,
+    nice: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -336,6 +390,8 @@ impl RawServer {
 struct RawChannel {
     enabled: Option<bool>,
     allow_under: Vec<PathBuf>,
+    public_keys: Vec<String>,
+    allow_commands: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -343,6 +399,8 @@ struct RawChannel {
 struct RawSupervision {
     crash_loop_after: Option<i64>,
     crash_loop_pause_ms: Option<i64>,
+    restart_intensity: Option<i64>,
+    restart_window_ms: Option<i64>,
     stop_deadline_ms: Option<i64>,
     health_deadline_ms: Option<i64>,
 }
@@ -400,6 +458,21 @@ fn within<T: TryFrom<i64>>(
     }
 }
 
+fn limits(table: &str, raw: &RawLimits) -> Result<Limits, String> {
+    let bounded = |key: &str, given: Option<i64>, low, high| {
+        given
+            .map(|value| within(&format!("{table}.{key}"), Some(value), low, low, high))
+            .transpose()
+    };
+    let memory_mib: Option<u64> = bounded("memory_mib", raw.memory_mib, 64, 1 << 24)?;
+    let nice: Option<u64> = bounded("nice", raw.nice, 0, 19)?;
+    Ok(Limits {
+        memory_bytes: memory_mib.map(|mib| mib << 20),
+        open_files: bounded("open_files", raw.open_files, 64, 1 << 20)?,
+        nice: nice.map(|nice| nice as i32),
+    })
+}
+
 fn milliseconds(key: &str, given: Option<i64>, default: i64) -> Result<Duration, String> {
     within(key, given, default, 50, 3_600_000).map(Duration::from_millis)
 }
@@ -412,6 +485,18 @@ fn absolute(key: &str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
         )),
         None => Ok(paths),
     }
+}
+
+fn keys(key: &str, texts: &[String]) -> Result<Vec<PublicKey>, String> {
+    let read = |text: &String| {
+        PublicKey::from_base64(text.trim()).map_err(|error| {
+            format!(
+                "{key} holds {text:?}, which is no minisign public key ({error}); it is the second line of the file that \
+                 `minisign -G` wrote, 56 characters"
+            )
+        })
+    };
+    texts.iter().map(read).collect()
 }
 
 fn display(path: &Path) -> String {
@@ -450,6 +535,10 @@ mod tests {
         assert!(said.kernel.install_refused && !said.channel.enabled && !said.inference.is_seed);
         assert_eq!(said.inference.model, Path::new("/h/models/other"));
         assert_eq!(said.inference.threads, Some(3));
+        let limited = parse("[limits.inference-worker]\nmemory_mib = 64\nnice = 19\n").unwrap();
+        assert_eq!(limited.limits.kernel, Limits::default());
+        assert_eq!(limited.limits.inference.memory_bytes, Some(64 << 20));
+        assert_eq!(limited.limits.inference.nice, Some(19));
         let hash = "ab".repeat(32);
         let blob = parse(&format!(
             "[inference]\nmodel = \"blob:{hash}\"\nadapters_hot_mib = 9\n"
@@ -531,12 +620,23 @@ mod tests {
             ),
             ("[inference]\nmodel = \"blob:ABC\"", "inference.model"),
             ("[inference]\nembedder = \"blob:../../x\"", "inference.embedder"),
+            ("[limits.kernel]\nnice = 20", "limits.kernel.nice"),
+            (
+                "[limits.inference-worker]\nmemory_mib = 1",
+                "limits.inference-worker.memory_mib",
+            ),
+            ("[limits.console]\nnice = 1", "console"),
+            (
+                "[supervision]\nrestart_intensity = 0",
+                "supervision.restart_intensity",
+            ),
             ("[channel]\nallow_under = [\"relative\"]", "channel.allow_under"),
             (
                 "[supervision]\nstop_deadline_ms = 1",
                 "supervision.stop_deadline_ms",
             ),
             ("[kernel]\nmethod_workers = 2\nmethod_workers = 3", "duplicate"),
+            ("[channel]\npublic_keys = [\"abc\"]", "channel.public_keys"),
             ("kernel", "expected"),
         ] {
             let message = parse(text).unwrap_err();

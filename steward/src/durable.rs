@@ -5,9 +5,22 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// Who makes a write durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    Now,
+    /// The caller, for many writes at once.
+    Later,
+}
+
 /// Puts `bytes` at `path`, durable when this returns. A temporary file beside it may be left after a crash; it begins
 /// with a dot and is overwritten by the next write to the same path.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, bytes, Sync::Now)
+}
+
+/// The same; atomic in every case, and durable as `sync` says.
+pub fn write_with(path: &Path, bytes: &[u8], sync: Sync) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".{name}.new"));
@@ -18,12 +31,22 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(&temporary)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
+    if sync == Sync::Now {
+        file.sync_all()?;
+    }
     fs::rename(&temporary, path)?;
-    sync_folder(folder)
+    match sync {
+        Sync::Now => sync_folder(folder),
+        Sync::Later => Ok(()),
+    }
 }
 
 /// Makes renames and removals inside `folder` durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Makes everything durable that was written to the file system of this folder.
+pub fn sync_all(folder: &Path) -> io::Result<()> {
+    rustix::fs::syncfs(File::open(folder)?).map_err(Into::into)
 }

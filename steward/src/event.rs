@@ -6,19 +6,21 @@ use shared::bridge::KernelStatus;
 use shared::control::{ControlReply, ControlRequest};
 
 use crate::handover::Said;
-use crate::staging::{Staged, StagingError};
+use crate::preparation::Prepared;
 
 pub enum Event {
     /// A child ended, perhaps.
     Child,
     /// TERM or INT.
     Stop,
-    /// The inbox changed, perhaps; or HUP.
+    /// There is news of the inbox.
     Inbox,
+    /// HUP: everything in the inbox is to be looked at.
+    Look,
     Control(ControlCall),
     Probed(Probed),
-    /// The staging thread of the running upgrade is done.
-    Staged(Result<Staged, StagingError>),
+    /// A thread of an upgrade is done.
+    Prepared(Prepared),
     /// The rehearsal of the running handover has ended.
     Rehearsed(Result<String, String>),
     /// Something came by a kernel's control channel.

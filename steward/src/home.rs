@@ -38,11 +38,6 @@ pub enum HomeError {
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Where the plank copies and the choice among them live.
-pub fn planks(home: &Home) -> PathBuf {
-    home.path().join("planks")
-}
-
 /// Makes the folders, sets their modes, takes the lock.
 pub fn prepare(home: Home) -> Result<OwnedHome, HomeError> {
     let root = home.path().to_path_buf();
@@ -71,9 +66,9 @@ pub fn prepare(home: Home) -> Result<OwnedHome, HomeError> {
         home.models(),
         home.inbox(),
         home.results(),
-        home.path().join("channel/claimed"),
+        home.claimed(),
         home.logs(),
-        planks(&home),
+        home.planks(),
     ] {
         make_folder(&folder)?;
     }

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use sd_notify::NotifyState;
 use tracing::{info, warn};
 
 /// A listening socket and its file.
@@ -29,13 +30,23 @@ pub struct ListenError {
 impl Listener {
     /// Takes the socket that systemd passed under that name, else binds anew at `path`. The caller holds the home's lock, so
     /// a file in the way is left from a steward that is dead.
-    pub fn open(path: &Path, name: &str) -> Result<Listener, ListenError> {
+    ///
+    /// With `adopted`, the socket of a process that an earlier steward left, that one goes on.
+    pub fn open(path: &Path, name: &str, adopted: Option<&UnixListener>) -> Result<Listener, ListenError> {
         if let Some(socket) = passed(name) {
             info!(name, "listening on the socket that systemd passed");
             return Ok(Listener {
                 socket,
                 path: path.to_path_buf(),
                 ours: false,
+            });
+        }
+        if let Some(Ok(socket)) = adopted.map(UnixListener::try_clone) {
+            store(&socket, name);
+            return Ok(Listener {
+                socket,
+                path: path.to_path_buf(),
+                ours: true,
             });
         }
         let failed = |source| ListenError {
@@ -48,6 +59,7 @@ impl Listener {
         }
         let socket = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+        store(&socket, name);
         Ok(Listener {
             socket,
             path: path.to_path_buf(),
@@ -74,6 +86,15 @@ pub fn reserve_descriptors() -> io::Result<()> {
             return Ok(());
         }
         std::mem::forget(file);
+    }
+}
+
+/// Gives systemd a duplicate, so that the steward's successor gets it even when no process holds the socket any more. Means nothing where
+/// there is no systemd, or a service without a store.
+fn store(socket: &UnixListener, name: &str) {
+    let states = [NotifyState::FdStore, NotifyState::FdName(name)];
+    if let Err(error) = sd_notify::notify_with_fds(&states, &[socket.as_fd()]) {
+        warn!(name, "systemd cannot be given the socket: {error}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! The program `steward`. In reading order:
 //! - [`home`]: the home prepared and locked. [`configuration`]: `steward.toml`, checked. [`seed`]: the shipped model.
 //! - [`listener`]: the sockets, made once. [`spawn`]: every process creation. [`process`]: who a process is.
-//! - [`backoff`], [`plank`], [`supervisor`]: supervised processes. [`predecessor`]: what a killed steward left running.
-//! - [`channel`], [`instruction`], [`staging`], [`upgrade`], [`choice`]: the upgrade channel, `docs/channel.md`.
+//! - [`running`], [`backoff`], [`plank`], [`supervisor`]: supervised processes, `docs/supervision.md`. [`logs`]: their logs, cut.
+//! - [`predecessor`]: what a killed steward left running.
+//! - [`channel`], [`instruction`], [`preparation`], [`staging`], [`upgrade`], [`choice`]: upgrades, `docs/upgrade.md`.
 //! - [`handover`]: one kernel takes over from another, `docs/handover.md`.
 //! - [`control`], [`probe`], [`event`], [`steward`]: the one loop and those who send it events.
 //!
@@ -19,10 +20,13 @@ mod handover;
 mod home;
 mod instruction;
 mod listener;
+mod logs;
 mod plank;
 mod predecessor;
+mod preparation;
 mod probe;
 mod process;
+mod running;
 mod seed;
 mod spawn;
 mod staging;

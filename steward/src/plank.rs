@@ -3,9 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 use shared::control::PlankStatus;
 use shared::handover::{FromKernel, ToKernel};
 use shared::home::DOUBT_INDEX;
@@ -14,7 +11,11 @@ use tracing::{error, info, warn};
 use crate::backoff::{Backoff, jitter};
 use crate::handover::{Companion, Control, Said};
 use crate::process::Identity;
+use crate::running::Running;
 use crate::spawn::{self, Launch};
+
+/// In the environment of a plank: what its start is known by.
+pub const NONCE: &str = "BATOS_NONCE";
 
 /// A process that is kept running.
 pub struct Plank {
@@ -23,6 +24,10 @@ pub struct Plank {
     backoff: Backoff,
     stop_deadline: Duration,
     phase: Phase,
+    /// The process, in those phases that have one.
+    running: Option<Running>,
+    /// Drawn for its start, so that a later steward knows it again.
+    nonce: String,
     /// Starts after the first.
     restarts: u32,
     started_once: bool,
@@ -67,6 +72,8 @@ impl Plank {
             backoff,
             stop_deadline,
             phase: Phase::Down,
+            running: None,
+            nonce: String::new(),
             restarts: 0,
             started_once: false,
             last_exit: String::new(),
@@ -123,7 +130,12 @@ impl Plank {
         if self.pid().is_some() {
             return;
         }
-        self.launch.environment.retain(|(name, _)| name != DOUBT_INDEX);
+        let of_one_start = [DOUBT_INDEX, NONCE];
+        self.launch
+            .environment
+            .retain(|(name, _)| !of_one_start.contains(&name.as_str()));
+        self.nonce = spawn::nonce();
+        self.launch.environment.push((NONCE.into(), self.nonce.clone()));
         if self.has_crashed {
             // Only the kernel has an index; to another plank it means nothing.
             self.launch.environment.push((DOUBT_INDEX.into(), "1".into()));
@@ -132,6 +144,7 @@ impl Plank {
             Ok((pid, control)) => {
                 info!(plank = self.name, pid, program = %self.launch.program.display(), "started");
                 self.phase = Phase::Starting { pid };
+                self.running = Some(Running::child(pid));
                 self.control = control;
                 self.has_greeted = false;
                 self.restarts += u32::from(self.started_once);
@@ -146,13 +159,18 @@ impl Plank {
 
     /// Asks it to end and stay down. Killed when it has not ended within the deadline.
     pub fn stop(&mut self, now: Instant) {
+        self.stop_within(now, self.stop_deadline);
+    }
+
+    /// The same with a deadline of the caller.
+    pub fn stop_within(&mut self, now: Instant, deadline: Duration) {
         match self.phase {
             Phase::Starting { pid } | Phase::Ready { pid, .. } => {
                 info!(plank = self.name, pid, "asked to end");
-                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                self.running.iter().for_each(Running::ask_to_end);
                 self.phase = Phase::Stopping {
                     pid,
-                    kill_at: Some(now + self.stop_deadline),
+                    kill_at: Some(now + deadline),
                 };
             }
             Phase::Waiting { .. } => self.phase = Phase::Down,
@@ -181,7 +199,7 @@ impl Plank {
                 kill_at: Some(at),
             } if at <= now => {
                 warn!(plank = self.name, pid, "has not ended in time and is killed");
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                self.running.iter().for_each(Running::kill);
                 self.phase = Phase::Stopping { pid, kill_at: None };
                 false
             }
@@ -201,14 +219,12 @@ impl Plank {
     /// Takes notice of its end, if it has ended.
     pub fn reap(&mut self, now: Instant) {
         let Some(pid) = self.pid() else { return };
-        self.last_exit = match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
-            Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) => {
-                self.has_crashed |= matches!(status, WaitStatus::Signaled(_, signal, _) if is_crash(signal));
-                describe(status)
-            }
-            Err(nix::errno::Errno::ECHILD) => "gone".to_owned(),
-            _ => return,
+        let Some(end) = self.running.as_ref().and_then(Running::ended) else {
+            return;
         };
+        self.running = None;
+        self.has_crashed |= end.is_crash;
+        self.last_exit = end.how;
         self.control = None;
         match self.phase {
             Phase::Stopping { .. } => {
@@ -256,12 +272,17 @@ impl Plank {
 
     /// Another process of the same kind, beside this one, with more arguments.
     pub fn companion(&self, program: &Path, more: &[&str]) -> std::io::Result<Companion> {
-        let launch = self.launch.beside(program, more)?;
+        let nonce = spawn::nonce();
+        let mut launch = self.launch.beside(program, more)?;
+        launch.environment.retain(|(name, _)| name != NONCE);
+        launch.environment.push((NONCE.into(), nonce.clone()));
         match spawn::plank(&launch)? {
-            (pid, Some(control)) => Ok(Companion::new(pid, program.to_path_buf(), control)),
+            (pid, Some(control)) => {
+                let process = Running::child(pid);
+                Ok(Companion::new(process, nonce, program.to_path_buf(), control))
+            }
             (pid, None) => {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-                let _ = waitpid(Pid::from_raw(pid), None);
+                Running::child(pid).kill_and_reap();
                 Err(std::io::Error::other("it has no control channel"))
             }
         }
@@ -269,10 +290,15 @@ impl Plank {
 
     /// Supervises another process from now on, which has not answered yet; answers the one until now, if it runs.
     pub fn exchange(&mut self, other: Companion) -> Option<Companion> {
-        let former = self.pid().zip(self.control.take());
-        let former = former.map(|(pid, control)| Companion::new(pid, self.launch.program.clone(), control));
-        let (pid, program, control) = other.release();
+        let former = self.running.take().zip(self.control.take());
+        let nonce = std::mem::take(&mut self.nonce);
+        let former = former
+            .map(|(process, control)| Companion::new(process, nonce, self.launch.program.clone(), control));
+        let (process, nonce, program, control) = other.release();
+        let pid = process.pid();
         self.set_program(program);
+        self.running = Some(process);
+        self.nonce = nonce;
         self.control = Some(control);
         self.has_greeted = true;
         self.phase = Phase::Starting { pid };
@@ -288,12 +314,9 @@ impl Plank {
 
     /// Ends it at once and keeps it down.
     pub fn kill_now(&mut self) {
-        if let Some(pid) = self.pid() {
-            warn!(plank = self.name, pid, "is killed");
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            if let Ok(status) = waitpid(Pid::from_raw(pid), None) {
-                self.last_exit = describe(status);
-            }
+        if let Some(process) = self.running.take() {
+            warn!(plank = self.name, pid = process.pid(), "is killed");
+            self.last_exit = process.kill_and_reap().how;
         }
         self.control = None;
         self.phase = Phase::Down;
@@ -302,6 +325,23 @@ impl Plank {
     /// The process as it must be known to a later steward.
     pub fn identity(&self) -> Option<Identity> {
         self.pid().and_then(Identity::of)
+    }
+
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Supervises a process of an earlier steward from now on, instead of starting one. Legal before the first start.
+    pub fn adopt(&mut self, process: Running, nonce: String, control: Option<Control>) {
+        let pid = process.pid();
+        info!(plank = self.name, pid, "adopted from an earlier steward");
+        self.phase = Phase::Starting { pid };
+        self.running = Some(process);
+        self.nonce = nonce;
+        self.control = control;
+        self.has_greeted = false;
+        self.started_once = true;
+        self.last_exit = "adopted: an earlier steward started it".to_owned();
     }
 
     pub fn status(&self) -> PlankStatus {
@@ -328,10 +368,10 @@ impl Plank {
     }
 
     fn wait(&mut self, now: Instant, ready_for: Option<Duration>) {
-        let pause = self.backoff.pause(ready_for, jitter());
+        let pause = self.backoff.pause(now, ready_for, jitter());
         let (plank, how, pause_ms) = (self.name, &self.last_exit, pause.length.as_millis() as u64);
         if pause.is_crash_loop {
-            error!(plank, how, pause_ms, "keeps ending before it is ready");
+            error!(plank, how, pause_ms, "keeps ending");
         } else {
             warn!(plank, how, pause_ms, "ended");
         }
@@ -342,38 +382,16 @@ impl Plank {
     }
 }
 
-/// A fault in memory, or an assertion of a library: what a damaged index does to who reads it.
-fn is_crash(signal: Signal) -> bool {
-    use Signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
-    [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV].contains(&signal)
-}
-
-/// How a process ended, in words.
-pub fn describe(status: WaitStatus) -> String {
-    match status {
-        WaitStatus::Exited(_, code) => describe_code(code),
-        WaitStatus::Signaled(_, signal, _) => format!("killed by {signal}"),
-        other => format!("{other:?}"),
-    }
-}
-
-fn describe_code(code: i32) -> String {
-    let meaning = match u8::try_from(code) {
-        Ok(shared::exit::USAGE) => " (it does not know its arguments)",
-        Ok(shared::exit::IN_USE) => " (the image is in use by another process)",
-        Ok(shared::exit::UNUSABLE) => " (the home or the image cannot be used)",
-        Ok(shared::exit::CONFIGURATION) => " (its configuration is wrong)",
-        _ => "",
-    };
-    format!("exit code {code}{meaning}")
-}
-
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
     use std::os::unix::net::UnixListener;
     use std::thread::sleep;
 
     use super::*;
+    use crate::backoff::Intensity;
+    use crate::spawn::Limits;
 
     fn script(folder: &Path, text: &str, stop_deadline_ms: u64) -> Plank {
         crate::listener::reserve_descriptors().unwrap();
@@ -384,8 +402,13 @@ mod tests {
             listener: UnixListener::bind(folder.join("socket")).unwrap(),
             log: folder.join("plank.log"),
             events: None,
+            limits: Limits::default(),
         };
-        let backoff = Backoff::new(3, Duration::from_millis(200));
+        let intensity = Intensity {
+            ends: 1000,
+            window: Duration::from_secs(60),
+        };
+        let backoff = Backoff::new(3, Duration::from_millis(200), intensity);
         Plank::new("kernel", launch, backoff, Duration::from_millis(stop_deadline_ms))
     }
 

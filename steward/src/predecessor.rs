@@ -1,21 +1,151 @@
-//! What a killed steward left running. Its planks serve on until they are found here and ended cleanly; then they are started
-//! anew, because a listening socket cannot be had back from a dead steward. (Adopting them is a later step.)
+//! What a killed steward left running: adopted when it is what would be started now and its listening socket can be had back, else ended
+//! cleanly before anything is started. Told in `docs/supervision.md`.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use shared::home::Home;
 use tracing::{error, info, warn};
 
+use crate::event::Event;
+use crate::handover::Control;
+use crate::plank::NONCE;
 use crate::process::{self, Identity};
+use crate::running::Running;
+use crate::spawn::LISTEN_DESCRIPTOR;
 use crate::supervisor::{INFERENCE, KERNEL, RecordedPlank, inference_mark, kernel_mark, record_path};
 
-/// Ends the planks of an earlier steward of this home, the kernel first. The caller holds the home's lock.
+/// What a kernel that was promoted has as its last argument, and one that was started to serve has not.
+const STANDBY: &[u8] = b"--standby";
+
+/// What would be started now.
+pub struct Wanted<'a> {
+    pub name: &'static str,
+    pub program: &'a Path,
+    pub arguments: &'a [OsString],
+    pub environment: &'a [(String, String)],
+    /// Where it listens.
+    pub socket: PathBuf,
+}
+
+/// A process that serves on.
+pub struct Adopted {
+    pub process: Running,
+    pub nonce: String,
+    pub control: Option<Control>,
+    /// The socket that it listens on.
+    pub listener: UnixListener,
+}
+
+/// Takes over the recorded process of that name. `None` when there is none, or it is not just what is wanted; the log says why.
+pub fn adopt(home: &Home, wanted: &Wanted, events: &Sender<Event>) -> Option<Adopted> {
+    let mut known = recorded(home)
+        .into_iter()
+        .filter(|plank| plank.name == wanted.name);
+    let plank = known.next()?;
+    match check(home, wanted, &plank, events) {
+        Ok(adopted) => Some(adopted),
+        Err(cause) => {
+            info!(
+                plank = wanted.name,
+                pid = plank.identity.pid,
+                "not adopted: {cause}"
+            );
+            None
+        }
+    }
+}
+
+fn check(
+    home: &Home,
+    wanted: &Wanted,
+    plank: &RecordedPlank,
+    events: &Sender<Event>,
+) -> Result<Adopted, String> {
+    let pid = plank.identity.pid;
+    let descriptor = Pid::from_raw(pid)
+        .ok_or("its id is none")
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(|_| "it has ended"))?;
+    // From here on the id is bound to the descriptor's process, or that one has ended.
+    if Identity::of(pid).as_ref() != Some(&plank.identity) {
+        return Err("it has ended".to_owned());
+    }
+    let program = wanted.program.canonicalize().ok();
+    if program.is_none() || process::program(pid) != program {
+        return Err(format!("it does not run {}", wanted.program.display()));
+    }
+    let parts = |name: &str| -> Vec<Vec<u8>> {
+        let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        let mut parts: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        parts.pop();
+        parts
+    };
+    let mut arguments = parts("cmdline");
+    if arguments.last().is_some_and(|last| last == STANDBY) {
+        arguments.pop();
+    }
+    let is_as_wanted = arguments
+        .iter()
+        .skip(1)
+        .map(Vec::as_slice)
+        .eq(wanted.arguments.iter().map(|argument| argument.as_bytes()));
+    if !is_as_wanted {
+        return Err("it has other arguments than it would be started with now".to_owned());
+    }
+    let environment = parts("environ");
+    let nonce = (NONCE.to_owned(), plank.nonce.clone());
+    for (name, value) in wanted.environment.iter().chain([&nonce]) {
+        if plank.nonce.is_empty() || !environment.contains(&format!("{name}={value}").into_bytes()) {
+            return Err(format!("its {name} is not {value:?}"));
+        }
+    }
+    let listener = listener(&descriptor, &wanted.socket)?;
+    let control = match wanted.name {
+        KERNEL => Control::connect(&home.control_socket(pid.unsigned_abs()), events.clone())
+            .inspect_err(|error| warn!("the adopted kernel cannot hand over: {error}"))
+            .ok(),
+        _ => None,
+    };
+    let process = Running::adopted(pid, descriptor, events.clone())
+        .map_err(|error| format!("it cannot be watched: {error}"))?;
+    Ok(Adopted {
+        process,
+        nonce: plank.nonce.clone(),
+        control,
+        listener,
+    })
+}
+
+/// A duplicate of the socket that the process listens on, when it is that of the path.
+fn listener(process: &OwnedFd, path: &Path) -> Result<UnixListener, String> {
+    let had = pidfd_getfd(process, LISTEN_DESCRIPTOR, PidfdGetfdFlags::empty())
+        .map_err(|error| format!("its listening socket cannot be had back: {error}"))?;
+    let link = format!("/proc/self/fd/{}", had.as_raw_fd());
+    let inode = fs::metadata(link).map_err(|error| error.to_string())?.ino();
+    let table = fs::read("/proc/net/unix").map_err(|error| error.to_string())?;
+    let is_there = String::from_utf8_lossy(&table).lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(6);
+        fields.next() == Some(&inode.to_string()) && fields.next().map(Path::new) == Some(path)
+    });
+    match is_there && path.symlink_metadata().is_ok() {
+        true => Ok(UnixListener::from(had)),
+        false => Err(format!("it does not listen at {}", path.display())),
+    }
+}
+
+/// Ends the planks of an earlier steward of this home that were not adopted, the kernel first. The caller holds the home's lock.
 ///
 /// A process counts as such a plank when the record names it by id, start time and boot; or, for one that was started just
 /// before its steward died, when it is of this user and its arguments begin as only this home's planks' do.
-pub fn retire(home: &Home, deadline: Duration) {
+pub fn retire(home: &Home, deadline: Duration, adopted: &[i32]) {
     let recorded = recorded(home);
     for (name, mark) in [(KERNEL, kernel_mark(home)), (INFERENCE, inference_mark(home))] {
         let mark: Vec<Vec<u8>> = mark.iter().map(|argument| argument.as_bytes().to_vec()).collect();
@@ -34,6 +164,7 @@ pub fn retire(home: &Home, deadline: Duration) {
                 found.push(identity);
             }
         }
+        found.retain(|identity| !adopted.contains(&identity.pid));
         for identity in found {
             info!(
                 plank = name,
@@ -85,12 +216,13 @@ mod tests {
         let record = |pid| RecordedPlank {
             name: KERNEL.to_owned(),
             identity: Identity::of(pid).unwrap(),
+            nonce: String::new(),
         };
         let mut reused = record(stranger.id() as i32);
         reused.identity.start_ticks -= 1;
         let json = serde_json::to_vec(&[record(recorded.id() as i32), reused]).unwrap();
         fs::write(record_path(&home), json).unwrap();
-        retire(&home, Duration::from_secs(2));
+        retire(&home, Duration::from_secs(2), &[]);
         assert!(!recorded.wait().unwrap().success());
         assert!(stranger.try_wait().unwrap().is_none());
         stranger.kill().unwrap();

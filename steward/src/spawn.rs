@@ -14,17 +14,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use shared::handover::CONTROL_DESCRIPTOR;
+use shared::home::Home;
 
 use crate::event::Event;
 use crate::handover::Control;
+use crate::logs::LARGEST_BYTES;
 
 /// Where a plank finds its listening socket.
 pub const LISTEN_DESCRIPTOR: RawFd = 3;
 /// Where a kernel finds its control channel.
 const CONTROL: RawFd = 4;
-/// A log larger than this is put aside when its plank is started.
-const LARGEST_LOG_BYTES: u64 = 16 << 20;
 /// What is for the steward alone.
 const OWN_ENVIRONMENT: [&str; 6] = [
     "LISTEN_PID",
@@ -46,6 +48,17 @@ pub struct Launch {
     pub log: PathBuf,
     /// Where what it says by its control channel goes; without, it has none.
     pub events: Option<mpsc::Sender<Event>>,
+    pub limits: Limits,
+}
+
+/// Bounds of each process of a plank; `None` for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Heap and anonymous mappings.
+    pub memory_bytes: Option<u64>,
+    pub open_files: Option<u64>,
+    /// 0 to 19.
+    pub nice: Option<i32>,
 }
 
 impl Launch {
@@ -63,6 +76,7 @@ impl Launch {
             listener: self.listener.try_clone()?,
             log: self.log.clone(),
             events: self.events.clone(),
+            limits: self.limits.clone(),
         })
     }
 }
@@ -97,17 +111,33 @@ pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
     } else {
         command.env_remove(CONTROL_DESCRIPTOR);
     }
-    // SAFETY: between fork and exec only dup2 is called, which is async-signal-safe and allocates nothing. What is duplicated
-    // lives until after the spawn. Descriptors 3 and 4 are reserved in this process, so that dup2 replaces nothing that the child
-    // needs, and differ from those that are duplicated, so that the duplicates survive exec.
+    let limits = launch.limits.clone();
+    // SAFETY: between fork and exec only system calls are made (dup2, prctl, setrlimit, setpriority), which are async-signal-safe and
+    // allocate nothing. What is duplicated lives until after the spawn. Descriptors 3 and 4 are reserved in this process, so that dup2
+    // replaces nothing that the child needs, and differ from those that are duplicated, so that the duplicates survive exec.
     unsafe {
         command.pre_exec(move || {
-            if libc::dup2(listener, LISTEN_DESCRIPTOR) == -1 {
-                return Err(io::Error::last_os_error());
+            check(libc::dup2(listener, LISTEN_DESCRIPTOR))?;
+            if let Some(passed) = passed {
+                check(libc::dup2(passed, CONTROL))?;
             }
-            match passed.map(|passed| libc::dup2(passed, CONTROL)) {
-                Some(-1) => Err(io::Error::last_os_error()),
-                _ => Ok(()),
+            // A later steward of this user must be able to have the listening socket back; where no Yama is, there is nothing to allow.
+            libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY);
+            for (resource, limit) in [
+                (libc::RLIMIT_DATA, limits.memory_bytes),
+                (libc::RLIMIT_NOFILE, limits.open_files),
+            ] {
+                if let Some(limit) = limit {
+                    let both = libc::rlimit {
+                        rlim_cur: limit,
+                        rlim_max: limit,
+                    };
+                    check(libc::setrlimit(resource, &both))?;
+                }
+            }
+            match limits.nice {
+                Some(nice) => check(libc::setpriority(libc::PRIO_PROCESS, 0, nice)),
+                None => Ok(()),
             }
         });
     }
@@ -115,6 +145,23 @@ pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
     // Its end is the kernel's alone now, so that the kernel's death ends the channel.
     drop(theirs);
     Ok((pid, control))
+}
+
+fn check(result: i32) -> io::Result<()> {
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// 32 hexadecimal digits, drawn anew each time.
+pub fn nonce() -> String {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        // Without one, a later steward does not adopt the process.
+        Err(_) => String::new(),
+    }
 }
 
 /// The first 4 KiB that `program --version` prints, when it ends well in time.
@@ -174,6 +221,52 @@ fn bounded(
         .map_err(|_| format!("{what} left its output open"))
 }
 
+/// Runs a step's program in the home, without a shell, in a process group that is killed as a whole at the deadline. Its output is appended
+/// to `logs/steps.log`. It dies with this process, and with the thread that calls.
+pub fn command(argv: &[String], home: &Home, deadline: Duration) -> Result<String, String> {
+    let until = Instant::now() + deadline;
+    let program = argv.first().map_or("", String::as_str);
+    let failed = |error: io::Error| format!("{program} cannot be started: {error}");
+    let log = open_log(&home.logs().join("steps.log")).map_err(failed)?;
+    let mut command = Command::new(program);
+    command
+        .args(argv.iter().skip(1))
+        .current_dir(home.path())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(failed)?)
+        .stderr(log)
+        .process_group(0);
+    for name in OWN_ENVIRONMENT {
+        command.env_remove(name);
+    }
+    // SAFETY: between fork and exec only prctl is called, which is a system call and nothing else.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    let mut child = command.spawn().map_err(failed)?;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            Ok(None) | Err(_) => {
+                let _ = kill(Pid::from_raw(-(child.id() as i32)), Signal::SIGKILL);
+                let _ = child.wait();
+                return Err(format!(
+                    "{program} did not end within {} ms and was killed",
+                    deadline.as_millis()
+                ));
+            }
+        }
+    };
+    match status.success() {
+        true => Ok(format!("{program} ended well")),
+        false => Err(format!("{program} ended with {status}; see logs/steps.log")),
+    }
+}
+
 fn start(command: &dyn Fn() -> io::Result<Command>) -> io::Result<Child> {
     let start = || {
         let mut command = command()?;
@@ -197,7 +290,7 @@ fn start(command: &dyn Fn() -> io::Result<Command>) -> io::Result<Child> {
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
-    if fs::metadata(path).is_ok_and(|data| data.len() > LARGEST_LOG_BYTES) {
+    if fs::metadata(path).is_ok_and(|data| data.len() > LARGEST_BYTES) {
         fs::rename(path, path.with_extension("log.1"))?;
     }
     File::options().append(true).create(true).open(path)
@@ -236,13 +329,33 @@ mod tests {
     }
 
     #[test]
+    fn a_command_is_bounded_and_its_words_are_no_shells() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::resolve(Some(folder.path())).unwrap();
+        fs::create_dir(home.logs()).unwrap();
+        let run = |words: &[&str], ms| {
+            let argv: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            command(&argv, &home, Duration::from_millis(ms))
+        };
+        run(&["/bin/echo", "$HOME; pwd"], 60_000).unwrap();
+        let log = fs::read_to_string(home.logs().join("steps.log")).unwrap();
+        assert_eq!(log, "$HOME; pwd\n");
+        assert!(run(&["/bin/false"], 60_000).unwrap_err().contains("steps.log"));
+        assert!(run(&["/no/such"], 60_000).unwrap_err().contains("started"));
+        // Its children, too.
+        let begun = Instant::now();
+        let late = run(&["/bin/sh", "-c", "sleep 60 & sleep 60"], 100).unwrap_err();
+        assert!(
+            late.contains("within 100 ms") && begun.elapsed() < Duration::from_secs(30),
+            "{late}"
+        );
+    }
+
+    #[test]
     fn a_large_log_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kernel.log");
-        File::create(&path)
-            .unwrap()
-            .set_len(LARGEST_LOG_BYTES + 1)
-            .unwrap();
+        File::create(&path).unwrap().set_len(LARGEST_BYTES + 1).unwrap();
         assert_eq!(open_log(&path).unwrap().metadata().unwrap().len(), 0);
         assert!(folder.path().join("kernel.log.1").exists());
     }

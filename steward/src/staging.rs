@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use sha2::Digest as _;
@@ -15,6 +15,8 @@ use crate::spawn;
 
 /// Largest program.
 const LARGEST_BYTES: u64 = 1 << 30;
+/// In which the old program must be copied.
+const KEEP_LIMIT: Duration = Duration::from_secs(60);
 /// In which the copy must answer `--version`.
 const VERSION_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -24,7 +26,7 @@ pub struct Staged {
     /// Absolute.
     pub path: PathBuf,
     pub blake3: String,
-    /// First line that `--version` printed.
+    /// First line that `--version` printed; empty for one that was only kept.
     pub version: String,
 }
 
@@ -41,27 +43,45 @@ pub enum StagingError {
     },
     #[error("the program {path} is no kernel: {cause}")]
     Version { path: PathBuf, cause: String },
+    #[error("copying and checking {path} took longer than {limit_ms} ms (limits.stage_ms)")]
+    Late { path: PathBuf, limit_ms: u128 },
 }
 
 impl StagingError {
-    /// The stable word of `docs/channel.md`.
+    /// The stable word of `docs/upgrade.md`.
     pub fn reason(&self) -> &'static str {
         match self {
             StagingError::Unusable { .. } => "program_unusable",
             StagingError::Digest { .. } => "digest_mismatch",
             StagingError::Version { .. } => "version_failed",
+            StagingError::Late { .. } => "limit_passed",
         }
     }
 }
 
-/// Copies `source` into `planks` as `kernel-<first 12 digits of its BLAKE3>`. Leaves nothing behind when it refuses.
-pub fn stage(source: &Path, expected: &Digest, planks: &Path) -> Result<Staged, StagingError> {
+/// Copies `source` into `planks` as `kernel-<first 12 digits of its BLAKE3>`, within `limit`. Leaves nothing behind when it refuses.
+pub fn stage(
+    source: &Path,
+    expected: &Digest,
+    planks: &Path,
+    limit: Duration,
+) -> Result<Staged, StagingError> {
+    let until = Instant::now() + limit;
     let unusable = |cause: String| StagingError::Unusable {
         path: source.to_path_buf(),
         cause,
     };
     let temporary = planks.join(".kernel.new");
-    let copied = copy(source, &temporary).map_err(|error| unusable(error.to_string()))?;
+    let copied = copy(source, &temporary, until).map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        match error.kind() {
+            io::ErrorKind::TimedOut => StagingError::Late {
+                path: source.to_path_buf(),
+                limit_ms: limit.as_millis(),
+            },
+            _ => unusable(error.to_string()),
+        }
+    })?;
     let result = check(source, expected, &copied, &temporary).and_then(|version| {
         let path = planks.join(format!("kernel-{}", &copied.blake3[..12]));
         fs::rename(&temporary, &path)
@@ -86,12 +106,46 @@ pub fn digest(path: &Path) -> io::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// The digest of a file's bytes by the same algorithm as another digest.
+pub fn digest_like(other: &Digest, path: &Path) -> io::Result<Digest> {
+    match other {
+        Digest::Blake3(_) => digest(path).map(Digest::Blake3),
+        Digest::Sha256(_) => {
+            let mut hasher = sha2::Sha256::new();
+            io::copy(&mut File::open(path)?, &mut hasher)?;
+            Ok(Digest::Sha256(hexadecimal(&hasher.finalize())))
+        }
+    }
+}
+
+/// Keeps a program that has proved itself: what lies in `planks` already stays as it is, else it is copied there, unchecked.
+pub fn keep(program: &Path, planks: &Path) -> io::Result<Staged> {
+    let blake3 = digest(program)?;
+    let path = planks.join(format!("kernel-{}", &blake3[..12]));
+    if path != program && digest(&path).ok().as_ref() != Some(&blake3) {
+        let temporary = planks.join(".kernel.old");
+        // Not what is there by now: the file may have been replaced since the digest was taken.
+        let copied = copy(program, &temporary, Instant::now() + KEEP_LIMIT)?;
+        if copied.blake3 != blake3 {
+            let _ = fs::remove_file(&temporary);
+            return Err(io::Error::other("it changes while it is read"));
+        }
+        fs::rename(&temporary, &path)?;
+        durable::sync_folder(planks)?;
+    }
+    Ok(Staged {
+        path,
+        blake3,
+        version: String::new(),
+    })
+}
+
 struct Copied {
     blake3: String,
     sha256: String,
 }
 
-fn copy(source: &Path, target: &Path) -> io::Result<Copied> {
+fn copy(source: &Path, target: &Path, until: Instant) -> io::Result<Copied> {
     // A pipe must not hold the steward up.
     let file = OpenOptions::new()
         .read(true)
@@ -119,6 +173,9 @@ fn copy(source: &Path, target: &Path) -> io::Result<Copied> {
             Err(error) => return Err(error),
         };
         total += count as u64;
+        if Instant::now() > until {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         blake3.update(&buffer[..count]);
         sha256.update(&buffer[..count]);
         writer.write_all(&buffer[..count])?;
@@ -130,15 +187,14 @@ fn copy(source: &Path, target: &Path) -> io::Result<Copied> {
     }
     writer.set_permissions(Permissions::from_mode(0o755))?;
     writer.sync_all()?;
-    let sha256 = sha256
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     Ok(Copied {
         blake3: blake3.finalize().to_hex().to_string(),
-        sha256,
+        sha256: hexadecimal(&sha256.finalize()),
     })
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn check(
@@ -179,6 +235,8 @@ fn check(
 mod tests {
     use super::*;
 
+    const LIMIT: Duration = Duration::from_secs(60);
+
     fn program(folder: &Path, text: &str) -> PathBuf {
         let path = folder.join("program");
         fs::write(&path, text).unwrap();
@@ -192,7 +250,7 @@ mod tests {
         let path = program(folder.path(), text);
         let expected = expected.unwrap_or_else(|| Digest::Blake3(digest(&path).unwrap()));
         assert_eq!(
-            stage(&path, &expected, &planks).unwrap_err().reason(),
+            stage(&path, &expected, &planks, LIMIT).unwrap_err().reason(),
             reason,
             "{text}"
         );
@@ -204,7 +262,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = program(folder.path(), "#!/bin/sh\necho kernel 9.9.9\n");
         let blake3 = digest(&path).unwrap();
-        let staged = stage(&path, &Digest::Blake3(blake3.clone()), folder.path()).unwrap();
+        let staged = stage(&path, &Digest::Blake3(blake3.clone()), folder.path(), LIMIT).unwrap();
         fs::remove_file(path).unwrap();
         assert_eq!(
             (staged.version.as_str(), &staged.blake3),
@@ -223,7 +281,7 @@ mod tests {
         let path = program(folder.path(), "#!/bin/sh\necho kernel 1\n");
         let sha256 = sha2::Sha256::digest(fs::read(&path).unwrap());
         let hex = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        stage(&path, &Digest::Sha256(hex), folder.path()).unwrap();
+        stage(&path, &Digest::Sha256(hex), folder.path(), LIMIT).unwrap();
     }
 
     #[test]
@@ -247,9 +305,40 @@ mod tests {
         let none = Digest::Blake3("0".repeat(64));
         for path in [pipe.as_path(), folder.path(), Path::new("/no/such")] {
             assert_eq!(
-                stage(path, &none, folder.path()).unwrap_err().reason(),
+                stage(path, &none, folder.path(), LIMIT).unwrap_err().reason(),
                 "program_unusable"
             );
         }
+    }
+
+    #[test]
+    fn a_copy_that_takes_too_long_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let planks = folder.path().join("planks");
+        fs::create_dir(&planks).unwrap();
+        let path = program(folder.path(), "#!/bin/sh\necho kernel 1\n");
+        let digest = Digest::Blake3(digest(&path).unwrap());
+        let late = stage(&path, &digest, &planks, Duration::ZERO).unwrap_err();
+        assert_eq!(late.reason(), "limit_passed");
+        assert_eq!(fs::read_dir(&planks).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_old_program_is_kept_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let planks = folder.path().join("planks");
+        fs::create_dir(&planks).unwrap();
+        let path = program(folder.path(), "old");
+        let kept = keep(&path, &planks).unwrap();
+        assert_eq!(fs::read(&kept.path).unwrap(), b"old");
+        assert_eq!(keep(&kept.path, &planks).unwrap(), kept);
+        fs::write(&kept.path, "damaged").unwrap();
+        assert_eq!(keep(&path, &planks).unwrap(), kept);
+        assert_eq!(fs::read(&kept.path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(&planks).unwrap().count(), 1);
+        assert_eq!(
+            digest_like(&Digest::Sha256(String::new()), &path).unwrap(),
+            Digest::Sha256(hexadecimal(&sha2::Sha256::digest(b"old")))
+        );
     }
 }

@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Report};
 use crate::choice::Choice;
 use crate::configuration::{Configuration, ConfigurationError};
 use crate::control;
@@ -26,14 +26,15 @@ use crate::event::{ControlCall, Event, Probed};
 use crate::handover::Limits;
 use crate::home::{self, HomeError};
 use crate::listener::{self, ListenError, Listener};
-use crate::predecessor;
+use crate::logs;
+use crate::predecessor::{self, Adopted, Wanted};
 use crate::probe::Prober;
 use crate::seed;
-use crate::supervisor::{KERNEL, Supervisor};
+use crate::supervisor::{self, INFERENCE, KERNEL, Supervisor};
 use crate::upgrade::Upgrade;
 
 /// Longest wait for an event: nothing hangs on a signal that was missed.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How often a plank that starts is asked whether it serves.
 const PROBE_EVERY: Duration = Duration::from_millis(30);
 /// How long the end waits for the last control reply to be on the wire.
@@ -73,14 +74,47 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
     let configuration = Configuration::load(home)?;
     begin_log(home, foreground)?;
     info!(home = %home.path().display(), version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "steward begins");
-    predecessor::retire(home, configuration.supervision.stop_deadline);
     let (sender, events) = channel();
-    let listeners = (
-        Listener::open(&home.kernel_socket(), "kernel")?,
-        Listener::open(&home.inference_socket(), "inference")?,
-        Listener::open(&home.steward_socket(), "steward")?,
+    let choice = Choice::load(home).unwrap_or_else(|error| {
+        warn!("{error}; the kernel beside the steward is started");
+        None
+    });
+    let programs = programs()?;
+    let kernel = kernel_program(home, choice.as_ref(), &programs);
+    let adopted = adopt(home, &configuration, &programs, &kernel, &sender);
+    let sockets = (
+        adopted.0.as_ref().map(|plank| &plank.listener),
+        adopted.1.as_ref().map(|plank| &plank.listener),
     );
-    let steward = Steward::new(home, &configuration, (&listeners.0, &listeners.1), &sender)?;
+    let listeners = (
+        Listener::open(&home.kernel_socket(), "kernel", sockets.0)?,
+        Listener::open(&home.inference_socket(), "inference", sockets.1)?,
+        Listener::open(&home.steward_socket(), "steward", None)?,
+    );
+    let supervisor = Supervisor::new(
+        home,
+        &configuration,
+        &programs,
+        kernel,
+        (&listeners.0, &listeners.1),
+        &sender,
+    );
+    let mut supervisor = supervisor.map_err(system("duplicate a socket"))?;
+    for (plank, adopted) in [
+        (&mut supervisor.kernel, adopted.0),
+        (&mut supervisor.inference, adopted.1),
+    ] {
+        if let Some(Adopted {
+            process,
+            nonce,
+            control,
+            ..
+        }) = adopted
+        {
+            plank.adopt(process, nonce, control);
+        }
+    }
+    let steward = Steward::new(home, &configuration, choice.as_ref(), supervisor, &sender)?;
     let control = listeners
         .2
         .socket
@@ -109,6 +143,8 @@ struct Steward {
     waiting: Vec<ControlCall>,
     is_stopping: bool,
     is_announced: bool,
+    /// When the logs' sizes are looked at next.
+    logs_at: Instant,
     /// Half of what systemd allows between two signs of life.
     watchdog: Option<Duration>,
     watchdog_at: Instant,
@@ -118,17 +154,10 @@ impl Steward {
     fn new(
         home: &Home,
         configuration: &Configuration,
-        listeners: (&Listener, &Listener),
+        choice: Option<&Choice>,
+        mut supervisor: Supervisor,
         events: &Sender<Event>,
     ) -> Result<Steward, StartError> {
-        let programs = programs()?;
-        let choice = Choice::load(home).unwrap_or_else(|error| {
-            warn!("{error}; the kernel beside the steward is started");
-            None
-        });
-        let kernel = kernel_program(home, choice.as_ref(), &programs);
-        let supervisor = Supervisor::new(home, configuration, &programs, kernel, listeners, events);
-        let mut supervisor = supervisor.map_err(system("duplicate a socket"))?;
         if configuration.inference.is_seed
             && let Err(remark) = seed::stage(&home.models())
         {
@@ -143,7 +172,7 @@ impl Steward {
         let channel = configuration
             .channel
             .enabled
-            .then(|| Channel::open(home, &configuration.channel, choice.as_ref(), events.clone()));
+            .then(|| Channel::open(home, &configuration.channel, choice, events.clone()));
         Ok(Steward {
             home: home.clone(),
             begun: Instant::now(),
@@ -161,6 +190,7 @@ impl Steward {
             waiting: Vec::new(),
             is_stopping: false,
             is_announced: false,
+            logs_at: Instant::now(),
             watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
             watchdog_at: Instant::now(),
         })
@@ -189,7 +219,8 @@ impl Steward {
         match event {
             Event::Child => {}
             Event::Stop => self.stop(),
-            Event::Inbox => self.channel.iter_mut().for_each(|channel| channel.hint(now)),
+            Event::Inbox => {}
+            Event::Look => self.channel.iter_mut().for_each(Channel::ask),
             Event::Control(call) => match call.request {
                 ControlRequest::Status => {
                     let _ = call.reply.send(ControlReply::Status(self.status()));
@@ -205,38 +236,30 @@ impl Steward {
                 if kernel.pid() == i32::try_from(status.pid).ok() {
                     kernel.answered(now);
                 }
-                let upgrade = self.upgrade.as_mut();
-                if let Some(report) = upgrade.and_then(|upgrade| upgrade.probed(&status, kernel, now)) {
-                    self.conclude(report);
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.probed(&status, kernel, now);
                 }
             }
             Event::Kernel(said) => {
                 let kernel = &mut self.supervisor.kernel;
                 kernel.heard(&said, now);
-                let upgrade = self.upgrade.as_mut();
-                if let Some(report) = upgrade.and_then(|upgrade| upgrade.heard(&said, kernel, now)) {
-                    self.conclude(report);
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.heard(&said, kernel, now);
                 }
             }
             Event::Rehearsed(result) => {
                 let kernel = &mut self.supervisor.kernel;
-                let upgrade = self.upgrade.as_mut();
-                if let Some(report) = upgrade.and_then(|upgrade| upgrade.rehearsed(result, kernel, now)) {
-                    self.conclude(report);
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.rehearsed(result, kernel, now);
                 }
             }
             Event::Probed(Probed::Inference(Ok(()))) => self.supervisor.inference.answered(now),
             Event::Probed(Probed::Kernel(Err(error)) | Probed::Inference(Err(error))) => {
                 tracing::debug!("not ready yet: {error}");
             }
-            Event::Staged(result) => {
-                let kernel = &mut self.supervisor.kernel;
-                if let Some(report) = self
-                    .upgrade
-                    .as_mut()
-                    .and_then(|upgrade| upgrade.staged(result, kernel, now))
-                {
-                    self.conclude(report);
+            Event::Prepared(prepared) => {
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.prepared(prepared, &mut self.supervisor.kernel, now);
                 }
             }
         }
@@ -261,41 +284,26 @@ impl Steward {
         if !self.is_stopping && self.upgrade.is_none() {
             self.look_at_inbox(now);
         }
+        if now >= self.logs_at {
+            logs::cut(&self.home.logs());
+            self.logs_at = now + LONGEST_WAIT;
+        }
         self.announce(now);
     }
 
     fn look_at_inbox(&mut self, now: Instant) {
         let Some(channel) = &mut self.channel else { return };
-        let Some((claim, instruction)) = channel.next(now) else {
-            return;
-        };
         let kernel = &self.supervisor.kernel;
-        let events = self.events.clone();
-        let (spare_claim, spare) = (claim.clone(), instruction.clone());
-        match Upgrade::begin(
-            &self.home,
-            claim,
-            instruction,
-            kernel,
-            self.limits.clone(),
-            events,
-        ) {
-            Ok(upgrade) => self.upgrade = Some(upgrade),
-            Err(error) => channel.conclude(crate::channel::Report::of(
-                spare_claim,
-                &spare,
-                crate::channel::Outcome::Failed,
-                "program_unusable",
-                format!("no thread could be started: {error}"),
-            )),
+        if let Some(accepted) = channel.next(now, kernel.program()) {
+            let events = self.events.clone();
+            let upgrade = Upgrade::begin(&self.home, accepted, kernel, self.limits.clone(), events, now);
+            self.upgrade = Some(upgrade);
         }
     }
 
-    fn conclude(&mut self, report: crate::channel::Report) {
-        self.upgrade = None;
-        if let Some(channel) = &mut self.channel {
-            channel.conclude(report);
-            channel.hint(Instant::now());
+    fn conclude(&mut self, report: Report) {
+        if let (Some(channel), Some(upgrade)) = (&mut self.channel, self.upgrade.take()) {
+            channel.conclude(report, upgrade.journal());
         }
     }
 
@@ -306,7 +314,7 @@ impl Steward {
         info!("stopping");
         self.is_stopping = true;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
-        if let Some(mut upgrade) = self.upgrade.take() {
+        if let Some(upgrade) = &mut self.upgrade {
             let report = upgrade.abandon(&mut self.supervisor.kernel);
             self.conclude(report);
         }
@@ -336,7 +344,10 @@ impl Steward {
         [
             self.supervisor.due(),
             self.upgrade.as_ref().and_then(Upgrade::due),
-            self.channel.as_ref().filter(|_| can_claim).map(Channel::due),
+            self.channel
+                .as_ref()
+                .filter(|_| can_claim)
+                .map(|channel| channel.due(now)),
             self.watchdog.map(|_| self.watchdog_at),
         ]
         .into_iter()
@@ -375,10 +386,46 @@ impl Steward {
             instructions: self
                 .channel
                 .as_ref()
-                .map(|channel| channel.handled.clone())
+                .map(|channel| channel.handled.iter().cloned().collect())
                 .unwrap_or_default(),
+            upgrade: self.upgrade.as_ref().map(|upgrade| Box::new(upgrade.status())),
         }
     }
+}
+
+/// What an earlier steward left: the kernel and the inference-worker when they are what would be started now; all else is ended.
+fn adopt(
+    home: &Home,
+    configuration: &Configuration,
+    programs: &Path,
+    kernel: &Path,
+    events: &Sender<Event>,
+) -> (Option<Adopted>, Option<Adopted>) {
+    let kernel = Wanted {
+        name: KERNEL,
+        program: kernel,
+        arguments: &supervisor::kernel_arguments(home, configuration, programs),
+        environment: &supervisor::kernel_environment(configuration),
+        socket: home.kernel_socket(),
+    };
+    let inference = Wanted {
+        name: INFERENCE,
+        program: &programs.join(INFERENCE),
+        arguments: &supervisor::inference_arguments(home, configuration),
+        environment: &[],
+        socket: home.inference_socket(),
+    };
+    let adopted = (
+        predecessor::adopt(home, &kernel, events),
+        predecessor::adopt(home, &inference, events),
+    );
+    let kept: Vec<i32> = [&adopted.0, &adopted.1]
+        .into_iter()
+        .flatten()
+        .map(|plank| plank.process.pid())
+        .collect();
+    predecessor::retire(home, configuration.supervision.stop_deadline, &kept);
+    adopted
 }
 
 /// The folder of this program: the others lie beside it.
@@ -435,7 +482,7 @@ fn watch_signals(events: Sender<Event>) -> Result<(), StartError> {
         for signal in signals.forever() {
             let event = match signal {
                 SIGCHLD => Event::Child,
-                SIGHUP => Event::Inbox,
+                SIGHUP => Event::Look,
                 _ => Event::Stop,
             };
             if events.send(event).is_err() {

@@ -39,6 +39,9 @@ pub struct RecordedPlank {
     pub name: String,
     #[serde(flatten)]
     pub identity: Identity,
+    /// Empty in the record of an earlier release.
+    #[serde(default)]
+    pub nonce: String,
 }
 
 impl Supervisor {
@@ -54,15 +57,11 @@ impl Supervisor {
         let kernel = Launch {
             program: kernel_program,
             arguments: kernel_arguments(home, configuration, programs),
-            environment: configuration
-                .kernel
-                .log
-                .iter()
-                .map(|log| ("RUST_LOG".to_owned(), log.clone()))
-                .collect(),
+            environment: kernel_environment(configuration),
             listener: listeners.0.socket.try_clone()?,
             log: home.logs().join("kernel.log"),
             events: Some(events.clone()),
+            limits: configuration.limits.kernel.clone(),
         };
         let inference = Launch {
             program: programs.join(INFERENCE),
@@ -71,10 +70,15 @@ impl Supervisor {
             listener: listeners.1.socket.try_clone()?,
             log: home.logs().join("inference-worker.log"),
             events: None,
+            limits: configuration.limits.inference.clone(),
         };
         let supervision = &configuration.supervision;
         let plank = |name, launch| {
-            let backoff = Backoff::new(supervision.crash_loop_after, supervision.crash_loop_pause);
+            let backoff = Backoff::new(
+                supervision.crash_loop_after,
+                supervision.crash_loop_pause,
+                supervision.intensity,
+            );
             Plank::new(name, launch, backoff, supervision.stop_deadline)
         };
         Ok(Supervisor {
@@ -157,6 +161,7 @@ impl Supervisor {
                 Some(RecordedPlank {
                     name: plank.name.to_owned(),
                     identity: plank.identity()?,
+                    nonce: plank.nonce().to_owned(),
                 })
             })
             .collect();
@@ -212,7 +217,13 @@ pub fn inference_mark(home: &Home) -> Vec<OsString> {
     ]
 }
 
-fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path) -> Vec<OsString> {
+/// What a kernel is started with, but for what belongs to one start.
+pub fn kernel_environment(configuration: &Configuration) -> Vec<(String, String)> {
+    let log = configuration.kernel.log.iter();
+    log.map(|log| ("RUST_LOG".to_owned(), log.clone())).collect()
+}
+
+pub fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path) -> Vec<OsString> {
     let kernel = &configuration.kernel;
     let mut arguments = kernel_mark(home);
     arguments.extend([
@@ -236,7 +247,7 @@ fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path)
     arguments
 }
 
-fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsString> {
+pub fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsString> {
     let mut arguments = inference_mark(home);
     arguments.extend(["--model".into(), configuration.inference.model.clone().into()]);
     if let Some(server) = &configuration.inference.server {

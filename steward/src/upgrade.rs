@@ -1,34 +1,37 @@
-//! One upgrade of the kernel, from staging to its end, as steps between which the loop runs on. Told in `docs/channel.md`.
+//! One upgrade of the kernel, from its steps to its end, between which the loop runs on. Every state is journalled before it is acted
+//! on. Told in `docs/upgrade.md`.
 
 use std::fs;
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::{Value, json};
 use shared::bridge::KernelStatus;
+use shared::control::UpgradeStatus;
 use shared::home::Home;
 use tracing::{error, info, warn};
 
-use crate::channel::{Claim, Outcome, Report, Step, unix_ms};
+use crate::channel::{Accepted, Claim, Journal, Outcome, Report, Step, unix_ms};
 use crate::choice::Choice;
 use crate::event::Event;
 use crate::handover::{End, Handover, Limits, Said};
-use crate::home::planks;
 use crate::instruction::Instruction;
 use crate::plank::Plank;
+use crate::preparation::{self, Both, Done, Prepared, Work};
 use crate::process;
-use crate::staging::{self, Staged, StagingError};
+
+/// What a thread of an action has beyond its own limit to say how it ended.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The upgrade in progress.
 pub struct Upgrade {
     home: Home,
     claim: Claim,
     instruction: Instruction,
-    health_deadline: Duration,
-    limits: Limits,
+    journal: Journal,
     events: Sender<Event>,
+    limits: Limits,
     /// What ran before, and runs again when this fails.
     old_program: PathBuf,
     steps: Vec<Step>,
@@ -38,18 +41,22 @@ pub struct Upgrade {
 }
 
 enum Phase {
-    /// A thread copies and checks.
-    Staging,
+    /// A thread does the action of that number.
+    Staging { number: usize, until: Instant },
     /// The new kernel takes over from the old one.
-    Handing(Box<Handover>, Staged),
+    Handing(Box<Handover>, Box<Both>),
     /// The old kernel is ending.
-    Draining(Staged),
+    Draining(Box<Both>),
     /// The new kernel is to answer until then.
-    Proving(Staged, Instant),
+    Proving(Box<Both>, Instant),
     /// The new kernel is ending.
     Reverting(Failure),
     /// The old kernel is to answer until then.
     Restoring(Failure, Instant),
+    /// It has ended; this is its report, not handed out yet.
+    Ended(Box<Report>),
+    /// The report was handed out.
+    Over,
 }
 
 /// Why the old kernel comes back.
@@ -59,93 +66,124 @@ struct Failure {
     message: String,
 }
 
+impl Failure {
+    fn new(reason: &'static str, message: impl Into<String>) -> Failure {
+        Failure {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    fn beside(&self) -> Value {
+        json!({ "reason": self.reason, "message": self.message })
+    }
+}
+
 impl Upgrade {
-    /// Begins with staging, on a thread of its own that sends [`Event::Staged`].
+    /// Begins with the first action.
     pub fn begin(
         home: &Home,
-        claim: Claim,
-        instruction: Instruction,
+        accepted: Accepted,
         kernel: &Plank,
         limits: Limits,
         events: Sender<Event>,
-    ) -> io::Result<Upgrade> {
-        info!(id = instruction.id, program = %instruction.target.path.display(), "upgrade begins");
-        let (target, folder) = (instruction.target.clone(), planks(home));
-        let to_tell = events.clone();
-        thread::Builder::new().name("staging".to_owned()).spawn(move || {
-            let _ = to_tell.send(Event::Staged(staging::stage(
-                &target.path,
-                &target.digest,
-                &folder,
-            )));
-        })?;
-        Ok(Upgrade {
-            home: home.clone(),
+        now: Instant,
+    ) -> Upgrade {
+        let Accepted {
             claim,
             instruction,
-            health_deadline: limits.health,
-            limits,
+            journal,
+        } = accepted;
+        info!(id = instruction.id, program = %instruction.target.path.display(), "upgrade begins");
+        let mut upgrade = Upgrade {
+            home: home.clone(),
+            limits: Limits {
+                health: instruction.health_within.unwrap_or(limits.health),
+                stop: instruction.limits.drain.unwrap_or(limits.stop),
+                ..limits
+            },
+            claim,
+            instruction,
+            journal,
             events,
             old_program: kernel.program().to_path_buf(),
             steps: Vec::new(),
             step_begun: unix_ms(),
-            phase: Phase::Staging,
-        })
+            phase: Phase::Over,
+        };
+        upgrade.prepare(1, now);
+        upgrade
     }
 
-    /// Staging is done: the drain begins, or the upgrade ends.
-    pub fn staged(
-        &mut self,
-        result: Result<Staged, StagingError>,
-        kernel: &mut Plank,
-        now: Instant,
-    ) -> Option<Report> {
-        match result {
-            Ok(staged) => {
-                self.step(
-                    "stage",
-                    true,
-                    format!("{} is {}", staged.path.display(), staged.version),
-                );
-                let (limits, events) = (self.limits.clone(), self.events.clone());
-                match Handover::begin(&self.home, &staged, kernel, limits, events, now) {
-                    Some(handover) => self.phase = Phase::Handing(Box::new(handover), staged),
-                    None => {
-                        kernel.stop(now);
-                        self.phase = Phase::Draining(staged);
-                    }
-                }
-                None
+    /// What `batos upgrade status` tells.
+    pub fn status(&self) -> UpgradeStatus {
+        let (state, since_ms) = self.journal.state();
+        UpgradeStatus {
+            id: self.instruction.id.clone(),
+            file: self.claim.file.clone(),
+            claim: self.claim.name.clone(),
+            state,
+            since_ms,
+        }
+    }
+
+    /// An action is done: the next begins, or the drain, or the upgrade ends.
+    pub fn prepared(&mut self, prepared: Prepared, kernel: &mut Plank, now: Instant) {
+        let Phase::Staging { number, .. } = self.phase else {
+            return;
+        };
+        if prepared.claim != self.claim.name || prepared.number != number {
+            return;
+        }
+        let word = self.work(number).word();
+        match prepared.result {
+            Ok(Done::Step(message)) => {
+                self.step(word, true, message);
+                self.prepare(number + 1, now);
             }
-            Err(error) => {
-                self.step("stage", false, error.to_string());
-                Some(self.report(Outcome::Failed, error.reason(), error.to_string()))
+            Ok(Done::Staged(both)) => {
+                let message = format!("{} is {}", both.new.path.display(), both.new.version);
+                self.step(word, true, message);
+                let (limits, events) = (self.limits.clone(), self.events.clone());
+                let journal = self.journal.clone();
+                if let Some(handover) =
+                    Handover::begin(&self.home, &both.new, kernel, journal, limits, events, now)
+                {
+                    self.phase = Phase::Handing(Box::new(handover), both);
+                    return;
+                }
+                let beside =
+                    json!({ "program": both.new.path.file_name().map(|name| name.to_string_lossy()) });
+                if let Err(failure) = self.enter("draining", beside) {
+                    return self.end(Outcome::Failed, failure);
+                }
+                kernel.stop_within(now, self.limits.stop);
+                self.phase = Phase::Draining(both);
+            }
+            Err(undone) => {
+                self.step(word, false, undone.message.clone());
+                self.end(Outcome::Failed, Failure::new(undone.reason, undone.message));
             }
         }
     }
 
     /// Something came by a kernel's control channel.
-    pub fn heard(&mut self, said: &Said, kernel: &mut Plank, now: Instant) -> Option<Report> {
-        self.hand(kernel, now, |handover, kernel| handover.heard(said, kernel, now))
+    pub fn heard(&mut self, said: &Said, kernel: &mut Plank, now: Instant) {
+        self.hand(kernel, now, |handover, kernel| handover.heard(said, kernel, now));
     }
 
     /// The rehearsal has ended.
-    pub fn rehearsed(
-        &mut self,
-        result: Result<String, String>,
-        kernel: &mut Plank,
-        now: Instant,
-    ) -> Option<Report> {
+    pub fn rehearsed(&mut self, result: Result<String, String>, kernel: &mut Plank, now: Instant) {
         self.hand(kernel, now, |handover, kernel| {
             handover.rehearsed(result, kernel, now)
-        })
+        });
     }
 
     /// The kernel told its status.
-    pub fn probed(&mut self, status: &KernelStatus, kernel: &mut Plank, now: Instant) -> Option<Report> {
+    pub fn probed(&mut self, status: &KernelStatus, kernel: &mut Plank, now: Instant) {
         self.hand(kernel, now, |handover, kernel| {
             handover.probed(status, kernel, now)
-        })
+        });
     }
 
     /// Whether the kernel is to be asked for its status.
@@ -159,186 +197,232 @@ impl Upgrade {
         kernel: &mut Plank,
         now: Instant,
         work: impl FnOnce(&mut Handover, &mut Plank) -> Option<End>,
-    ) -> Option<Report> {
-        let Phase::Handing(handover, staged) = &mut self.phase else {
-            return None;
+    ) {
+        let (mut handover, both) = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Handing(handover, both) => (handover, both),
+            other => {
+                self.phase = other;
+                return;
+            }
         };
-        let mut end = work(handover, kernel);
-        let staged = staged.clone();
+        let mut end = work(&mut handover, kernel);
         if let Some(End::Proved) = end {
-            let choosing = self.record(&staged);
-            let Phase::Handing(handover, _) = &mut self.phase else {
-                return None;
-            };
-            end = match choosing {
+            end = match self.record(&both) {
                 Ok(()) => {
                     handover.commit(kernel, now);
                     None
                 }
-                Err(cause) => handover.revert("not_recorded", cause, kernel, now),
+                Err(failure) => handover.revert(failure.reason, failure.message, kernel, now),
             };
         }
-        if let Phase::Handing(handover, _) = &mut self.phase {
-            for taken in handover.steps() {
-                self.step(taken.step, taken.ok, taken.message);
-            }
+        for taken in handover.steps() {
+            self.step(taken.step, taken.ok, taken.message);
         }
-        match end? {
-            End::Proved => None,
-            End::Committed => {
-                self.step("choose", true, "recorded; the old kernel has ended".to_owned());
-                self.remove_old_copies(&staged);
-                Some(self.report(Outcome::Applied, "applied", format!("{} serves", staged.version)))
+        match end {
+            None | Some(End::Proved) => self.phase = Phase::Handing(handover, both),
+            Some(End::Committed) => {
+                let message = "recorded; the old kernel has ended".to_owned();
+                self.step("choose", true, message);
+                self.applied(&both);
             }
-            End::Untouched(failure) => Some(self.report(Outcome::Failed, failure.reason, failure.message)),
-            End::RolledBack(failure) => {
-                Some(self.report(Outcome::RolledBack, failure.reason, failure.message))
+            Some(End::Untouched(failure)) => {
+                self.end(Outcome::Failed, Failure::new(failure.reason, failure.message));
+            }
+            Some(End::RolledBack(failure)) => {
+                self.end(Outcome::RolledBack, Failure::new(failure.reason, failure.message));
             }
         }
     }
 
-    /// Moves on as far as the kernel's phase allows; the report when it has ended.
+    /// Moves on as far as the kernel's phase allows. The report and the journal to conclude it in when it has ended, once.
     pub fn advance(&mut self, kernel: &mut Plank, now: Instant) -> Option<Report> {
-        if matches!(self.phase, Phase::Handing(..)) {
-            return self.hand(kernel, now, |handover, kernel| handover.advance(kernel, now));
-        }
-        match &self.phase {
-            Phase::Draining(staged) if kernel.is_down() => {
-                let staged = staged.clone();
-                self.step(
-                    "drain",
-                    true,
-                    format!("the old kernel ended: {}", kernel.last_exit()),
-                );
-                kernel.set_program(staged.path.clone());
-                kernel.start(now);
-                self.phase = Phase::Proving(staged, now + self.health_deadline);
-                None
+        self.hand(kernel, now, |handover, kernel| handover.advance(kernel, now));
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Ended(report) => return Some(*report),
+            Phase::Staging { number, until } if now >= until => {
+                let work = self.work(number);
+                let message = format!("the step {} takes longer than its limit", work.word());
+                self.step(work.word(), false, message.clone());
+                let reason = match work {
+                    Work::Step(_) => "step_failed",
+                    Work::Stage { .. } => "limit_passed",
+                };
+                self.end(Outcome::Failed, Failure::new(reason, message));
             }
-            Phase::Proving(staged, until) => {
-                let (staged, until) = (staged.clone(), *until);
-                self.prove(&staged, until, kernel, now)
+            Phase::Draining(both) if kernel.is_down() => {
+                let message = format!("the old kernel ended: {}", kernel.last_exit());
+                self.step("drain", true, message);
+                match self.enter("starting", Value::Null) {
+                    Ok(()) => {
+                        kernel.set_program(both.new.path.clone());
+                        kernel.start(now);
+                        self.phase = Phase::Proving(both, now + self.limits.health);
+                    }
+                    Err(failure) => self.revert(failure, kernel, now),
+                }
             }
+            Phase::Proving(both, until) => self.prove(both, until, kernel, now),
             Phase::Reverting(failure) if kernel.is_down() => {
-                let failure = failure.clone();
-                self.restore(kernel, now);
-                self.phase = Phase::Restoring(failure, now + self.health_deadline);
-                None
+                // Unwritten, the state before is still true: nothing is chosen.
+                let _ = self.enter("restoring", failure.beside());
+                kernel.set_program(self.old_program.clone());
+                kernel.start(now);
+                self.phase = Phase::Restoring(failure, now + self.limits.health);
             }
-            Phase::Restoring(failure, until) if kernel.is_ready() || now >= *until => {
-                let failure = failure.clone();
+            Phase::Restoring(failure, until) if kernel.is_ready() || now >= until => {
                 let message = match kernel.is_ready() {
                     true => "the old kernel serves again".to_owned(),
                     false => format!("the old kernel does not answer yet: {}", kernel.last_exit()),
                 };
                 self.step("restore", kernel.is_ready(), message.clone());
-                Some(self.report(
-                    Outcome::RolledBack,
-                    failure.reason,
-                    format!("{}; {message}", failure.message),
-                ))
+                let message = format!("{}; {message}", failure.message);
+                self.end(Outcome::RolledBack, Failure::new(failure.reason, message));
             }
-            _ => None,
+            waiting => self.phase = waiting,
         }
+        None
     }
 
     /// The steward is to stop: nothing has been chosen yet, so the old program stays the one to run.
     pub fn abandon(&mut self, kernel: &mut Plank) -> Report {
-        if let Phase::Handing(handover, staged) = &mut self.phase {
-            let is_committed = handover.is_committed();
-            handover.abandon();
-            if is_committed {
-                let message = format!("{} is chosen; the steward was told to stop", staged.version);
-                return self.report(Outcome::Applied, "applied", message);
+        let outcome = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Ended(report) => return *report,
+            Phase::Handing(mut handover, both) => {
+                let is_committed = handover.is_committed();
+                handover.abandon();
+                if is_committed {
+                    let message = format!("{} is chosen; the steward was told to stop", both.new.version);
+                    return self.report(Outcome::Applied, "applied", message);
+                }
+                Outcome::RolledBack
             }
-        }
+            Phase::Staging { .. } => Outcome::Failed,
+            _ => Outcome::RolledBack,
+        };
         kernel.set_program(self.old_program.clone());
-        self.report(
-            Outcome::RolledBack,
-            "stopping",
-            "the steward was told to stop in the middle".to_owned(),
-        )
+        let failure = Failure::new("stopping", "the steward was told to stop in the middle");
+        self.report(outcome, failure.reason, failure.message)
+    }
+
+    /// For the end of the claim.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// When [`Upgrade::advance`] has something to do, events aside.
     pub fn due(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Handing(handover, _) => handover.due(),
-            Phase::Proving(_, until) | Phase::Restoring(_, until) => Some(*until),
+            Phase::Staging { until, .. } | Phase::Proving(_, until) | Phase::Restoring(_, until) => {
+                Some(*until)
+            }
+            Phase::Ended(_) => Some(Instant::now()),
             _ => None,
         }
     }
 
-    fn prove(&mut self, staged: &Staged, until: Instant, kernel: &mut Plank, now: Instant) -> Option<Report> {
+    fn work(&self, number: usize) -> Work {
+        Work::numbered(&self.instruction, number, self.old_program.clone())
+    }
+
+    fn prepare(&mut self, number: usize, now: Instant) {
+        if let Err(failure) = self.enter("staging", json!({ "step": number })) {
+            return self.end(Outcome::Failed, failure);
+        }
+        let work = self.work(number);
+        let limit = match work {
+            Work::Step(_) => self.instruction.limits.step,
+            Work::Stage { .. } => self.instruction.limits.stage,
+        };
+        let claim = self.claim.name.clone();
+        let events = self.events.clone();
+        match preparation::begin(&self.home, claim, number, work, &self.instruction, events) {
+            Ok(()) => {
+                self.phase = Phase::Staging {
+                    number,
+                    until: now + limit + GRACE,
+                };
+            }
+            Err(error) => {
+                let message = format!("no thread could be started: {error}");
+                self.end(Outcome::Failed, Failure::new("step_failed", message));
+            }
+        }
+    }
+
+    fn prove(&mut self, both: Box<Both>, until: Instant, kernel: &mut Plank, now: Instant) {
+        let staged = &both.new.path;
         let cause = if kernel.is_ready() {
             match kernel.pid().and_then(process::program) {
-                Some(program) if staged.path.canonicalize().is_ok_and(|path| path == program) => {
-                    return self.choose(staged, kernel, now);
+                Some(program) if staged.canonicalize().is_ok_and(|path| path == program) => {
+                    return self.choose(&both, kernel, now);
                 }
                 program => format!(
                     "the process that answers runs {program:?}, not {}",
-                    staged.path.display()
+                    staged.display()
                 ),
             }
         } else if kernel.is_waiting() {
             format!("the new kernel ended before it answered: {}", kernel.last_exit())
         } else if now >= until {
-            format!(
-                "the new kernel did not answer within {} ms",
-                self.health_deadline.as_millis()
-            )
+            let within_ms = self.limits.health.as_millis();
+            format!("the new kernel did not answer within {within_ms} ms")
         } else {
-            return None;
+            self.phase = Phase::Proving(both, until);
+            return;
         };
         self.step("prove", false, cause.clone());
-        self.revert(
-            Failure {
-                reason: "health_failed",
-                message: cause,
-            },
-            kernel,
-            now,
-        );
-        None
+        self.revert(Failure::new("health_failed", cause), kernel, now);
     }
 
-    fn choose(&mut self, staged: &Staged, kernel: &mut Plank, now: Instant) -> Option<Report> {
+    fn choose(&mut self, both: &Both, kernel: &mut Plank, now: Instant) {
         self.step("prove", true, "the new kernel answers".to_owned());
-        if let Err(cause) = self.record(staged) {
-            self.step("choose", false, cause.clone());
-            self.revert(
-                Failure {
-                    reason: "not_recorded",
-                    message: cause,
-                },
-                kernel,
-                now,
-            );
-            return None;
+        match self.record(both) {
+            Ok(()) => {
+                self.step("choose", true, "recorded".to_owned());
+                self.applied(both);
+            }
+            Err(failure) => {
+                self.step("choose", false, failure.message.clone());
+                self.revert(failure, kernel, now);
+            }
         }
-        self.step("choose", true, "recorded".to_owned());
-        self.remove_old_copies(staged);
-        Some(self.report(Outcome::Applied, "applied", format!("{} serves", staged.version)))
+    }
+
+    fn applied(&mut self, both: &Both) {
+        self.remove_old_copies(both);
+        let message = format!("{} serves", both.new.version);
+        self.end(Outcome::Applied, Failure::new("applied", message));
     }
 
     /// Makes the staged program the chosen one.
-    fn record(&self, staged: &Staged) -> Result<(), String> {
-        let program = staged
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let choice = Choice {
-            schema: 1,
-            program,
-            blake3: staged.blake3.clone(),
-            instruction: self.instruction.id.clone(),
-            claim: self.claim.name.clone(),
+    fn record(&mut self, both: &Both) -> Result<(), Failure> {
+        let chosen = self.choice(
+            &both.new.path,
+            &both.new.blake3,
+            &self.instruction.id,
+            &self.claim.name,
+        );
+        let (instruction, claim) = match Choice::load(&self.home) {
+            Ok(Some(choice)) => (choice.instruction, choice.claim),
+            _ => (String::new(), String::new()),
         };
-        choice
-            .record(&self.home)
-            .map_err(|error| format!("the choice cannot be recorded: {error}"))
+        let previous = self.choice(&both.old.path, &both.old.blake3, &instruction, &claim);
+        self.enter("choosing", Value::Null)?;
+        chosen
+            .record(&previous, &self.home)
+            .map_err(|error| Failure::new("not_recorded", format!("the choice cannot be recorded: {error}")))
+    }
+
+    fn choice(&self, program: &Path, blake3: &str, instruction: &str, claim: &str) -> Choice {
+        let name = program.file_name().unwrap_or_default();
+        Choice {
+            schema: 1,
+            program: name.to_string_lossy().into_owned(),
+            blake3: blake3.to_owned(),
+            instruction: instruction.to_owned(),
+            claim: claim.to_owned(),
+        }
     }
 
     fn revert(&mut self, failure: Failure, kernel: &mut Plank, now: Instant) {
@@ -346,40 +430,55 @@ impl Upgrade {
             id = self.instruction.id,
             "upgrade failed: {}; the old kernel is restored", failure.message
         );
+        // Unwritten, the state before is still true: nothing is chosen.
+        let _ = self.enter("reverting", failure.beside());
         kernel.stop(now);
         self.phase = Phase::Reverting(failure);
     }
 
-    fn restore(&mut self, kernel: &mut Plank, now: Instant) {
-        kernel.set_program(self.old_program.clone());
-        kernel.start(now);
+    fn enter(&mut self, state: &str, beside: Value) -> Result<(), Failure> {
+        self.journal.enter(state, beside).map_err(|error| {
+            let message = format!("the state {state} cannot be journalled: {error}");
+            warn!(id = self.instruction.id, "{message}");
+            Failure::new("not_recorded", message)
+        })
     }
 
-    /// Keeps the new copy and the one before.
-    fn remove_old_copies(&self, staged: &Staged) {
-        for entry in fs::read_dir(planks(&self.home)).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let is_copy = entry.file_name().to_string_lossy().starts_with("kernel-");
-            if is_copy
-                && path != staged.path
-                && path != self.old_program
-                && let Err(error) = fs::remove_file(&path)
-            {
+    /// Keeps the new copy, the one before and, of earlier ones, as many as the instruction says, the newest.
+    fn remove_old_copies(&self, both: &Both) {
+        let mut others: Vec<(SystemTime, PathBuf)> = fs::read_dir(self.home.planks())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("kernel-"))
+            .map(|entry| {
+                let changed = entry.metadata().and_then(|data| data.modified());
+                (changed.unwrap_or(SystemTime::UNIX_EPOCH), entry.path())
+            })
+            .filter(|(_, path)| *path != both.new.path && *path != both.old.path)
+            .collect();
+        others.sort_by(|one, other| other.cmp(one));
+        for (_, path) in others.into_iter().skip(self.instruction.keep - 1) {
+            if let Err(error) = fs::remove_file(&path) {
                 warn!("cannot remove {}: {error}", path.display());
             }
         }
     }
 
-    fn step(&mut self, step: &'static str, ok: bool, message: String) {
+    fn step(&mut self, step: &str, ok: bool, message: String) {
         let ended = unix_ms();
         self.steps.push(Step {
-            step,
+            step: step.to_owned(),
             ok,
             message,
             begun: self.step_begun,
             ended,
         });
         self.step_begun = ended;
+    }
+
+    fn end(&mut self, outcome: Outcome, why: Failure) {
+        self.phase = Phase::Ended(Box::new(self.report(outcome, why.reason, why.message)));
     }
 
     fn report(&self, outcome: Outcome, reason: &'static str, message: String) -> Report {

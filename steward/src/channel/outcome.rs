@@ -1,17 +1,23 @@
 //! How an instruction ended, and the result file that says so.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{Claim, unix_ms};
 use crate::durable;
 use crate::instruction::{Instruction, Refusal};
 
+/// Longest message of a result, in characters: it has to fit the journal, too.
+const LONGEST_MESSAGE: usize = 600;
+
 /// The four ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Applied,
     /// Nothing was touched.
@@ -23,7 +29,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word of `docs/channel.md`.
+    /// The word of `docs/upgrade.md`.
     pub fn word(self) -> &'static str {
         match self {
             Outcome::Applied => "applied",
@@ -35,9 +41,9 @@ impl Outcome {
 }
 
 /// One step of an upgrade; times in milliseconds since 1970.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    pub step: &'static str,
+    pub step: String,
     pub ok: bool,
     pub message: String,
     pub begun: u64,
@@ -50,8 +56,10 @@ pub struct Report {
     pub claim: Claim,
     pub id: Option<String>,
     pub sequence: Option<u64>,
+    /// Of the program, as the instruction names it; `None` where it was never read.
+    pub digest: Option<String>,
     pub outcome: Outcome,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     pub message: String,
     pub steps: Vec<Step>,
     /// Milliseconds since 1970.
@@ -64,8 +72,9 @@ impl Report {
             claim,
             id: refusal.id,
             sequence: None,
+            digest: None,
             outcome: Outcome::Refused,
-            reason: refusal.reason,
+            reason: refusal.reason.into(),
             message: refusal.message,
             steps: Vec::new(),
             ended: unix_ms(),
@@ -76,45 +85,81 @@ impl Report {
         claim: Claim,
         instruction: &Instruction,
         outcome: Outcome,
-        reason: &'static str,
+        reason: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
     ) -> Report {
         Report {
             claim,
             id: Some(instruction.id.clone()),
             sequence: instruction.sequence,
+            digest: Some(instruction.target.digest.to_string()),
             outcome,
-            reason,
+            reason: reason.into(),
             message: message.into(),
             steps: Vec::new(),
             ended: unix_ms(),
         }
     }
 
-    /// Writes the result, durably. What stands under its name is moved aside, unless it is of the same claim.
-    pub fn write(&self, results: &Path) -> io::Result<()> {
-        let file = ResultFile {
-            schema: 1,
-            id: self.id.as_deref(),
-            file: &self.claim.file,
-            claim: &self.claim.name,
-            outcome: self.outcome.word(),
-            reason: self.reason,
-            message: &self.message,
-            steps: &self.steps,
-            begun: self.claim.begun,
-            ended: self.ended,
-        };
+    /// What stands beside the state `concluded`.
+    pub fn record(&self) -> Value {
+        json!({ "sequence": self.sequence, "digest": self.digest, "result": self.file() })
+    }
+
+    /// The report that a `concluded` claim had.
+    pub fn restored(claim: Claim, state: &Value) -> Option<Report> {
+        let file: ResultFile = serde_json::from_value(state["result"].clone()).ok()?;
+        Some(Report {
+            claim,
+            id: file.id,
+            sequence: state["sequence"].as_u64(),
+            digest: state["digest"].as_str().map(str::to_owned),
+            outcome: file.outcome,
+            reason: file.reason.into(),
+            message: file.message,
+            steps: file.steps,
+            ended: file.ended,
+        })
+    }
+
+    /// Writes the result, durably with [`durable::Sync::Now`]. What stands under its name is moved aside, unless it is of the same claim.
+    pub fn write(&self, results: &Path, sync: durable::Sync) -> io::Result<()> {
         let stem = stem(&self.claim.file);
         let path = results.join(format!("{stem}.result.json"));
-        if !has_result(results, &self.claim) && path.symlink_metadata().is_ok() {
+        if path.symlink_metadata().is_ok() && !has_result(results, &self.claim) {
             let aside = (1..).map(|number| results.join(format!("{stem}.{number}.result.json")));
             if let Some(aside) = aside.into_iter().find(|aside| aside.symlink_metadata().is_err()) {
                 fs::rename(&path, aside)?;
             }
         }
-        durable::write(&path, &serde_json::to_vec_pretty(&file)?)
+        durable::write_with(&path, &serde_json::to_vec_pretty(&self.file())?, sync)
     }
+
+    fn file(&self) -> ResultFile {
+        ResultFile {
+            schema: 1,
+            id: self.id.clone(),
+            file: self.claim.file.clone(),
+            claim: self.claim.name.clone(),
+            outcome: self.outcome,
+            reason: self.reason.clone().into_owned(),
+            message: cut(&self.message),
+            steps: self
+                .steps
+                .iter()
+                .map(|step| Step {
+                    message: cut(&step.message),
+                    ..step.clone()
+                })
+                .collect(),
+            begun: self.claim.begun,
+            ended: self.ended,
+        }
+    }
+}
+
+fn cut(message: &str) -> String {
+    message.chars().take(LONGEST_MESSAGE).collect()
 }
 
 /// True when the result of exactly this claim stands.
@@ -130,16 +175,16 @@ pub fn has_result(results: &Path, claim: &Claim) -> bool {
     named.is_some_and(|named| named.claim == claim.name)
 }
 
-#[derive(Serialize)]
-struct ResultFile<'a> {
+#[derive(Serialize, Deserialize)]
+struct ResultFile {
     schema: u32,
-    id: Option<&'a str>,
-    file: &'a str,
-    claim: &'a str,
-    outcome: &'a str,
-    reason: &'a str,
-    message: &'a str,
-    steps: &'a [Step],
+    id: Option<String>,
+    file: String,
+    claim: String,
+    outcome: Outcome,
+    reason: String,
+    message: String,
+    steps: Vec<Step>,
     begun: u64,
     ended: u64,
 }

@@ -2,62 +2,54 @@
 
 use std::path::PathBuf;
 
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
-
 use super::control::Control;
-use crate::plank::describe;
+use crate::running::Running;
 
 /// Killed and reaped when dropped, before its control channel ends: it has nothing that is not in the image.
 pub struct Companion {
     pub pid: i32,
     pub program: PathBuf,
+    nonce: String,
     process: Process,
     pub control: Control,
 }
 
 /// Reaps by its end.
-struct Process(Option<i32>);
+struct Process(Option<Running>);
 
 impl Companion {
-    pub fn new(pid: i32, program: PathBuf, control: Control) -> Companion {
+    pub fn new(process: Running, nonce: String, program: PathBuf, control: Control) -> Companion {
         Companion {
-            pid,
+            pid: process.pid(),
             program,
-            process: Process(Some(pid)),
+            nonce,
+            process: Process(Some(process)),
             control,
         }
     }
 
     /// How it ended, when it has, in words; told once.
     pub fn ended(&mut self) -> Option<String> {
-        let pid = self.process.0?;
-        let ended = match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return None,
-            Ok(status) => describe(status),
-            Err(_) => "gone".to_owned(),
-        };
+        let end = self.process.0.as_ref()?.ended()?;
         self.process.0 = None;
-        Some(ended)
+        Some(end.how)
     }
 
     pub fn ask_to_end(&self) {
-        let _ = kill(Pid::from_raw(self.pid), Signal::SIGTERM);
+        self.process.0.iter().for_each(Running::ask_to_end);
     }
 
-    /// Gives the process into other hands: its id, its program, its control channel.
-    pub fn release(mut self) -> (i32, PathBuf, Control) {
-        self.process.0 = None;
-        (self.pid, self.program, self.control)
+    /// Gives the process into other hands: what is known of it, its program, its control channel. One that has ended is given all the same.
+    pub fn release(mut self) -> (Running, String, PathBuf, Control) {
+        let process = self.process.0.take().unwrap_or_else(|| Running::child(self.pid));
+        (process, self.nonce, self.program, self.control)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            let _ = waitpid(Pid::from_raw(pid), None);
+        if let Some(process) = &self.0 {
+            process.kill_and_reap();
         }
     }
 }

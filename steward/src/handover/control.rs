@@ -4,6 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -38,13 +39,22 @@ impl Control {
     /// A new channel, and the kernel's end of it.
     pub fn open(events: Sender<Event>) -> io::Result<(Control, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
+        Ok((Control::of(ours, events)?, OwnedFd::from(theirs)))
+    }
+
+    /// A new channel to a kernel of an earlier steward.
+    pub fn connect(socket: &Path, events: Sender<Event>) -> io::Result<Control> {
+        Control::of(UnixStream::connect(socket)?, events)
+    }
+
+    fn of(ours: UnixStream, events: Sender<Event>) -> io::Result<Control> {
         ours.set_write_timeout(Some(PATIENCE))?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let stream = ours.try_clone()?;
         thread::Builder::new()
             .name("kernel-control".to_owned())
             .spawn(move || listen(id, ours, &events))?;
-        Ok((Control { id, stream }, OwnedFd::from(theirs)))
+        Ok(Control { id, stream })
     }
 
     pub fn id(&self) -> u64 {

@@ -14,6 +14,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use shared::bridge::KernelStatus;
 use shared::handover::{FromKernel, PROTOCOL, ToKernel};
 use shared::home::Home;
@@ -23,6 +24,7 @@ use tracing::{error, info, warn};
 pub use companion::Companion;
 pub use control::{Control, Said};
 
+use crate::channel::Journal;
 use crate::configuration;
 use crate::event::Event;
 use crate::plank::Plank;
@@ -47,6 +49,8 @@ pub struct Handover {
     /// Where the image stood when the old kernel yielded.
     yielded: TransactionId,
     steps: Vec<Taken>,
+    /// Takes each state before it is acted on.
+    journal: Journal,
 }
 
 /// How long each state may take.
@@ -97,7 +101,7 @@ enum State {
 /// Why there is no new kernel.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// A word of `docs/channel.md`.
+    /// A word of `docs/upgrade.md`.
     pub reason: &'static str,
     pub message: String,
 }
@@ -120,11 +124,17 @@ impl Handover {
         home: &Home,
         staged: &Staged,
         kernel: &Plank,
+        journal: Journal,
         limits: Limits,
         events: Sender<Event>,
         now: Instant,
     ) -> Option<Handover> {
-        if !kernel.can_hand_over() || !kernel.say(&ToKernel::Prepare) {
+        if !kernel.can_hand_over() {
+            return None;
+        }
+        // Unwritten, it is the cold way's to fail.
+        journal.enter("preparing", Value::Null).ok()?;
+        if !kernel.say(&ToKernel::Prepare) {
             return None;
         }
         Some(Handover {
@@ -139,6 +149,7 @@ impl Handover {
             former: Epoch(0),
             yielded: TransactionId(0),
             steps: Vec::new(),
+            journal,
         })
     }
 
@@ -196,6 +207,9 @@ impl Handover {
         match result {
             Ok(found) => self.taken("rehearse", true, found),
             Err(message) => return self.leave_it("rehearse", "rehearsal_failed", message, kernel),
+        }
+        if let Err(message) = self.note("warming") {
+            return self.leave_it("warm", "not_recorded", message, kernel);
         }
         match kernel.companion(&self.staged.path, &["--standby"]) {
             Ok(companion) => {
@@ -360,6 +374,7 @@ impl Handover {
                 );
                 let over = now + self.limits.handover.probation;
                 let is_good = false;
+                let _ = self.note("probation");
                 self.enter(
                     State::Probation { over, is_good },
                     now + self.limits.handover.answer,
@@ -526,6 +541,9 @@ impl Handover {
             self.home.image(),
             kernel.log().to_path_buf(),
         );
+        if let Err(message) = self.note("rehearsing") {
+            return self.leave_it("rehearse", "not_recorded", message, kernel);
+        }
         let (limit, events) = (self.limits.health, self.events.clone());
         let begun: io::Result<_> = thread::Builder::new()
             .name("rehearsal".to_owned())
@@ -551,6 +569,9 @@ impl Handover {
         };
         match canary.verdict()? {
             Ok(()) => {
+                if let Err(message) = self.note("yielding") {
+                    return self.leave_it("yield", "not_recorded", message, kernel);
+                }
                 let finish_ms = self.limits.handover.finish.as_millis() as u64;
                 kernel.say(&ToKernel::Yield { finish_ms });
                 let limit = self.limits.handover.finish + self.limits.handover.answer;
@@ -571,6 +592,8 @@ impl Handover {
             let message = "the new kernel ended before it could take over".into();
             return self.roll_back("promote", "health_failed", message, kernel, now);
         };
+        // Unwritten, the state before is as good: nothing is chosen, and the image's epoch says who writes.
+        let _ = self.note("promoting");
         new.control.say(&ToKernel::Promote);
         self.other = kernel.exchange(new);
         self.enter(State::Promoting, now + self.limits.handover.promote);
@@ -604,6 +627,10 @@ impl Handover {
         error!("handover failed: {message}; the old kernel is restored");
         self.taken(step, false, message.clone());
         let failure = Failure { reason, message };
+        let beside = json!({ "reason": failure.reason, "message": failure.message });
+        if let Err(error) = self.journal.enter("reverting", beside) {
+            warn!("the state reverting cannot be journalled: {error}");
+        }
         let is_old = matches!(self.state, State::Yielding);
         match self.other.take() {
             Some(old) => {
@@ -640,6 +667,15 @@ impl Handover {
             message: format!("{}; {message}", failure.message),
             ..failure
         }))
+    }
+
+    /// Journals a state, which may be acted on then.
+    fn note(&self, state: &str) -> Result<(), String> {
+        self.journal.enter(state, Value::Null).map_err(|error| {
+            let message = format!("the state {state} cannot be journalled: {error}");
+            warn!("{message}");
+            message
+        })
     }
 
     fn enter(&mut self, state: State, until: Instant) {

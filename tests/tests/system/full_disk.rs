@@ -22,7 +22,7 @@ const INSIDE: &str = "BATOS_SMALL_DISK";
 const DISK: &str = "size=24m,mode=700";
 
 /// Runs the test of that name on a small disk. Answers its folder when this is that run already.
-fn small_disk(test: &str) -> Option<PathBuf> {
+pub fn small_disk(test: &str) -> Option<PathBuf> {
     if let Some(disk) = std::env::var_os(INSIDE) {
         return Some(disk.into());
     }
@@ -54,7 +54,7 @@ fn small_disk(test: &str) -> Option<PathBuf> {
 }
 
 /// Takes all the room that there is.
-fn fill(disk: &Path) -> PathBuf {
+pub fn fill(disk: &Path) -> PathBuf {
     let ballast = disk.join("ballast");
     let mut file = fs::OpenOptions::new()
         .create(true)

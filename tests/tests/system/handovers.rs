@@ -432,7 +432,7 @@ fn a_later_steward_can_have_the_channel_and_the_socket() {
 fn a_killed_kernel_is_back_soon_and_nothing_is_lost() {
     let kills = variable("BATOS_KERNEL_KILLS").unwrap_or(12);
     let system = System::without_model()
-        .configure("[supervision]\ncrash_loop_after = 1000\n")
+        .configure("[supervision]\ncrash_loop_after = 1000\nrestart_intensity = 1000000\n")
         .up();
     let load = Load::begin(&system, CLIENTS);
     let mut back = Vec::new();

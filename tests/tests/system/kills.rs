@@ -52,7 +52,7 @@ fn no_acknowledged_write_is_lost_or_doubled() {
         .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
     eprintln!("BATOS_KILL_SEED={seed}");
     let system = System::new()
-        .configure("[supervision]\ncrash_loop_after = 1000\n")
+        .configure("[supervision]\ncrash_loop_after = 1000\nrestart_intensity = 1000000\n")
         .up();
     system.ok(&["new", "traits", "--name", "tally"]);
     system.defined("tally", COUNT_UP);

@@ -1,0 +1,545 @@
+//! An upgrade instruction as `docs/upgrade.md` draws it: bytes judged into [`Instruction`], or a refusal that says why.
+//! [`keys`]: what a JSON object is asked for. [`strict`]: no key twice. Time, history and trust are judged by [`crate::channel`].
+
+mod keys;
+#[cfg(test)]
+mod schema;
+mod strict;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use keys::Keys;
+use strict::{DUPLICATE, Strict};
+
+/// Largest instruction.
+pub const LARGEST_BYTES: usize = 65_536;
+/// Most steps of one instruction.
+const MOST_STEPS: usize = 16;
+/// Most words of one command.
+const MOST_WORDS: usize = 64;
+/// Bounds of every time in an instruction, milliseconds.
+const MILLISECONDS: (u64, u64) = (50, 3_600_000);
+const STAGE_LIMIT: Duration = Duration::from_secs(120);
+const STEP_LIMIT: Duration = Duration::from_secs(600);
+
+/// A well-formed instruction; one of form 1 has the defaults of form 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    pub id: String,
+    pub sequence: Option<u64>,
+    /// Seconds since 1970; `None` in form 1.
+    pub created_unix: Option<u64>,
+    pub expires_unix: Option<u64>,
+    pub target: Target,
+    /// Digest of the program that must run now.
+    pub base: Option<Digest>,
+    pub steps: Vec<Action>,
+    pub limits: Limits,
+    /// In which the new program must serve; `None` for what the configuration says.
+    pub health_within: Option<Duration>,
+    /// Former programs that are kept.
+    pub keep: usize,
+    /// Whether a program that is known to be bad is tried all the same.
+    pub is_again: bool,
+}
+
+/// The program that is to become the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Absolute.
+    pub path: PathBuf,
+    pub digest: Digest,
+}
+
+/// 64 lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Digest {
+    Blake3(String),
+    Sha256(String),
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Digest::Blake3(digits) => write!(f, "blake3:{digits}"),
+            Digest::Sha256(digits) => write!(f, "sha256:{digits}"),
+        }
+    }
+}
+
+/// What is done before the switch. A closed set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The kernel verifies its image.
+    Verify,
+    /// The kernel copies what is new into this folder.
+    Backup(PathBuf),
+    /// A program and its arguments; no shell.
+    Command(Vec<String>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub stage: Duration,
+    pub step: Duration,
+    /// `None` for what the configuration says.
+    pub drain: Option<Duration>,
+}
+
+/// Why an instruction is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The stable word of `docs/upgrade.md`.
+    pub reason: &'static str,
+    pub message: String,
+    /// The instruction's id, when it could be read.
+    pub id: Option<String>,
+}
+
+impl Refusal {
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal {
+            reason,
+            message: message.into(),
+            id: None,
+        }
+    }
+}
+
+impl Instruction {
+    /// Judges the form alone: not time, not history, not who wrote it.
+    pub fn parse(bytes: &[u8]) -> Result<Instruction, Refusal> {
+        if bytes.len() > LARGEST_BYTES {
+            return Err(Refusal::new(
+                "too_large",
+                format!("the file is larger than {LARGEST_BYTES} bytes"),
+            ));
+        }
+        let Strict(document) = serde_json::from_slice(bytes).map_err(|error| {
+            let text = error.to_string();
+            let reason = if text.starts_with(DUPLICATE) {
+                "duplicate_key"
+            } else {
+                "malformed"
+            };
+            let whole = if error.is_eof() {
+                "; is the file written to its end?"
+            } else {
+                ""
+            };
+            Refusal::new(reason, format!("{text}{whole}"))
+        })?;
+        let Value::Object(map) = document else {
+            return Err(Refusal::new(
+                "malformed",
+                "the file holds JSON, but not an object",
+            ));
+        };
+        let id = map
+            .get("id")
+            .and_then(Value::as_str)
+            .filter(|id| is_id(id))
+            .map(str::to_owned);
+        Instruction::check(Keys::new("", map)).map_err(|refusal| Refusal { id, ..refusal })
+    }
+
+    fn check(mut keys: Keys) -> Result<Instruction, Refusal> {
+        let form = match keys.required("schema", keys::whole)? {
+            1 => Form::One,
+            2 => Form::Two,
+            other => {
+                let message = format!("schema is {other}; this steward knows 1 and 2");
+                return Err(Refusal::new("unsupported_schema", message));
+            }
+        };
+        let id = keys.required("id", keys::text)?;
+        if !is_id(&id) {
+            return Err(keys::bad("id", "1 to 64 of the characters A-Z a-z 0-9 . _ -"));
+        }
+        let sequence = keys.optional("sequence", keys::whole)?;
+        let expires_unix = keys.optional("expires", keys::whole)?;
+        let target = Target::check(keys.required("target", Keys::of)?, form)?;
+        let mut instruction = Instruction {
+            id,
+            sequence,
+            created_unix: None,
+            expires_unix,
+            target,
+            base: None,
+            steps: Vec::new(),
+            limits: Limits::default(),
+            health_within: None,
+            keep: 1,
+            is_again: false,
+        };
+        if form == Form::Two {
+            instruction.created_unix = Some(keys.required("created", keys::whole)?);
+            instruction.check_plan(&mut keys)?;
+        }
+        keys.nothing_left()?;
+        match (instruction.created_unix, instruction.expires_unix) {
+            (Some(created), Some(expires)) if expires <= created => {
+                Err(keys::bad("expires", "larger than created"))
+            }
+            _ => Ok(instruction),
+        }
+    }
+
+    /// What form 2 alone can say.
+    fn check_plan(&mut self, keys: &mut Keys) -> Result<(), Refusal> {
+        if let Some(mut base) = keys.optional("base", Keys::of)? {
+            self.base = Some(base.required("digest", digest)?);
+            base.nothing_left()?;
+        }
+        self.is_again = keys.optional("again", keys::truth)?.unwrap_or(false);
+        let steps = keys.optional("steps", keys::list)?.unwrap_or_default();
+        if steps.len() > MOST_STEPS {
+            return Err(keys::bad("steps", &format!("at most {MOST_STEPS} steps")));
+        }
+        for (number, step) in steps.into_iter().enumerate() {
+            self.steps
+                .push(Action::check(Keys::of(&format!("steps[{number}]"), step)?)?);
+        }
+        if let Some(mut limits) = keys.optional("limits", Keys::of)? {
+            let given = &mut self.limits;
+            given.stage = limits.optional("stage_ms", milliseconds)?.unwrap_or(given.stage);
+            given.step = limits.optional("step_ms", milliseconds)?.unwrap_or(given.step);
+            given.drain = limits.optional("drain_ms", milliseconds)?;
+            limits.nothing_left()?;
+        }
+        if let Some(mut health) = keys.optional("health", Keys::of)? {
+            self.health_within = health.optional("within_ms", milliseconds)?;
+            health.nothing_left()?;
+        }
+        if let Some(mut rollback) = keys.optional("rollback", Keys::of)? {
+            let keep = rollback.optional("keep", |key, value| keys::between(key, value, 1, 16))?;
+            self.keep = keep.map_or(1, |keep| keep as usize);
+            rollback.nothing_left()?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            stage: STAGE_LIMIT,
+            step: STEP_LIMIT,
+            drain: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    One,
+    Two,
+}
+
+impl Target {
+    fn check(mut keys: Keys, form: Form) -> Result<Target, Refusal> {
+        let kind = keys.required("kind", keys::text)?;
+        if kind != "kernel" {
+            let message = format!("target.kind is {kind:?}; this steward can replace the kernel only");
+            return Err(Refusal::new("unsupported_target", message));
+        }
+        let path = keys.required("path", absolute)?;
+        let digest = match form {
+            Form::Two => keys.required("digest", digest)?,
+            Form::One => match (
+                keys.optional("blake3", hexadecimal)?,
+                keys.optional("sha256", hexadecimal)?,
+            ) {
+                (Some(digits), None) => Digest::Blake3(digits),
+                (None, Some(digits)) => Digest::Sha256(digits),
+                (None, None) => {
+                    return Err(Refusal::new(
+                        "missing_key",
+                        "target.blake3 or target.sha256 is missing",
+                    ));
+                }
+                (Some(_), Some(_)) => return Err(keys::bad("target", "of blake3 and sha256 exactly one")),
+            },
+        };
+        keys.nothing_left()?;
+        Ok(Target { path, digest })
+    }
+}
+
+impl Action {
+    /// The word of `do`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Action::Verify => "verify",
+            Action::Backup(_) => "backup",
+            Action::Command(_) => "command",
+        }
+    }
+
+    fn check(mut keys: Keys) -> Result<Action, Refusal> {
+        let word = keys.required("do", keys::text)?;
+        let action = match word.as_str() {
+            "verify" => Action::Verify,
+            "backup" => Action::Backup(keys.required("folder", absolute)?),
+            "command" => Action::Command(keys.required("argv", words)?),
+            _ => return Err(keys::bad(&keys.path("do"), "verify, backup or command")),
+        };
+        keys.nothing_left()?;
+        Ok(action)
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(known)
+}
+
+fn absolute(key: &str, value: Value) -> Result<PathBuf, Refusal> {
+    let text = keys::text(key, value)?;
+    match text.starts_with('/') && !text.contains('\0') {
+        true => Ok(PathBuf::from(text)),
+        false => Err(keys::bad(key, "an absolute path")),
+    }
+}
+
+fn words(key: &str, value: Value) -> Result<Vec<String>, Refusal> {
+    let expected = "1 to 64 texts, of which the first is an absolute path";
+    let list = keys::list(key, value)?;
+    if list.is_empty() || list.len() > MOST_WORDS {
+        return Err(keys::bad(key, expected));
+    }
+    let words: Vec<String> = list
+        .into_iter()
+        .map(|word| keys::text(key, word))
+        .collect::<Result<_, _>>()?;
+    match words[0].starts_with('/') && !words.iter().any(|word| word.contains('\0')) {
+        true => Ok(words),
+        false => Err(keys::bad(key, expected)),
+    }
+}
+
+fn digest(key: &str, value: Value) -> Result<Digest, Refusal> {
+    let text = keys::text(key, value)?;
+    let (kind, digits) = text.split_once(':').unwrap_or_default();
+    match (kind, is_hexadecimal(digits)) {
+        ("blake3", true) => Ok(Digest::Blake3(digits.to_ascii_lowercase())),
+        ("sha256", true) => Ok(Digest::Sha256(digits.to_ascii_lowercase())),
+        _ => Err(keys::bad(key, "blake3: or sha256: and 64 hexadecimal digits")),
+    }
+}
+
+fn hexadecimal(key: &str, value: Value) -> Result<String, Refusal> {
+    let digits = keys::text(key, value)?;
+    match is_hexadecimal(&digits) {
+        true => Ok(digits.to_ascii_lowercase()),
+        false => Err(keys::bad(key, "64 hexadecimal digits")),
+    }
+}
+
+fn is_hexadecimal(digits: &str) -> bool {
+    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn milliseconds(key: &str, value: Value) -> Result<Duration, Refusal> {
+    keys::between(key, value, MILLISECONDS.0, MILLISECONDS.1).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+    fn corpus() -> Value {
+        serde_json::from_str(&include_str!("corpus.json").replace('H', HEX)).unwrap()
+    }
+
+    fn parse(document: &Value) -> Result<Instruction, Refusal> {
+        Instruction::parse(document.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_good_instruction_is_read() {
+        let text = format!(
+            r#" {{"schema":1,"id":"a.B_c-9","sequence":7,"expires":99,
+                 "target":{{"kind":"kernel","path":"/opt/kernel","sha256":"{}"}}}} "#,
+            HEX.to_uppercase()
+        );
+        let form_1 = Instruction {
+            id: "a.B_c-9".into(),
+            sequence: Some(7),
+            created_unix: None,
+            expires_unix: Some(99),
+            target: Target {
+                path: "/opt/kernel".into(),
+                digest: Digest::Sha256(HEX.into()),
+            },
+            base: None,
+            steps: Vec::new(),
+            limits: Limits::default(),
+            health_within: None,
+            keep: 1,
+            is_again: false,
+        };
+        assert_eq!(Instruction::parse(text.as_bytes()), Ok(form_1));
+        let form_2 = parse(&corpus()["good"][4]).unwrap();
+        let command = ["/bin/true", "", "a b"].map(str::to_owned).to_vec();
+        assert_eq!(
+            form_2.steps,
+            [
+                Action::Verify,
+                Action::Backup("/b".into()),
+                Action::Command(command)
+            ]
+        );
+        assert_eq!(form_2.limits.step, Duration::from_secs(3600));
+        assert_eq!(
+            (form_2.health_within, form_2.keep),
+            (Some(Duration::from_secs(5)), 16)
+        );
+    }
+
+    #[test]
+    fn the_corpus_is_judged() {
+        for document in corpus()["good"].as_array().unwrap() {
+            assert_eq!(parse(document).err(), None, "{document}");
+        }
+        for case in corpus()["bad"].as_array().unwrap() {
+            let refusal = parse(&case[1]).unwrap_err();
+            assert_eq!(case[0], refusal.reason, "{case}: {}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn what_only_bytes_can_say_is_refused() {
+        let target = format!(r#"{{"kind":"kernel","path":"/k","blake3":"{HEX}"}}"#);
+        for (text, reason) in [
+            ("", "malformed"),
+            ("   ", "malformed"),
+            ("\u{feff}{}", "malformed"),
+            ("null", "malformed"),
+            ("[]", "malformed"),
+            ("\"text\"", "malformed"),
+            ("{", "malformed"),
+            (r#"{"schema":1,"id":"a","target":{"kind":"ker"#, "malformed"),
+            (r#"{"schema":1,"id":"a","target":TARGET"#, "malformed"),
+            (r#"{"schema":1,"id":"a","target":TARGET}}"#, "malformed"),
+            (r#"{"schema":1,"id":"a","target":TARGET}{}"#, "malformed"),
+            (r#"{"schema":1,"id":"a","target":TARGET,}"#, "malformed"),
+            (r#"{'schema':1}"#, "malformed"),
+            (r#"{"schema":NaN}"#, "malformed"),
+            (r#"{"schema":1.0,"id":"a","target":TARGET}"#, "bad_value"),
+            (
+                r#"{"schema":1,"id":"a","sequence":1e3,"target":TARGET}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":2,"id":"a","created":5,"expires":5,"target":{"kind":"kernel","path":"/k","digest":"blake3:HEX"}}"#,
+                "bad_value",
+            ),
+            (
+                r#"{"schema":1,"id":"a","id":"a","target":TARGET}"#,
+                "duplicate_key",
+            ),
+            (
+                r#"{"schema":1,"id":"a","target":{"kind":"kernel","kind":"kernel"}}"#,
+                "duplicate_key",
+            ),
+            (
+                r#"{"schema":1,"id":"a","x":[{"y":1,"y":1}],"target":TARGET}"#,
+                "duplicate_key",
+            ),
+        ] {
+            let text = text.replace("TARGET", &target).replace("HEX", HEX);
+            let refusal = Instruction::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(refusal.reason, reason, "{text}: {}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_and_text_without_end_are_refused() {
+        let refused = |bytes: &[u8]| Instruction::parse(bytes).unwrap_err();
+        assert_eq!(refused(&[0xFF, 0xFE, 0x00]).reason, "malformed");
+        assert_eq!(refused(&[b'x'; LARGEST_BYTES + 1]).reason, "too_large");
+        assert_eq!(refused("[".repeat(60_000).as_bytes()).reason, "malformed");
+        assert!(refused(br#"{"schema":1"#).message.contains("written to its end"));
+        assert_eq!(
+            refused(br#"{"schema":9,"id":"known"}"#).id.as_deref(),
+            Some("known")
+        );
+    }
+
+    /// `docs/upgrade.schema.json` and the code say the same of the corpus, and of every good document of it with any one
+    /// value left out, replaced or added.
+    #[test]
+    fn the_schema_and_the_code_agree() {
+        let schema = schema::Schema::new(include_str!("../../../docs/upgrade.schema.json"));
+        let mut documents: Vec<Value> = corpus()["bad"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|case| case[1].clone())
+            .collect();
+        for good in corpus()["good"].as_array().unwrap() {
+            documents.push(good.clone());
+            change(good, &mut |changed| documents.push(changed));
+        }
+        let mut good = 0;
+        for document in &documents {
+            let is_good = match parse(document) {
+                Ok(_) => true,
+                // The one rule between two values, which no schema can say.
+                Err(refusal) => refusal.message.contains("larger than created"),
+            };
+            assert_eq!(schema.is_valid(document), is_good, "{document}");
+            good += usize::from(is_good);
+        }
+        assert!(
+            documents.len() > 500 && good > 50,
+            "{good} of {}",
+            documents.len()
+        );
+    }
+
+    /// Calls with every document that differs from this one in one place.
+    fn change(document: &Value, found: &mut dyn FnMut(Value)) {
+        let others: Vec<Value> = serde_json::from_str(
+            r#"[null, true, -1, 0, 1, 2, 51, 1.5, 1e300, 9223372036854775807, 9223372036854775808, "", "a", "/", "k/", "kernel",
+                [], ["/x"], [1], {}, {"do":"verify"}, {"x":1}]"#,
+        )
+        .unwrap();
+        others.into_iter().for_each(&mut *found);
+        match document {
+            Value::Object(map) => {
+                for key in map.keys() {
+                    let mut without = map.clone();
+                    without.remove(key);
+                    found(Value::Object(without));
+                    change(&map[key], &mut |value| {
+                        let mut changed = map.clone();
+                        changed[key] = value;
+                        found(Value::Object(changed));
+                    });
+                }
+                let mut more = map.clone();
+                more.insert("other".into(), Value::Null);
+                found(Value::Object(more));
+            }
+            Value::Array(list) => {
+                for at in 0..list.len() {
+                    change(&list[at], &mut |value| {
+                        let mut changed = list.clone();
+                        changed[at] = value;
+                        found(Value::Array(changed));
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
