@@ -27,13 +27,13 @@ fn artifacts(system: &System, thought: &Json) -> Vec<String> {
 #[test]
 fn a_model_that_draws_wildly_still_writes_the_method_that_was_asked_for() {
     let system = System::new().up();
-    system.ok(&[
-        "set",
-        "pllm",
-        "temperature=4.0",
-        "correction_temperature=4.0",
-        "max_tokens=60",
-    ]);
+    for (slot, value) in [
+        ("temperature", "4.0"),
+        ("correction_temperature", "4.0"),
+        ("max_tokens", "60"),
+    ] {
+        system.ok(&["set", "pllm", slot, value]);
+    }
     let object = system.ok(&["new", "traits", "wuggets=[1,2]"])["object"].clone();
     let object = object.as_str().unwrap();
     let mut written = 0;
