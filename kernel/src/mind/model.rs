@@ -9,7 +9,7 @@ use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    Adapter, AdapterAnswer, AdapterRequest, Figures, Finish, Generate, Grammar, InferenceEvent,
+    Adapter, AdapterAnswer, AdapterRequest, Description, Figures, Finish, Generate, Grammar, InferenceEvent,
     InferenceFault, InferenceRequest, Options,
 };
 use shared::reason;
@@ -73,6 +73,14 @@ pub struct Generated {
     pub tokens: u32,
 }
 
+/// A server need not tell how large its model is.
+fn in_words(model: &Description) -> String {
+    match model.parameters {
+        0 => format!("{} at {}", model.name, model.path),
+        parameters => format!("{} ({:.1} M parameters)", model.name, parameters as f64 / 1e6),
+    }
+}
+
 impl Model {
     pub fn new(socket: PathBuf) -> Model {
         Model { socket }
@@ -106,13 +114,7 @@ impl Model {
             match asynchronous::read(&mut stream).await? {
                 InferenceEvent::Described(described) => {
                     told.model = described
-                        .map(|model| {
-                            format!(
-                                "{} ({:.1} M parameters)",
-                                model.name,
-                                model.parameters as f64 / 1e6
-                            )
-                        })
+                        .map(|model| in_words(&model))
                         .map_err(|fault| fault.message);
                 }
                 InferenceEvent::EmbedderDescribed(described) => {
