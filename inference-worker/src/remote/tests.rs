@@ -382,7 +382,8 @@ fn a_schema_is_told_to_the_server_and_its_text_is_checked() {
 fn a_schema_that_leads_back_to_itself_ends() {
     let server = Scripted::start(vec![says("3")]);
     let round = Grammar::JsonSchema("{\"$ref\": \"#\"}".into());
-    let asked = submit(&server.engine(|_| {}), |job| {
+    let engine = server.engine(|_| {});
+    let asked = submit(&engine, |job| {
         job.request.stop.clear();
         job.grammar = Some(round);
     });
