@@ -48,7 +48,11 @@ pub enum Command {
     /// Stop kernel, workers and steward in order
     Down,
     /// Show steward, kernel, workers and model
-    Status,
+    Status {
+        /// Print figures in the text format of Prometheus instead, as for node_exporter's textfile collector
+        #[arg(long)]
+        metrics: bool,
+    },
     /// Send a message to an object
     #[command(after_help = "Examples:\n  batos send genesis display_yourself\n  \
         batos send account deposit 25\n  batos send account rename '\"savings\"'\n  \

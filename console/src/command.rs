@@ -17,7 +17,8 @@ use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
 use crate::{
-    adapter, blob, branch, codex, down, follow, literal, offline, past, render, repl, status, up, upgrade,
+    adapter, blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status, up,
+    upgrade,
 };
 
 /// Runs the command line and returns the exit code.
@@ -59,7 +60,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
     match arguments.command {
         Command::Up
         | Command::Down
-        | Command::Status
+        | Command::Status { .. }
         | Command::Reindex
         | Command::Restore { .. }
         | Command::Upgrade { .. }
@@ -74,7 +75,11 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         }
         Command::Up => up::run(&home, json),
         Command::Down => down::run(&home),
-        Command::Status => status::run(&home),
+        Command::Status { metrics: true } if json => {
+            Err(Failure::usage("--metrics prints text; leave --json away"))
+        }
+        Command::Status { metrics: true } => metrics::run(&home),
+        Command::Status { metrics: false } => status::run(&home),
         Command::Reindex => offline::reindex(&home, !json),
         Command::Restore { folder, replace } => offline::restore(&home, &folder, replace, !json),
         Command::Blob { command } => blob::run(&home, command, json, branch),
@@ -281,7 +286,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         ),
         Command::Up
         | Command::Down
-        | Command::Status
+        | Command::Status { .. }
         | Command::Reindex
         | Command::Restore { .. }
         | Command::Upgrade { .. }

@@ -22,6 +22,7 @@ mod kernel;
 mod line;
 mod literal;
 mod meter;
+mod metrics;
 mod offline;
 mod output;
 mod past;

@@ -6,6 +6,7 @@ use shared::bridge::{
     Backup, Finding, KernelStatus, MissionView, ObjectView, Packing, ThoughtView, Verification,
 };
 use shared::control::StewardStatus;
+use shared::inference::Figures;
 use shared::json::{to_hex, to_json};
 use shared::value::Value;
 
@@ -258,14 +259,15 @@ pub fn steward(status: Option<&StewardStatus>) -> String {
 }
 
 pub fn kernel(status: &KernelStatus) -> String {
-    let model = match &status.model {
-        Ok(model) => model.clone(),
+    let told = |what: &Result<String, String>| match what {
+        Ok(what) => what.clone(),
         Err(why) => format!("none: {why}"),
     };
+    let (model, embedder) = (told(&status.model), told(&status.embedder));
     let workers: Vec<String> = status.method_workers.iter().map(ToString::to_string).collect();
     format!(
         "kernel   ready, pid {}, version {}, epoch {}, up {}\n  image    {} objects, transaction {}, log {} bytes\n  blobs    {}, {} bytes\n  \
-         traffic  {} sends, {} conflicts, {} clients, {} open missions\n  workers  {}\n  model    {model}",
+         traffic  {} sends, {} conflicts, {} clients, {} open missions\n  workers  {}\n  model    {model}\n  embedder {embedder}{}",
         status.pid,
         status.version,
         status.epoch,
@@ -280,7 +282,34 @@ pub fn kernel(status: &KernelStatus) -> String {
         status.clients,
         status.missions_open,
         or_dash(&workers.join(", ")),
+        status.inference.as_ref().map(figures).unwrap_or_default(),
     )
+}
+
+/// Lines of what the inference-worker does.
+fn figures(figures: &Figures) -> String {
+    let ended = figures.stopped + figures.full + figures.late + figures.cancelled;
+    let mut lines = format!(
+        "\n  requests {} at work, {} wait, {ended} ended, {} failed; {} embeddings wait, {} texts embedded",
+        figures.active, figures.waiting, figures.failed, figures.embed_waiting, figures.texts
+    );
+    lines += &format!(
+        "\n  tokens   {:.1} a second; {} written, {} read, {} found in the cache",
+        figures.written_per_second, figures.written_tokens, figures.read_tokens, figures.shared_tokens
+    );
+    if figures.cache_tokens > 0 {
+        lines += &format!(
+            "\n  cache    {} tokens: {} held, {} kept",
+            figures.cache_tokens, figures.held_tokens, figures.kept_tokens
+        );
+    }
+    for tier in &figures.tiers {
+        lines += &format!(
+            "\n  {:8} {} adapters, {} of {} bytes",
+            tier.name, tier.adapters, tier.bytes, tier.budget_bytes
+        );
+    }
+    lines
 }
 
 fn duration(ms: u64) -> String {

@@ -160,7 +160,7 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
         None => None,
     };
     let begun = Instant::now();
-    let engine = Engine::start(arguments.model.settings())?;
+    let engine = Engine::start(arguments.model.settings()?)?;
     let (events, mut queue) = mpsc::unbounded_channel();
     engine.submit(Job {
         request,
@@ -203,9 +203,7 @@ pub fn print(arguments: GenerateArguments) -> anyhow::Result<()> {
                 return Ok(());
             }
             InferenceEvent::Failed { fault, .. } => bail!("{fault}"),
-            InferenceEvent::Described(_)
-            | InferenceEvent::Likelihoods { .. }
-            | InferenceEvent::Adapters { .. } => {}
+            _ => {}
         }
     }
     bail!("the decoding thread ended without an answer")

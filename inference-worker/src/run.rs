@@ -9,9 +9,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
+use crate::embed::EmbedArguments;
+use crate::encoder::{self, Encoder};
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
-use crate::{generate, grammar, listener, measure, server};
+use crate::remote::ServerArguments;
+use crate::{embed, generate, grammar, listener, measure, server};
 
 /// Holds a Llama-architecture model and generates for the kernel. The steward starts it.
 ///
@@ -30,6 +33,12 @@ struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     model: ModelArguments,
+    /// Folder or file of an encoder (all-MiniLM-L6-v2 or another of the BERT kind) for requests to embed texts.
+    #[arg(long)]
+    embedder: Option<PathBuf>,
+    /// BLAKE3 hash, in hexadecimal, that the encoder's file must have: of a blob, its name.
+    #[arg(long, value_name = "HEX64", requires = "embedder")]
+    embedder_hash: Option<blake3::Hash>,
     /// Local socket to answer at; made here unless --listen-fd passes it.
     #[arg(long, required_unless_present = "measure")]
     socket: Option<PathBuf>,
@@ -54,14 +63,16 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Write the continuation of a prompt, or the answer to a question, to standard output. Needs no kernel.
-    Generate(GenerateArguments),
+    Generate(Box<GenerateArguments>),
+    /// Write the embedding of each line of a file as a line of JSON. Needs no kernel.
+    Embed(EmbedArguments),
 }
 
 /// Which model, and how it is run.
 #[derive(Args)]
 pub struct ModelArguments {
     /// Folder of the model, or a GGUF file.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "server_url")]
     model: Option<PathBuf>,
     /// BLAKE3 hash, in hexadecimal, that the GGUF file must have: of a blob, its name.
     #[arg(long, value_name = "HEX64")]
@@ -81,25 +92,33 @@ pub struct ModelArguments {
     /// Memory for adapters in use, pinned, or used last, in MiB; requests that find no room wait.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     adapters_hot_mib: u64,
+    #[command(flatten)]
+    server: ServerArguments,
 }
 
 impl ModelArguments {
-    pub fn settings(self) -> Settings {
-        let threads = match self.threads {
-            Some(threads) => usize::from(threads),
-            None => std::thread::available_parallelism().map_or(1, usize::from),
-        };
-        Settings {
+    /// Fails with what a server's settings lack.
+    pub fn settings(self) -> anyhow::Result<Settings> {
+        Ok(Settings {
             model: self.model.unwrap_or_default(),
             model_hash: self.model_hash,
             weights: self.weights,
-            threads,
+            threads: threads(self.threads),
             cache_bytes: self.cache_mib << 20,
             adapters: Budgets {
                 warm_bytes: self.adapters_warm_mib << 20,
                 hot_bytes: self.adapters_hot_mib << 20,
             },
-        }
+            server: self.server.server().map_err(anyhow::Error::msg)?,
+        })
+    }
+}
+
+/// As many as were asked for, or as there are cores.
+pub fn threads(asked: Option<u16>) -> usize {
+    match asked {
+        Some(threads) => usize::from(threads),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
     }
 }
 
@@ -123,16 +142,27 @@ pub fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
-    if let Some(Command::Generate(generate)) = arguments.command {
-        return generate::print(generate);
+    match arguments.command {
+        Some(Command::Generate(generate)) => return generate::print(*generate),
+        Some(Command::Embed(embed)) => return embed::print(embed),
+        None => {}
     }
-    let settings = arguments.model.settings();
-    if arguments.measure && arguments.grammars {
-        return grammar::measure(settings, arguments.turns);
-    }
+    let settings = arguments.model.settings()?;
     if arguments.measure {
+        anyhow::ensure!(
+            settings.server.is_none(),
+            "--measure measures a model of the worker's own, not a server"
+        );
+        if arguments.grammars {
+            return grammar::measure(settings, arguments.turns);
+        }
         return measure::print(settings, arguments.turns, &arguments.adapter);
     }
+    let encoder = Encoder::start(arguments.embedder.map(|model| encoder::Settings {
+        model,
+        hash: arguments.embedder_hash,
+        threads: settings.threads,
+    }))?;
     let engine = Engine::start(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -143,7 +173,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
-            () = server::serve(engine, listener) => {}
+            () = server::serve(engine, encoder, listener) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

@@ -9,28 +9,33 @@ use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    Adapter, ChatMessage, Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest, Options,
+    Adapter, ChatMessage, Embed, Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest,
+    MOST_TEXT_BYTES, MOST_TEXTS, Options,
 };
 use tokio::sync::mpsc;
 
+use crate::encoder::{EmbedJob, Encoder};
 use crate::engine::{Engine, Job};
+use crate::meters::METERS;
 
 /// Longest text, in tokens, that one request may ask for.
 const MAX_TOKENS: u32 = 8192;
 const MAX_STOPS: usize = 16;
+/// Of the vectors of one answer: a frame must hold them.
+const MAX_VECTOR_BYTES: usize = 8 << 20;
 /// Adapters told before their requests, of one conversation.
 const MAX_ADAPTED: usize = 64;
 /// Grammars of a connection whose generations have not been asked for yet.
 const MAX_GRAMMARS: usize = 64;
 
 /// Serves for ever.
-pub async fn serve(engine: Engine, listener: Listener) {
+pub async fn serve(engine: Engine, encoder: Encoder, listener: Listener) {
     loop {
         match listener.accept().await {
             Ok(stream) => {
-                let engine = engine.clone();
+                let (engine, encoder) = (engine.clone(), encoder.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = converse(engine, stream).await
+                    if let Err(error) = converse(engine, encoder, stream).await
                         && !error.is_disconnect()
                     {
                         tracing::warn!(%error, "a conversation was ended");
@@ -74,8 +79,7 @@ impl Open {
         let adapter = self.adapters.remove(&request.request);
         let grammar = self.grammars.remove(&request.request);
         if let Err(message) = check(&request, &options) {
-            fail(events, request.request, message);
-            return;
+            return fail(events, request.request, message);
         }
         request.max_tokens = request.max_tokens.min(MAX_TOKENS);
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -91,6 +95,39 @@ impl Open {
             cancelled,
             arrived: Instant::now(),
         });
+    }
+
+    fn embed(&mut self, encoder: &Encoder, events: &mpsc::UnboundedSender<InferenceEvent>, request: Embed) {
+        let dimension = encoder.describe().map_or(0, |encoder| encoder.dimension as usize);
+        if let Err(message) = check_texts(&request.texts, dimension) {
+            return fail(events, request.request, message);
+        }
+        let cancelled = Arc::new(AtomicBool::new(false));
+        self.requests.insert(request.request, cancelled.clone());
+        encoder.submit(EmbedJob {
+            request,
+            events: events.clone(),
+            cancelled,
+            arrived: Instant::now(),
+        });
+    }
+}
+
+/// What is too much for one request.
+pub fn check_texts(texts: &[String], dimension: usize) -> Result<(), String> {
+    let most = MOST_TEXTS.min(MAX_VECTOR_BYTES / (4 * dimension.max(1)));
+    if texts.len() > most {
+        return Err(format!(
+            "there are {} texts, {most} at most in one request",
+            texts.len()
+        ));
+    }
+    match texts.iter().find(|text| text.len() > MOST_TEXT_BYTES) {
+        Some(text) => Err(format!(
+            "a text has {} bytes, {MOST_TEXT_BYTES} at most",
+            text.len()
+        )),
+        None => Ok(()),
     }
 }
 
@@ -124,11 +161,12 @@ pub fn check(request: &Generate, options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
+async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<(), FrameError> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (events, mut queue) = mpsc::unbounded_channel::<InferenceEvent>();
     let writing = tokio::spawn(async move {
         while let Some(event) = queue.recv().await {
+            METERS.told(&event);
             if asynchronous::write(&mut writer, &event).await.is_err() {
                 return;
             }
@@ -140,6 +178,13 @@ async fn converse(engine: Engine, stream: Stream) -> Result<(), FrameError> {
             Ok(InferenceRequest::Describe) => {
                 let _ = events.send(InferenceEvent::Described(engine.describe()));
             }
+            Ok(InferenceRequest::DescribeEmbedder) => {
+                let _ = events.send(InferenceEvent::EmbedderDescribed(encoder.describe()));
+            }
+            Ok(InferenceRequest::Figures) => {
+                let _ = events.send(InferenceEvent::Figures(METERS.figures(engine.adapters.tiers())));
+            }
+            Ok(InferenceRequest::Embed(request)) => open.embed(&encoder, &events, request),
             Ok(InferenceRequest::Cancel { request }) => {
                 if let Some(cancelled) = open.requests.get(&request) {
                     cancelled.store(true, Ordering::Relaxed);

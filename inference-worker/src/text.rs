@@ -36,6 +36,12 @@ impl Text {
         Ok(self.cut(stops))
     }
 
+    /// Takes text that came as text. True when a stop sequence was met: the text ends before it.
+    pub fn push(&mut self, new: &str, stops: &[String]) -> bool {
+        self.settled.push_str(new);
+        self.cut(stops)
+    }
+
     /// The end: what was still unsettled is told as it is.
     pub fn end(&mut self, tokenizer: &Tokenizer, tokens: &[u32], stops: &[String]) -> Result<(), String> {
         if self.read < tokens.len() {

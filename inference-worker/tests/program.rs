@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use shared::frame::{FrameError, read, write};
 use shared::inference::{
-    Adapter, AdapterAnswer, AdapterRequest, AdapterView, ChatMessage, Contents, Description, Finish,
-    Generate, Hold, InferenceEvent, InferenceFault, InferenceRequest, Manifest, Options,
+    Adapter, AdapterAnswer, AdapterRequest, AdapterView, ChatMessage, Contents, Description, Embed, Embedder,
+    Embedding, Finish, Generate, Hold, InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES,
+    Manifest, Options,
 };
 
 /// A running worker; killed and reaped when dropped.
@@ -20,10 +21,15 @@ struct Worker {
 
 impl Worker {
     fn start(model: &Path) -> Worker {
+        Worker::start_with(model, &[])
+    }
+
+    fn start_with(model: &Path, arguments: &[&Path]) -> Worker {
         let folder = tempfile::tempdir().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_inference-worker"))
             .arg("--model")
             .arg(model)
+            .args(arguments)
             .arg("--socket")
             .arg(folder.path().join("socket"))
             .stderr(Stdio::null())
@@ -254,6 +260,125 @@ fn options_are_followed_and_what_cannot_be_meant_is_refused() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn encoder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bert-mean")
+}
+
+/// The embedder, or the reason why there is none, once loading has ended.
+fn describe_embedder(stream: &mut UnixStream) -> Result<Embedder, String> {
+    let begun = Instant::now();
+    loop {
+        write(stream, &InferenceRequest::DescribeEmbedder).unwrap();
+        match next(stream) {
+            InferenceEvent::EmbedderDescribed(Err(fault)) if fault.reason == "loading" => {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{fault}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            InferenceEvent::EmbedderDescribed(described) => return described.map_err(|fault| fault.reason),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn embed(stream: &mut UnixStream, request: u64, texts: &[&str]) -> Result<Vec<Embedding>, String> {
+    let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+    let embed = Embed {
+        request,
+        texts,
+        deadline_ms: 30_000,
+    };
+    write(stream, &InferenceRequest::Embed(embed)).unwrap();
+    match next(stream) {
+        InferenceEvent::Embedded {
+            request: of,
+            embeddings,
+            ..
+        } if of == request => Ok(embeddings),
+        InferenceEvent::Failed { request: of, fault } if of == request => Err(fault.reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn texts_are_embedded_beside_the_model_and_too_many_are_refused() {
+    let worker = Worker::start_with(&seed(), &[Path::new("--embedder"), &encoder()]);
+    let mut stream = worker.attach();
+    let described = describe_embedder(&mut stream).unwrap();
+    assert_eq!((described.dimension, described.most_tokens), (48, 64));
+    let texts = ["the cat sits on the mat", "the cat sits on the mat", "lantern"];
+    let found = embed(&mut stream, 1, &texts).unwrap();
+    assert_eq!(found[0], found[1]);
+    assert_ne!(found[0].vector, found[2].vector);
+    assert_eq!(found[0].vector.len(), 48);
+    assert_eq!(embed(&mut stream, 2, &["x"; 1_025]).unwrap_err(), "bad_request");
+    let long = "x".repeat(MOST_TEXT_BYTES + 1);
+    assert_eq!(embed(&mut stream, 3, &[&long]).unwrap_err(), "bad_request");
+    assert_eq!(embed(&mut stream, 4, &[&long[1..]]).unwrap().len(), 1);
+    // The model is there as well.
+    assert_eq!(describe(&mut stream).unwrap().name, "seed");
+}
+
+#[test]
+fn without_an_embedder_the_model_works_and_one_that_comes_is_found() {
+    let worker = Worker::start(&seed());
+    let mut stream = worker.attach();
+    assert_eq!(describe_embedder(&mut stream).unwrap_err(), "no_embedder");
+    assert_eq!(embed(&mut stream, 1, &["x"]).unwrap_err(), "no_embedder");
+
+    let folder = tempfile::tempdir().unwrap();
+    let later = folder.path().join("later");
+    let worker = Worker::start_with(&seed(), &[Path::new("--embedder"), &later]);
+    let mut stream = worker.attach();
+    assert_eq!(describe_embedder(&mut stream).unwrap_err(), "model_missing");
+    std::os::unix::fs::symlink(encoder(), &later).unwrap();
+    let begun = Instant::now();
+    while describe_embedder(&mut stream).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(embed(&mut stream, 2, &["x"]).unwrap().len(), 1);
+}
+
+#[test]
+fn it_embeds_lines_without_a_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lines.txt");
+    std::fs::write(&file, "the cat\nthe cat\r\n\nlantern").unwrap();
+    let embed = |file: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_inference-worker"));
+        let done = command
+            .args(["embed", "--batch", "3", "--model"])
+            .arg(encoder())
+            .arg(file)
+            .output();
+        let done = done.unwrap();
+        (
+            done.status.code(),
+            String::from_utf8(done.stdout).unwrap(),
+            String::from_utf8(done.stderr).unwrap(),
+        )
+    };
+    let (code, out, error) = embed(&file);
+    assert_eq!(code, Some(0), "{error}");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (4, lines[1]));
+    assert_ne!(lines[0], lines[3]);
+    assert!(
+        lines[2].starts_with("{\"tokens\":2,\"is_cut\":false,\"vector\":["),
+        "{}",
+        lines[2]
+    );
+    std::fs::write(&file, "x".repeat(MOST_TEXT_BYTES + 1)).unwrap();
+    let (code, _, error) = embed(&file);
+    assert!(
+        code != Some(0) && error.contains("more than 65536 bytes"),
+        "{error}"
+    );
+    std::fs::write(&file, [0xff, 0xfe]).unwrap();
+    let (code, _, error) = embed(&file);
+    assert!(code != Some(0) && error.contains("not UTF-8"), "{error}");
 }
 
 fn generate_command(arguments: &[&str]) -> (bool, String, String) {

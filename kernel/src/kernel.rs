@@ -334,6 +334,7 @@ impl Kernel {
         let state = self.image.state.clone();
         let counting = tokio::task::spawn_blocking(move || state.blobs.totals()).await;
         let (blobs, blob_bytes) = counting.unwrap_or_default();
+        let inference = self.mind.model.describe().await;
         KernelStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -349,7 +350,9 @@ impl Kernel {
             sends: self.sends.load(Ordering::Relaxed),
             conflicts: self.conflicts.load(Ordering::Relaxed),
             missions_open: self.mind.open_missions(),
-            model: self.mind.model.describe().await,
+            model: inference.model,
+            embedder: inference.embedder,
+            inference: inference.figures,
         }
     }
 }

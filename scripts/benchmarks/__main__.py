@@ -10,6 +10,7 @@ import json
 import adapters
 import channel
 import clients
+import embeddings
 import grammar
 import image
 import inference
@@ -18,10 +19,10 @@ import rows
 import steward
 import system
 
-PARTS = [system, inference, adapters, grammar, image, clients, methods, steward, channel]
+PARTS = [system, inference, adapters, embeddings, grammar, image, clients, methods, steward, channel]
 NAMES = list(dict.fromkeys(name for part in PARTS for name in part.NAMES))
 GROUPS = {
-    "inference": [*inference.NAMES, *adapters.NAMES],
+    "inference": [*inference.NAMES, *adapters.NAMES, *embeddings.NAMES],
     "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],
     "steward": [*steward.NAMES, *channel.NAMES],
 }

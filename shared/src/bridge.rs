@@ -10,7 +10,7 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{ClientId, Epoch, ObjectId, ThoughtId, TransactionId, TransferId};
-use crate::inference::{AdapterView, Manifest};
+use crate::inference::{AdapterView, Figures, Manifest};
 use crate::object::ObjectImage;
 use crate::value::{BlobRef, Value};
 
@@ -756,6 +756,10 @@ pub struct KernelStatus {
     pub missions_open: u32,
     /// Description of the loaded model, or why there is none.
     pub model: Result<String, String>,
+    /// The same of the embedder.
+    pub embedder: Result<String, String>,
+    /// None when no inference-worker tells them.
+    pub inference: Option<Figures>,
 }
 
 impl fmt::Debug for Chunk {

@@ -8,7 +8,7 @@ use crate::bridge::{
     ObjectView, Progress, ThoughtEvent, ThoughtView, TransactionView, Verification,
 };
 use crate::id::ObjectId;
-use crate::inference::{Manifest, Tier};
+use crate::inference::{Figures, Manifest, Tier, TierFigures};
 use crate::json::to_json;
 use crate::value::Value;
 
@@ -419,12 +419,46 @@ pub fn event(event: &ThoughtEvent) -> Json {
     })
 }
 
+/// What the inference-worker does and has done.
+fn figures(figures: &Figures) -> Json {
+    let loading = figures
+        .loading
+        .map(|loading| json!({ "loaded_bytes": loading.loaded_bytes, "all_bytes": loading.all_bytes }));
+    let tier = |tier: &TierFigures| {
+        json!({
+            "name": tier.name, "adapters": tier.adapters, "bytes": tier.bytes, "budget_bytes": tier.budget_bytes,
+        })
+    };
+    json!({
+        "loading": loading,
+        "active": figures.active,
+        "waiting": figures.waiting,
+        "ended": {
+            "stopped": figures.stopped, "full": figures.full, "late": figures.late,
+            "cancelled": figures.cancelled, "failed": figures.failed,
+        },
+        "read_tokens": figures.read_tokens,
+        "shared_tokens": figures.shared_tokens,
+        "written_tokens": figures.written_tokens,
+        "written_per_second": (f64::from(figures.written_per_second) * 10.0).round() / 10.0,
+        "cache": {
+            "tokens": figures.cache_tokens, "held_tokens": figures.held_tokens, "kept_tokens": figures.kept_tokens,
+        },
+        "embed_waiting": figures.embed_waiting,
+        "texts": figures.texts,
+        "text_tokens": figures.text_tokens,
+        "tiers": figures.tiers.iter().map(tier).collect::<Vec<_>>(),
+    })
+}
+
 /// The kernel about itself.
 pub fn kernel_status(status: &KernelStatus) -> Json {
-    let (model, fault) = match &status.model {
-        Ok(model) => (json!(model), Json::Null),
+    let told = |what: &Result<String, String>| match what {
+        Ok(what) => (json!(what), Json::Null),
         Err(fault) => (Json::Null, json!(fault)),
     };
+    let (model, model_fault) = told(&status.model);
+    let (embedder, embedder_fault) = told(&status.embedder);
     json!({
         "ok": true,
         "version": status.version,
@@ -442,6 +476,9 @@ pub fn kernel_status(status: &KernelStatus) -> Json {
         "conflicts": status.conflicts,
         "missions_open": status.missions_open,
         "model": model,
-        "model_fault": fault,
+        "model_fault": model_fault,
+        "embedder": embedder,
+        "embedder_fault": embedder_fault,
+        "inference": status.inference.as_ref().map(figures),
     })
 }

@@ -46,6 +46,15 @@ impl Home {
         self.0.join("image")
     }
 
+    /// Where the content of this name lies: 64 hexadecimal digits in lower case, else none.
+    pub fn blob(&self, digest: &str) -> Option<PathBuf> {
+        let is_digest = digest.len() == 64
+            && digest
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_digest.then(|| self.image().join("blobs").join(&digest[..2]).join(digest))
+    }
+
     pub fn audit(&self) -> PathBuf {
         self.0.join("audit")
     }

@@ -34,6 +34,12 @@ pub enum InferenceRequest {
         request: u64,
         grammar: Grammar,
     },
+    /// Answered by [`InferenceEvent::EmbedderDescribed`].
+    DescribeEmbedder,
+    /// Answered by [`InferenceEvent::Embedded`] or `Failed`; ended early by `Cancel`, as one of `Generate`.
+    Embed(Embed),
+    /// Answered by [`InferenceEvent::Figures`].
+    Figures,
 }
 
 /// What a text must be.
@@ -195,6 +201,20 @@ impl Manifest {
     }
 }
 
+/// Texts whose meaning is wanted as vectors. What the worker refuses: more than [`MOST_TEXTS`], a text above [`MOST_TEXT_BYTES`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embed {
+    /// Chosen by the asker, unique among its open requests on this connection.
+    pub request: u64,
+    pub texts: Vec<String>,
+    pub deadline_ms: u64,
+}
+
+/// Texts of one [`Embed`].
+pub const MOST_TEXTS: usize = 1024;
+/// Bytes of one text of an [`Embed`]; what is beyond the encoder's own tokens is cut off and told.
+pub const MOST_TEXT_BYTES: usize = 64 << 10;
+
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatMessage {
@@ -277,6 +297,86 @@ pub enum InferenceEvent {
         request: u64,
         answer: Result<AdapterAnswer, InferenceFault>,
     },
+    /// The loaded encoder, or why none is loaded.
+    EmbedderDescribed(Result<Embedder, InferenceFault>),
+    /// One embedding for each text, in their order.
+    Embedded {
+        request: u64,
+        embeddings: Vec<Embedding>,
+        elapsed_ms: u64,
+    },
+    Figures(Figures),
+}
+
+/// What a worker does and has done since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// While a model is being loaded.
+    pub loading: Option<Loading>,
+    /// Requests for texts that are being written, and that wait for their turn.
+    pub active: u32,
+    pub waiting: u32,
+    /// Requests that have ended: at the text's own end, at the most tokens, at the deadline, cancelled, by a fault (embeddings as well).
+    pub stopped: u64,
+    pub full: u64,
+    pub late: u64,
+    pub cancelled: u64,
+    pub failed: u64,
+    /// Tokens of prompts that the model read, those that were found in the cache instead, and tokens that it wrote.
+    pub read_tokens: u64,
+    pub shared_tokens: u64,
+    pub written_tokens: u64,
+    /// Of the last ten seconds, since the first token in them.
+    pub written_per_second: f32,
+    /// The cache: what it can hold, what requests hold, and what is kept for the next.
+    pub cache_tokens: u64,
+    pub held_tokens: u64,
+    pub kept_tokens: u64,
+    /// Requests for embeddings that are not answered; texts and their tokens that were encoded.
+    pub embed_waiting: u32,
+    pub texts: u64,
+    pub text_tokens: u64,
+    /// Where adapters are.
+    pub tiers: Vec<TierFigures>,
+}
+
+/// How far loading is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loading {
+    pub loaded_bytes: u64,
+    pub all_bytes: u64,
+}
+
+/// One of the places where adapters can be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierFigures {
+    pub name: String,
+    pub adapters: u32,
+    pub bytes: u64,
+    pub budget_bytes: u64,
+}
+
+/// A text as a point: texts that mean the like lie near each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// What the encoder read, the marks at begin and end counted.
+    pub tokens: u32,
+    /// The text had more tokens than the encoder reads.
+    pub is_cut: bool,
+    /// Of length 1, so that the scalar product of two is their cosine.
+    pub vector: Vec<f32>,
+}
+
+/// The loaded encoder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embedder {
+    pub name: String,
+    /// Numbers of a vector.
+    pub dimension: u32,
+    /// Of one text; what is beyond is cut off.
+    pub most_tokens: u32,
+    pub path: String,
+    pub load_ms: u64,
 }
 
 /// How likely the model held a token where it was chosen, whatever the temperature: natural logarithms.
@@ -308,8 +408,9 @@ pub enum Finish {
     Cancelled,
 }
 
-/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`; of adapters
-/// `adapter_refused`, `adapter_missing`, `adapter_damaged`, `adapter_conflict`, `adapter_too_large`) and a sentence.
+/// A stable word (`loading`, `model_missing`, `model_damaged`, `prompt_too_long`, `busy`, `bad_request`, `engine`, `server`, `no_grammar`; of adapters
+/// `adapter_refused`, `adapter_missing`, `adapter_damaged`, `adapter_conflict`, `adapter_too_large`; of an [`Embed`] also `no_embedder`,
+/// `deadline`, `cancelled`) and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct InferenceFault {

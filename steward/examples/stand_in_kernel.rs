@@ -58,6 +58,8 @@ fn serve(mut stream: UnixStream) -> Result<(), FrameError> {
             conflicts: 0,
             missions_open: 0,
             model: Err("stand-in".to_owned()),
+            embedder: Err("stand-in".to_owned()),
+            inference: None,
         };
         let result = Ok(Answer::Status(Box::new(status)));
         frame::write(

@@ -12,6 +12,13 @@ use shared::home::Home;
 use crate::backoff::Intensity;
 use crate::spawn::Limits;
 
+/// Where `./scripts/embedding-model` puts the encoder, in the home's models.
+const EMBEDDER: &str = "all-minilm-l6-v2";
+/// Of servers.
+const KINDS: [&str; 4] = ["openai", "llama.cpp", "vllm", "ollama"];
+/// Before the hash of a content of the image.
+const BLOB: &str = "blob:";
+
 /// What the file says, checked, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
@@ -53,12 +60,33 @@ pub struct Inference {
     pub model_hash: Option<String>,
     /// True when `model` is the default, so that the shipped seed is staged there.
     pub is_seed: bool,
+    /// A folder or a file; none when it was switched off. Whether it is there is the worker's to see.
+    pub embedder: Option<PathBuf>,
+    /// As `model_hash`, of the embedder.
+    pub embedder_hash: Option<String>,
     /// 1 to 1024; the worker's own choice when absent.
     pub threads: Option<u32>,
     /// Each 1 to 1,048,576; the worker's own choice when absent.
     pub cache_mib: Option<u64>,
     pub adapters_warm_mib: Option<u64>,
     pub adapters_hot_mib: Option<u64>,
+    /// Writes in the place of the model.
+    pub server: Option<Server>,
+}
+
+/// A server that speaks OpenAI's protocol; the worker checks its URL and kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    pub url: String,
+    pub model: Option<String>,
+    pub kind: Option<String>,
+    pub key_file: Option<PathBuf>,
+    pub key_env: Option<String>,
+    pub ca_file: Option<PathBuf>,
+    pub connect_ms: Option<u32>,
+    pub silence_ms: Option<u32>,
+    /// 0 to 20.
+    pub retries: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -125,6 +153,18 @@ impl Configuration {
         let raw: Raw = toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
         let supervision = raw.supervision;
         let handover = raw.handover;
+        let (model, model_hash) = match raw.inference.model.as_deref() {
+            Some(model) => place(home, "inference.model", model)?,
+            None => (home.models().join("seed"), None),
+        };
+        let (embedder, embedder_hash) = match raw.inference.embedder.as_deref() {
+            Some("none") => (None, None),
+            Some(embedder) => {
+                let (embedder, hash) = place(home, "inference.embedder", embedder)?;
+                (Some(embedder), hash)
+            }
+            None => (Some(home.models().join(EMBEDDER)), None),
+        };
         Ok(Configuration {
             limits: PlankLimits {
                 kernel: limits("limits.kernel", &raw.limits.kernel)?,
@@ -163,12 +203,10 @@ impl Configuration {
             },
             inference: Inference {
                 is_seed: raw.inference.model.is_none(),
-                model_hash: blob_of(raw.inference.model.as_deref())?,
-                model: match (blob_of(raw.inference.model.as_deref())?, raw.inference.model) {
-                    (Some(hash), _) => home.image().join("blobs").join(&hash[..2]).join(hash),
-                    (None, Some(model)) => home.path().join(model),
-                    (None, None) => home.models().join("seed"),
-                },
+                model_hash,
+                model,
+                embedder,
+                embedder_hash,
                 threads: raw
                     .inference
                     .threads
@@ -177,6 +215,11 @@ impl Configuration {
                 cache_mib: mib("inference.cache_mib", raw.inference.cache_mib)?,
                 adapters_warm_mib: mib("inference.adapters_warm_mib", raw.inference.adapters_warm_mib)?,
                 adapters_hot_mib: mib("inference.adapters_hot_mib", raw.inference.adapters_hot_mib)?,
+                server: raw
+                    .inference
+                    .server
+                    .map(|server| server.check(home))
+                    .transpose()?,
             },
             channel: Channel {
                 enabled: raw.channel.enabled.unwrap_or(true),
@@ -266,11 +309,80 @@ struct RawKernel {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawInference {
-    model: Option<PathBuf>,
+    model: Option<String>,
+    embedder: Option<String>,
     threads: Option<i64>,
     cache_mib: Option<i64>,
     adapters_warm_mib: Option<i64>,
     adapters_hot_mib: Option<i64>,
+    server: Option<RawServer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawServer {
+    url: String,
+    model: Option<String>,
+    kind: Option<String>,
+    key_file: Option<PathBuf>,
+    key_env: Option<String>,
+    ca_file: Option<PathBuf>,
+    connect_ms: Option<i64>,
+    silence_ms: Option<i64>,
+    retries: Option<i64>,
+}
+
+impl RawServer {
+    fn check(self, home: &Home) -> Result<Server, String> {
+        // Here rather than in the worker: a key in a URL would stand among its arguments.
+        if self.url.contains('@') || self.url.contains('?') {
+            return Err(
+                "inference.server.url holds a user or a query; give a key by key_file or key_env".into(),
+            );
+        }
+        if !["http://", "https://"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme))
+        {
+            return Err(format!(
+                "inference.server.url is {:?}; it begins with http:// or https://",
+                self.url
+            ));
+        }
+        if let Some(kind) = self.kind.as_deref().filter(|kind| !KINDS.contains(kind)) {
+            return Err(format!(
+                "inference.server.kind is {kind:?}; there are {}",
+                KINDS.join(", ")
+            ));
+        }
+        if self.key_file.is_some() && self.key_env.is_some() {
+            return Err("inference.server has both key_file and key_env; one is enough".into());
+        }
+        let number = |key: &str, value: Option<i64>, least, most| {
+            value
+                .map(|value| {
+                    within(
+                        &format!("inference.server.{key}"),
+                        Some(value),
+                        least,
+                        least,
+                        most,
+                    )
+                })
+                .transpose()
+        };
+        Ok(Server {
+            url: self.url,
+            model: self.model,
+            kind: self.kind,
+            key_file: self.key_file.map(|path| home.path().join(path)),
+            key_env: self.key_env,
+            ca_file: self.ca_file.map(|path| home.path().join(path)),
+            connect_ms: number("connect_ms", self.connect_ms, 1, 600_000)?,
+            silence_ms: number("silence_ms", self.silence_ms, 1, 3_600_000)?,
+            retries: number("retries", self.retries, 0, 20)?,
+        })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -293,6 +405,17 @@ struct RawSupervision {
     health_deadline_ms: Option<i64>,
 }
 
+/// A path, relative to the home, or `blob:` and the hash that names a content of the image, which is told beside its path.
+fn place(home: &Home, key: &str, said: &str) -> Result<(PathBuf, Option<String>), String> {
+    let Some(hash) = said.strip_prefix(BLOB) else {
+        return Ok((home.path().join(said), None));
+    };
+    let path = home.blob(hash).ok_or_else(|| {
+        format!("{key} is {said:?}; after {BLOB} come 64 hexadecimal digits in lower case, as `batos blob put` prints them")
+    })?;
+    Ok((path, Some(hash.to_owned())))
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawHandover {
@@ -301,23 +424,6 @@ struct RawHandover {
     promote_ms: Option<i64>,
     probation_ms: Option<i64>,
     answer_ms: Option<i64>,
-}
-
-/// The hash behind `blob:`, where the model is one of the image.
-fn blob_of(model: Option<&Path>) -> Result<Option<String>, String> {
-    let Some(hash) = model
-        .and_then(Path::to_str)
-        .and_then(|text| text.strip_prefix("blob:"))
-    else {
-        return Ok(None);
-    };
-    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    match is_hash {
-        true => Ok(Some(hash.to_owned())),
-        false => Err(format!(
-            "inference.model is \"blob:{hash}\"; 64 hexadecimal digits stand behind \"blob:\", as `batos blob put` prints them"
-        )),
-    }
 }
 
 /// The first word is the default.
@@ -410,6 +516,10 @@ mod tests {
         let defaults = parse("").unwrap();
         assert_eq!(defaults.kernel.method_workers, 2);
         assert_eq!(defaults.inference.model, Path::new("/h/models/seed"));
+        assert_eq!(
+            defaults.inference.embedder.as_deref(),
+            Some(Path::new("/h/models/all-minilm-l6-v2"))
+        );
         assert!(defaults.channel.enabled && !defaults.kernel.install_refused);
         assert_eq!(defaults.supervision.stop_deadline, Duration::from_secs(10));
     }
@@ -442,6 +552,40 @@ mod tests {
     }
 
     #[test]
+    fn models_are_paths_or_contents_of_the_image() {
+        let digest = "ab".repeat(32);
+        let said = parse(&format!(
+            "[inference]\nmodel = \"/m\"\nembedder = \"blob:{digest}\""
+        ))
+        .unwrap();
+        assert_eq!(said.inference.model, Path::new("/m"));
+        let wanted = format!("/h/image/blobs/ab/{digest}");
+        assert_eq!(said.inference.embedder, Some(PathBuf::from(wanted)));
+        assert_eq!(said.inference.embedder_hash, Some(digest));
+        let none = parse("[inference]\nembedder = \"none\"").unwrap();
+        assert_eq!(none.inference.embedder, None);
+    }
+
+    #[test]
+    fn a_server_stands_in_for_the_model() {
+        let said = parse(
+            "[inference.server]\nurl = \"http://x/v1\"\nkind = \"vllm\"\nkey_file = \"k\"\nretries = 0\nsilence_ms = 9",
+        );
+        let server = said.unwrap().inference.server.unwrap();
+        assert_eq!(
+            (server.url.as_str(), server.kind.as_deref()),
+            ("http://x/v1", Some("vllm"))
+        );
+        assert_eq!(server.key_file.as_deref(), Some(Path::new("/h/k")));
+        assert_eq!(
+            (server.retries, server.silence_ms, server.connect_ms),
+            (Some(0), Some(9), None)
+        );
+        let secret = parse("[inference.server]\nurl = \"http://me:secret@x/v1\"").unwrap_err();
+        assert!(!secret.contains("secret"), "{secret}");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (text, word) in [
             ("[kernel]\nmethod_wrokers = 2", "method_wrokers"),
@@ -459,6 +603,23 @@ mod tests {
                 "kernel.method_memory_mib",
             ),
             ("[inference]\nthreads = 0", "inference.threads"),
+            ("[inference.server]\nmodel = \"x\"", "url"),
+            ("[inference.server]\nurl = \"localhost\"", "inference.server.url"),
+            (
+                "[inference.server]\nurl = \"http://x\"\nkind = \"gpt\"",
+                "inference.server.kind",
+            ),
+            (
+                "[inference.server]\nurl = \"http://x\"\nretries = 99",
+                "inference.server.retries",
+            ),
+            ("[inference.server]\nurl = \"http://x\"\nkey = \"k\"", "key"),
+            (
+                "[inference.server]\nurl = \"http://x\"\nkey_env = \"K\"\nkey_file = \"k\"",
+                "both",
+            ),
+            ("[inference]\nmodel = \"blob:ABC\"", "inference.model"),
+            ("[inference]\nembedder = \"blob:../../x\"", "inference.embedder"),
             ("[limits.kernel]\nnice = 20", "limits.kernel.nice"),
             (
                 "[limits.inference-worker]\nmemory_mib = 1",

@@ -250,6 +250,27 @@ pub fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &P
 pub fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsString> {
     let mut arguments = inference_mark(home);
     arguments.extend(["--model".into(), configuration.inference.model.clone().into()]);
+    if let Some(server) = &configuration.inference.server {
+        let mut say = |name: &str, value: Option<OsString>| {
+            arguments.extend(value.into_iter().flat_map(|value| [name.into(), value]));
+        };
+        let number = |value: Option<u32>| value.map(|value| value.to_string().into());
+        say("--server-url", Some(server.url.clone().into()));
+        say("--server-model", server.model.clone().map(Into::into));
+        say("--server-kind", server.kind.clone().map(Into::into));
+        say("--server-key-file", server.key_file.clone().map(Into::into));
+        say("--server-key-env", server.key_env.clone().map(Into::into));
+        say("--server-ca-file", server.ca_file.clone().map(Into::into));
+        say("--server-connect-ms", number(server.connect_ms));
+        say("--server-silence-ms", number(server.silence_ms));
+        say("--server-retries", number(server.retries));
+    }
+    if let Some(embedder) = &configuration.inference.embedder {
+        arguments.extend(["--embedder".into(), embedder.clone().into()]);
+    }
+    if let Some(hash) = &configuration.inference.embedder_hash {
+        arguments.extend(["--embedder-hash".into(), hash.into()]);
+    }
     if let Some(threads) = configuration.inference.threads {
         arguments.extend(["--threads".into(), threads.to_string().into()]);
     }

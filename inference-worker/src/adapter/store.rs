@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shared::inference::{
     Adapter as Wanted, AdapterAnswer, AdapterRequest, AdapterSummary, AdapterView, Hold, InferenceFault,
-    Manifest,
+    Manifest, TierFigures,
 };
 use tokio::sync::oneshot;
 
@@ -214,6 +214,42 @@ impl Store {
         let mut known: Vec<(&Key, &Entry)> = ledger.known.iter().collect();
         known.sort_by_key(|(key, _)| *key);
         known.into_iter().map(|(_, entry)| entry.view()).collect()
+    }
+
+    /// Where the adapters are; empty as long as there is no model for them.
+    pub fn tiers(&self) -> Vec<TierFigures> {
+        let ledger = self.ledger();
+        if !matches!(ledger.base, Some(Ok(_))) {
+            return Vec::new();
+        }
+        let tier = |name: &str, is_there: fn(&Place) -> bool, bytes, budget_bytes| TierFigures {
+            name: name.into(),
+            adapters: ledger
+                .known
+                .values()
+                .filter(|entry| is_there(&entry.place))
+                .count() as u32,
+            bytes,
+            budget_bytes,
+        };
+        let Budgets {
+            warm_bytes,
+            hot_bytes,
+        } = self.budgets;
+        vec![
+            tier(
+                "warm",
+                |place| matches!(place, Place::Warm(_)),
+                ledger.warm_bytes,
+                warm_bytes,
+            ),
+            tier(
+                "hot",
+                |place| matches!(place, Place::Hot(_)),
+                ledger.hot_bytes,
+                hot_bytes,
+            ),
+        ]
     }
 
     /// What the process uses, now.

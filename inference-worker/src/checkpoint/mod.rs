@@ -24,6 +24,7 @@ use tokenizers::Tokenizer;
 use crate::crew::Crew;
 use crate::kernel::Level;
 use crate::kernel::tile::Format;
+use crate::meters::METERS;
 use crate::model::matrix::{Matrix, fitting, own_format, packed_bytes};
 use crate::model::rope::{Scaling, speeds};
 use crate::model::{Layer, Llama};
@@ -38,7 +39,7 @@ const CHAT_TEMPLATE: &str = "chat_template.jinja";
 const MANIFEST: &str = "model.json";
 /// A GGUF file in a model folder, when there are no safetensors.
 const GGUF: &str = "model.gguf";
-const MAX_TEXT_BYTES: u64 = 64 << 20;
+pub const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// A model ready to run.
 pub struct Checkpoint {
@@ -71,15 +72,15 @@ pub enum Weights {
 pub type Stamp = Vec<Option<(u64, SystemTime)>>;
 
 #[derive(Default, Deserialize)]
-struct Manifest {
+pub struct Manifest {
     #[serde(default)]
-    name: Option<String>,
+    pub name: Option<String>,
     #[serde(default)]
-    files: HashMap<String, ManifestFile>,
+    pub files: HashMap<String, ManifestFile>,
 }
 
 #[derive(Deserialize)]
-struct ManifestFile {
+pub struct ManifestFile {
     bytes: u64,
     sha256: String,
 }
@@ -144,7 +145,7 @@ struct Parts {
 }
 
 /// What is told of a file beside it.
-enum Told {
+pub enum Told {
     Sha256(ManifestFile),
     Blake3(blake3::Hash),
 }
@@ -241,6 +242,7 @@ impl Parts {
             weights,
         };
         plan.check().map_err(wrong)?;
+        METERS.begin_loading(self.tensors.values().map(Stored::bytes).sum());
         let (packed, digests) = std::thread::scope(|scope| {
             let digests = scope.spawn(|| {
                 self.digests
@@ -249,6 +251,7 @@ impl Parts {
             });
             (plan.pack(crew), digests.join())
         });
+        METERS.end_loading();
         digests.unwrap_or_else(|_| Err(wrong("its digest could not be made".into())))?;
         let llama = packed.map_err(wrong)?;
         let name = self.name.unwrap_or_else(|| {
@@ -364,7 +367,9 @@ impl Plan<'_> {
         };
         let matrix = |name: &str| {
             let stored = find(name)?;
-            Matrix::pack(&crew, stored, self.format(name, stored)).map_err(|what| format!("{name}: {what}"))
+            let matrix = Matrix::pack(&crew, stored, self.format(name, stored));
+            METERS.loaded(stored.bytes());
+            matrix.map_err(|what| format!("{name}: {what}"))
         };
         let vector = |name: &str| find(name)?.plain().map_err(|what| format!("{name}: {what}"));
         let Architecture { shape, .. } = *self.architecture;
@@ -423,7 +428,7 @@ fn chat_template(folder: &Path) -> Result<Option<String>, InferenceFault> {
 }
 
 /// Of Linux; elsewhere nothing is known, and nothing is refused for it.
-fn available_bytes() -> Option<u64> {
+pub fn available_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -437,7 +442,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Inference
 }
 
 /// A whole file of at most `most` bytes.
-fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     file.take(most + 1)
@@ -449,7 +454,7 @@ fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn check_digest(path: &Path, told: &Told) -> Result<(), InferenceFault> {
+pub fn check_digest(path: &Path, told: &Told) -> Result<(), InferenceFault> {
     let wrong = |what: &str| damaged(path, what);
     let mut file = fs::File::open(path).map_err(|error| wrong(&error.to_string()))?;
     let told = match told {
@@ -485,7 +490,7 @@ fn check_digest(path: &Path, told: &Told) -> Result<(), InferenceFault> {
     Ok(())
 }
 
-fn damaged(path: &Path, what: &str) -> InferenceFault {
+pub fn damaged(path: &Path, what: &str) -> InferenceFault {
     InferenceFault {
         reason: "model_damaged".into(),
         message: format!(

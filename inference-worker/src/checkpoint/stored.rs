@@ -30,14 +30,24 @@ pub enum Order {
 impl Stored {
     /// A vector of plain numbers, all finite.
     pub fn plain(&self) -> Result<Vec<f32>, String> {
+        self.plain_row(0)
+    }
+
+    /// A row of plain numbers, all finite.
+    pub fn plain_row(&self, row: usize) -> Result<Vec<f32>, String> {
         let mut bytes = vec![0; self.bytes_per_row()];
-        self.read(0, &mut bytes)?;
+        self.read(row, &mut bytes)?;
         let values = plain_row(self.kind, &bytes, self.columns())?;
         if values.iter().all(|value| value.is_finite()) {
             Ok(values)
         } else {
             Err("it holds numbers that are not finite".into())
         }
+    }
+
+    /// In the file.
+    pub fn bytes(&self) -> u64 {
+        (self.rows() * self.bytes_per_row()) as u64
     }
 
     /// `count` rows from `first` on as plain numbers, one after the other; only of what is not in another order, nor quantised.

@@ -63,6 +63,13 @@ impl Blocks {
         self.places.len()
     }
 
+    /// Blocks that requests hold, and those that are kept for the next.
+    pub fn used(&self) -> (usize, usize) {
+        let held = self.places.iter().filter(|place| place.holders > 0).count();
+        let kept = |place: &&Place| place.holders == 0 && place.content.is_some();
+        (held, self.places.iter().filter(kept).count())
+    }
+
     /// How many have ever been taken: the others have no memory yet.
     pub fn written(&self) -> usize {
         self.written

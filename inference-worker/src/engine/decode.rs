@@ -17,6 +17,7 @@ use crate::adapter::store::Store;
 use crate::checkpoint::{self, Checkpoint, Stamp};
 use crate::crew::Crew;
 use crate::grammar::{Ahead, Grammars};
+use crate::meters::METERS;
 use crate::model::cache::{Cache, POSITIONS};
 use crate::model::{Row, Scratch};
 
@@ -108,6 +109,7 @@ pub fn decode(
                 }
                 ready.admit(&mut waiting);
                 ready.step();
+                ready.meter(waiting.len());
             }
             Err(fault) => arrived.drain(..).for_each(|job| job.fail(fault.clone())),
         }
@@ -186,6 +188,9 @@ impl Ready {
             } else {
                 match request.enter(&mut self.blocks) {
                     Ok(mut sequence) => {
+                        METERS
+                            .shared_tokens
+                            .fetch_add(sequence.cached as u64, Ordering::Relaxed);
                         if sequence.has_grammar() && self.ahead.is_none() {
                             self.ahead = Ahead::start();
                         }
@@ -240,11 +245,22 @@ impl Ready {
                 })
             })
             .collect();
+        let written = rows.iter().filter(|row| row.is_wanted).count() as u64;
+        let read = self
+            .active
+            .iter()
+            .zip(&counts)
+            .filter(|(sequence, _)| sequence.is_prompt());
+        METERS
+            .read_tokens
+            .fetch_add(read.map(|(_, count)| *count as u64).sum(), Ordering::Relaxed);
+        METERS.active.store(self.active.len() as u32, Ordering::Relaxed);
         let logits = self
             .checkpoint
             .model
             .forward(&rows, &mut self.cache, &mut self.scratch);
         drop(rows);
+        METERS.wrote(written);
         let mut chunks = logits.chunks_mut(self.checkpoint.model.shape.vocabulary);
         let mut wanted: Vec<Option<&mut [f32]>> = self.active.iter().map(|_| None).collect();
         for at in order {
@@ -268,6 +284,19 @@ impl Ready {
         self.active = left;
         let written = self.blocks.written() as u64 * self.checkpoint.model.cache_shape().block_bytes();
         self.adapters.gauges.worked(written, self.scratch.bytes());
+    }
+
+    /// Tells what is at work now.
+    fn meter(&self, waiting: usize) {
+        let tokens = |blocks: usize| (blocks * POSITIONS) as u64;
+        let (held, kept) = self.blocks.used();
+        METERS.active.store(self.active.len() as u32, Ordering::Relaxed);
+        METERS.waiting.store(waiting as u32, Ordering::Relaxed);
+        METERS
+            .cache_tokens
+            .store(tokens(self.blocks.count()), Ordering::Relaxed);
+        METERS.held_tokens.store(tokens(held), Ordering::Relaxed);
+        METERS.kept_tokens.store(tokens(kept), Ordering::Relaxed);
     }
 
     /// How many tokens of each request the next forward pass takes: one of each text, and as much of the prompts, oldest first, as

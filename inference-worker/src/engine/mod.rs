@@ -17,12 +17,14 @@ use std::time::{Duration, Instant};
 use shared::inference::{
     Adapter, ChatMessage, Description, Finish, Generate, Grammar, InferenceEvent, InferenceFault, Options,
 };
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::adapter::loader;
 use crate::adapter::store::{Budgets, Store};
 use crate::checkpoint::Weights;
 use crate::grammar::Constraint;
+use crate::meters::METERS;
+use crate::remote::{self, Server};
 use compiling::Compiling;
 
 /// How a model is run.
@@ -37,12 +39,13 @@ pub struct Settings {
     /// For keys and values of all requests together.
     pub cache_bytes: u64,
     pub adapters: Budgets,
+    /// Writes instead of a model.
+    pub server: Option<Server>,
 }
 
 #[derive(Clone)]
 pub struct Engine {
-    messages: Arc<Sender<Message>>,
-    compiling: Compiling,
+    door: Door,
     description: Arc<Mutex<Result<Description, InferenceFault>>>,
     pub adapters: Arc<Store>,
 }
@@ -54,6 +57,13 @@ enum Message {
     Wake,
 }
 
+/// To the thread that writes.
+#[derive(Clone)]
+enum Door {
+    Model(Arc<Sender<Message>>, Compiling),
+    Server(UnboundedSender<Job>),
+}
+
 /// A request and where its events go.
 pub struct Job {
     pub request: Generate,
@@ -62,7 +72,7 @@ pub struct Job {
     pub messages: Vec<ChatMessage>,
     /// None: the model alone.
     pub adapter: Option<Adapter>,
-    /// What the text must be, compiled on the way to the decoding thread.
+    /// What the text must be, compiled on the way to the decoding thread; a server is told.
     pub grammar: Option<Grammar>,
     pub constraint: Option<Constraint>,
     pub events: UnboundedSender<InferenceEvent>,
@@ -72,8 +82,11 @@ pub struct Job {
 }
 
 impl Engine {
-    /// Begins to load the model; requests may come at once.
-    pub fn start(settings: Settings) -> std::io::Result<Engine> {
+    /// Begins to load the model, or to look for the server; requests may come at once.
+    pub fn start(mut settings: Settings) -> std::io::Result<Engine> {
+        if let Some(server) = settings.server.take() {
+            return Engine::start_server(server, settings.adapters);
+        }
         let (messages, queue) = channel();
         let description = Arc::new(Mutex::new(Err(fault("loading", "the model is being loaded"))));
         let told = description.clone();
@@ -94,8 +107,34 @@ impl Engine {
             store.end();
         })?;
         Ok(Engine {
-            messages,
-            compiling,
+            door: Door::Model(messages, compiling),
+            description,
+            adapters,
+        })
+    }
+
+    fn start_server(server: Server, budgets: Budgets) -> std::io::Result<Engine> {
+        let (jobs, queue) = unbounded_channel();
+        let shown = server.url.shown();
+        let description = Arc::new(Mutex::new(Err(fault(
+            "loading",
+            format!("{shown} is being asked for its models"),
+        ))));
+        let told = description.clone();
+        // Here no adapter is ever loaded: who asks for one to be is told so by the loader.
+        let adapters = Store::new(budgets);
+        adapters.set_base(Err(fault(
+            "adapter_refused",
+            format!("{shown} writes in the place of a model; its adapters are loaded there, and asked for by their names"),
+        )));
+        loader::start(adapters.clone(), || {})?;
+        let store = adapters.clone();
+        std::thread::Builder::new().name("server".into()).spawn(move || {
+            remote::run(server, queue, told);
+            store.end();
+        })?;
+        Ok(Engine {
+            door: Door::Server(jobs),
             description,
             adapters,
         })
@@ -103,24 +142,41 @@ impl Engine {
 
     /// The loaded model, or why there is none.
     pub fn describe(&self) -> Result<Description, InferenceFault> {
-        self.description
+        let described = self
+            .description
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .clone();
+        match (described, METERS.loading()) {
+            (Err(mut fault), Some(loading)) if fault.reason == "loading" => {
+                let percent = loading.loaded_bytes * 100 / loading.all_bytes.max(1);
+                fault.message = format!(
+                    "the model is being loaded: {percent} % of {} MiB",
+                    loading.all_bytes.div_ceil(1 << 20)
+                );
+                Err(fault)
+            }
+            (described, _) => described,
+        }
     }
 
     pub fn submit(&self, mut job: Job) {
-        match job.grammar.take() {
-            Some(grammar) => self.compiling.begin(job, grammar, &self.messages),
-            None => {
-                let _ = self.messages.send(Message::Job(Box::new(job)));
+        match &self.door {
+            Door::Model(messages, compiling) => match job.grammar.take() {
+                Some(grammar) => compiling.begin(job, grammar, messages),
+                None => {
+                    let _ = messages.send(Message::Job(Box::new(job)));
+                }
+            },
+            Door::Server(jobs) => {
+                let _ = jobs.send(job);
             }
         }
     }
 }
 
 impl Job {
-    fn fail(&self, fault: InferenceFault) {
+    pub fn fail(&self, fault: InferenceFault) {
         let request = self.request.request;
         let _ = self.events.send(InferenceEvent::Failed { request, fault });
     }

@@ -191,6 +191,11 @@ impl Sequence {
         }
     }
 
+    /// Nothing of its text is written yet.
+    pub fn is_prompt(&self) -> bool {
+        self.tokens.len() == self.prompt_tokens
+    }
+
     /// Tokens that the next forward pass could take.
     pub fn pending(&self) -> usize {
         self.tokens.len() - self.cached

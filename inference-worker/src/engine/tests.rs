@@ -31,6 +31,7 @@ fn start_with(cache_bytes: u64, adapters: Budgets) -> Engine {
         model_hash: None,
         weights: Weights::AsStored,
         threads: 2,
+        server: None,
         cache_bytes,
         adapters,
     };
@@ -131,7 +132,7 @@ impl Asked {
                     outcome.generated_tokens = generated_tokens;
                 }
                 InferenceEvent::Failed { fault, .. } => outcome.failed = Some(fault),
-                InferenceEvent::Described(_) | InferenceEvent::Adapters { .. } => {}
+                _ => {}
             }
         }
         assert_eq!(outcome.pieces.concat(), outcome.text);

@@ -172,15 +172,21 @@ fn factory(environment: &TokEnv) -> anyhow::Result<ParserFactory> {
     Ok(factory)
 }
 
-fn schema(text: &str) -> Result<TopLevelGrammar, String> {
+/// A schema as JSON, within bounds, that refers to no other document.
+pub fn document(text: &str) -> Result<serde_json::Value, String> {
     within(text, "the schema")?;
-    let mut document: serde_json::Value =
+    let document: serde_json::Value =
         serde_json::from_str(text).map_err(|error| format!("the schema is not JSON: {error}"))?;
     if let Some(reference) = foreign_reference(&document) {
         return Err(format!(
             "the schema refers to another document, {reference:?}: put what it needs under $defs"
         ));
     }
+    Ok(document)
+}
+
+fn schema(text: &str) -> Result<TopLevelGrammar, String> {
+    let mut document = document(text)?;
     if let Some(options) = document.as_object_mut() {
         // As `json.dumps` writes it: free white space is room for a model to fill, and the schema's own wishes are not ours.
         let ours = serde_json::json!({ "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": " });

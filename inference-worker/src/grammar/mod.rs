@@ -11,7 +11,7 @@ mod python;
 mod vocabulary;
 
 pub use ahead::Ahead;
-pub use compile::Grammars;
+pub use compile::{Grammars, document};
 pub use constraint::Constraint;
 pub use measure::print as measure;
 

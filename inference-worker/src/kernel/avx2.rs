@@ -28,6 +28,7 @@ impl Lanes for Avx2 {
     type Floats = Floats;
     type Ints = Whole;
     type Bytes = Whole;
+    const CHAINS: usize = 6;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Floats {

@@ -31,6 +31,7 @@ impl Lanes for Avx512 {
     type Floats = __m512;
     type Ints = __m512i;
     type Bytes = __m512i;
+    const CHAINS: usize = 14;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {

@@ -18,6 +18,8 @@ pub trait Lanes: Copy {
     type Ints: Copy;
     /// 64 bytes: 16 quads of 4.
     type Bytes: Copy;
+    /// Sums that fit into the registers beside a line of weights and a number, at most 14.
+    const CHAINS: usize;
 
     fn splat(self, value: f32) -> Self::Floats;
     fn load(self, from: &[f32; 16]) -> Self::Floats;

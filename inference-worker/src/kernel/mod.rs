@@ -1,7 +1,8 @@
 //! The arithmetic of the forward pass, written once over sixteen lanes and compiled for each kind of processor.
 //!
 //! Parts in reading order: `lanes` (what sixteen lanes can do), `portable`, `avx2` and `avx512` (how a processor does it), `tile`
-//! (weights of sixteen rows, and their product with activations), `low_rank` (what an adapter adds to it), `vector` (norms, attention, the gate).
+//! (weights of sixteen rows, and their product with activations), `low_rank` (what an adapter adds to it), `panel` (the same product for
+//! plain weights and many rows), `vector` (norms, attention, the gate).
 //!
 //! The order of operations for one row of activations does not depend on how many rows are worked on at once, so a sequence gets the
 //! same logits to the bit whoever is decoded beside it.
@@ -12,6 +13,7 @@ mod avx2;
 mod avx512;
 mod lanes;
 pub mod low_rank;
+pub mod panel;
 mod portable;
 pub mod tile;
 pub mod vector;

@@ -19,6 +19,7 @@ impl Lanes for Portable {
     type Floats = [f32; 16];
     type Ints = [i32; 16];
     type Bytes = [u8; 64];
+    const CHAINS: usize = 4;
 
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; 16] {

@@ -475,8 +475,9 @@ fn plain_group<L: Lanes, const M: usize>(
     }
 }
 
+/// Sixteen numbers of an `F32` line.
 #[inline(always)]
-pub(super) fn floats_of(line: &Line) -> [f32; 16] {
+pub fn floats_of(line: &Line) -> [f32; 16] {
     std::array::from_fn(|at| {
         f32::from_le_bytes([
             line.0[4 * at],

@@ -9,6 +9,16 @@ for_each_level! {
 }
 
 for_each_level! {
+    /// `x` becomes (`x` + `added` − mean) / √(variance + `epsilon`) · `weight` + `bias`, a row of equal length each.
+    pub fn add_and_norm(x: &mut [f32], added: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) = add_and_norm_body
+}
+
+for_each_level! {
+    /// Each x becomes x · Φ(x), where Φ is the normal distribution: GELU as BERT has it, to 2e-7 of x.
+    pub fn gelu(values: &mut [[f32; 16]]) = gelu_body
+}
+
+for_each_level! {
     /// `gate` becomes silu(`gate`) · `up`, where silu(x) = x / (1 + e^−x).
     pub fn gate(gate: &mut [[f32; 16]], up: &[[f32; 16]]) = gate_body
 }
@@ -45,6 +55,60 @@ fn rms_norm_body<L: Lanes>(lanes: L, x: &[f32], weight: &[f32], epsilon: f32, ou
     let factor = 1.0 / (sum / x.len() as f32 + epsilon).sqrt();
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = x * factor * weight;
+    }
+}
+
+#[inline(always)]
+fn add_and_norm_body<L: Lanes>(
+    lanes: L,
+    x: &mut [f32],
+    added: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    epsilon: f32,
+) {
+    let count = x.len();
+    let (chunks, rest) = x.as_chunks_mut::<16>();
+    let (added, added_rest) = added.as_chunks::<16>();
+    let mut sum = lanes.splat(0.0);
+    for (x, added) in chunks.iter_mut().zip(added) {
+        let value = lanes.add(lanes.load(x), lanes.load(added));
+        lanes.store(value, x);
+        sum = lanes.add(sum, value);
+    }
+    for (x, added) in rest.iter_mut().zip(added_rest) {
+        *x += added;
+    }
+    let mean = (lanes.sum(sum) + rest.iter().sum::<f32>()) / count as f32;
+    let mut squares = lanes.splat(0.0);
+    for x in &*chunks {
+        let apart = lanes.sub(lanes.load(x), lanes.splat(mean));
+        squares = lanes.fma(apart, apart, squares);
+    }
+    let rest_squares: f32 = rest.iter().map(|x| (x - mean) * (x - mean)).sum();
+    let factor = 1.0 / ((lanes.sum(squares) + rest_squares) / count as f32 + epsilon).sqrt();
+    for ((x, weight), bias) in x.iter_mut().zip(weight).zip(bias) {
+        *x = (*x - mean) * factor * weight + bias;
+    }
+}
+
+/// max(x, 0) − |x| / 2 · erfc(|x| / √2), with erfc by formula 7.1.26 of Abramowitz and Stegun.
+#[inline(always)]
+fn gelu_body<L: Lanes>(lanes: L, values: &mut [[f32; 16]]) {
+    let (zero, one) = (lanes.splat(0.0), lanes.splat(1.0));
+    for value in values {
+        let x = lanes.load(value);
+        let size = lanes.max(x, lanes.sub(zero, x));
+        let z = lanes.mul(size, lanes.splat(std::f32::consts::FRAC_1_SQRT_2));
+        let t = lanes.div(one, lanes.fma(z, lanes.splat(0.327_591_1), one));
+        let mut y = lanes.splat(1.061_405_4);
+        for term in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+            y = lanes.fma(y, t, lanes.splat(term));
+        }
+        let power = lanes.exp(lanes.sub(zero, lanes.mul(z, z)));
+        let tail = lanes.mul(lanes.mul(y, t), power);
+        let lost = lanes.mul(lanes.mul(size, lanes.splat(0.5)), tail);
+        lanes.store(lanes.sub(lanes.max(x, zero), lost), value);
     }
 }
 
@@ -245,6 +309,55 @@ mod tests {
                     let wanted = products.sum::<f64>() * 0.5;
                     assert!((f64::from(*found) - wanted).abs() < 1e-4, "{found} {wanted}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_is_normed_to_mean_and_variance() {
+        for level in Level::every() {
+            for count in [8, 16, 33, 80] {
+                let (mut x, added) = (wave(count, 0.7), wave(count, 1.3));
+                let (weight, bias) = (wave(count, 0.3), wave(count, 0.9));
+                let sums: Vec<f64> = x.iter().zip(&added).map(|(a, b)| f64::from(a + b)).collect();
+                let mean = sums.iter().sum::<f64>() / count as f64;
+                let variance = sums.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count as f64;
+                add_and_norm(level, &mut x, &added, &weight, &bias, 1e-12);
+                for (at, found) in x.iter().enumerate() {
+                    let wanted =
+                        (sums[at] - mean) / variance.sqrt() * f64::from(weight[at]) + f64::from(bias[at]);
+                    assert!((f64::from(*found) - wanted).abs() < 1e-5, "{found} {wanted}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gelu_is_that_of_the_normal_distribution_even_far_out() {
+        // Of Python: x * 0.5 * math.erfc(-x / math.sqrt(2)).
+        let wanted = [
+            (-1e4, 0.0),
+            (-6.0, -5.919_525_870e-9),
+            (-3.0, -0.004_049_694_095),
+            (-1.0, -0.158_655_253_93),
+            (-0.1, -0.046_017_216_27),
+            (0.0, 0.0),
+            (1e-3, 5.003_989_422e-4),
+            (0.5, 0.345_731_230_6),
+            (1.0, 0.841_344_746_07),
+            (2.0, 1.954_499_736_1),
+            (5.0, 4.999_998_566_7),
+            (1e4, 1e4),
+        ];
+        for level in Level::every() {
+            let mut found = [[0.0; 16]];
+            for (found, (x, _)) in found[0].iter_mut().zip(wanted) {
+                *found = x;
+            }
+            gelu(level, &mut found);
+            for (found, (x, wanted)) in found[0].iter().zip(wanted) {
+                let error = (f64::from(*found) - wanted).abs();
+                assert!(error <= 2e-7 * f64::from(x.abs()), "{x}: {found} {wanted}");
             }
         }
     }

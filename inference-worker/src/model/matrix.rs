@@ -8,6 +8,7 @@ use half::{bf16, f16};
 
 use crate::crew::Crew;
 use crate::kernel::Level;
+use crate::kernel::panel::panel;
 use crate::kernel::tile::{BLOCK, Block, Format, Input, Line, ROWS, product};
 
 /// `[rows][columns]`; a product with it answers `rows` numbers.
@@ -111,6 +112,19 @@ impl Matrix {
     /// Rows `16 * tile` and on, times the input: `out` is `[input rows][16]`.
     pub fn tile_product(&self, level: Level, tile: usize, input: Input<'_>, out: &mut [[f32; ROWS]]) {
         product(level, self.format, self.tile(tile), input, out);
+    }
+
+    /// The same of an `F32` matrix and `values`, `[rows][columns]`, many at once, added to a bias.
+    pub fn tile_panel(
+        &self,
+        level: Level,
+        tile: usize,
+        values: &[f32],
+        bias: &[f32; ROWS],
+        out: &mut [[f32; ROWS]],
+    ) {
+        debug_assert_eq!(self.format, Format::F32);
+        panel(level, self.tile(tile), values, self.columns, bias, out);
     }
 
     fn tile(&self, tile: usize) -> &[Line] {

@@ -9,8 +9,8 @@ use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    Adapter, AdapterAnswer, AdapterRequest, Finish, Generate, Grammar, InferenceEvent, InferenceFault,
-    InferenceRequest, Options,
+    Adapter, AdapterAnswer, AdapterRequest, Description, Figures, Finish, Generate, Grammar, InferenceEvent,
+    InferenceFault, InferenceRequest, Options,
 };
 use shared::reason;
 use tokio::time::{Instant, sleep, timeout};
@@ -24,6 +24,23 @@ const DESCRIBE: Duration = Duration::from_millis(100);
 /// Where the model answers.
 pub struct Model {
     socket: PathBuf,
+}
+
+/// What the inference-worker has, in words, or why it has none; an empty reason: it was not asked yet.
+pub struct Inference {
+    pub model: Result<String, String>,
+    pub embedder: Result<String, String>,
+    pub figures: Option<Figures>,
+}
+
+impl Default for Inference {
+    fn default() -> Inference {
+        Inference {
+            model: Err(String::new()),
+            embedder: Err(String::new()),
+            figures: None,
+        }
+    }
 }
 
 /// How long one connection waits for a worker to take it.
@@ -56,29 +73,61 @@ pub struct Generated {
     pub tokens: u32,
 }
 
+/// A server need not tell how large its model is.
+fn in_words(model: &Description) -> String {
+    match model.parameters {
+        0 => format!("{} at {}", model.name, model.path),
+        parameters => format!("{} ({:.1} M parameters)", model.name, parameters as f64 / 1e6),
+    }
+}
+
 impl Model {
     pub fn new(socket: PathBuf) -> Model {
         Model { socket }
     }
 
-    /// The loaded model in words, or why there is none.
-    pub async fn describe(&self) -> Result<String, String> {
-        let ask = async {
-            let mut stream = self.connect().await?;
-            asynchronous::write(&mut stream, &InferenceRequest::Describe).await?;
-            asynchronous::read::<InferenceEvent>(&mut stream).await
+    /// The loaded model and the embedder in words, or why there is none.
+    pub async fn describe(&self) -> Inference {
+        let mut told = Inference::default();
+        let failed = match timeout(DESCRIBE, self.ask(&mut told)).await {
+            Ok(Ok(())) => return told,
+            Ok(Err(error)) => format!("no inference-worker answers: {error}"),
+            Err(_) => "no inference-worker answers yet; the steward starts it (`batos status`)".into(),
         };
-        match timeout(DESCRIBE, ask).await {
-            Ok(Ok(InferenceEvent::Described(Ok(model)))) => Ok(format!(
-                "{} ({:.1} M parameters)",
-                model.name,
-                model.parameters as f64 / 1e6
-            )),
-            Ok(Ok(InferenceEvent::Described(Err(fault)))) => Err(fault.message),
-            Ok(Ok(_)) => Err("the inference-worker gave an answer that was not asked for".into()),
-            Ok(Err(error)) => Err(format!("no inference-worker answers: {error}")),
-            Err(_) => Err("no inference-worker answers yet; the steward starts it (`batos status`)".into()),
+        // What was told before it failed stays told.
+        for unknown in [&mut told.model, &mut told.embedder] {
+            if unknown.as_ref().is_err_and(String::is_empty) {
+                *unknown = Err(failed.clone());
+            }
         }
+        told
+    }
+
+    async fn ask(&self, told: &mut Inference) -> Result<(), FrameError> {
+        let mut stream = self.connect().await?;
+        for request in [
+            InferenceRequest::Describe,
+            InferenceRequest::DescribeEmbedder,
+            InferenceRequest::Figures,
+        ] {
+            asynchronous::write(&mut stream, &request).await?;
+            match asynchronous::read(&mut stream).await? {
+                InferenceEvent::Described(described) => {
+                    told.model = described
+                        .map(|model| in_words(&model))
+                        .map_err(|fault| fault.message);
+                }
+                InferenceEvent::EmbedderDescribed(described) => {
+                    told.embedder = described
+                        .map(|embedder| format!("{} ({} numbers)", embedder.name, embedder.dimension))
+                        .map_err(|fault| fault.message);
+                }
+                InferenceEvent::Figures(figures) => told.figures = Some(figures),
+                // Nothing else was asked for.
+                _ => return Err(FrameError::Ended),
+            }
+        }
+        Ok(())
     }
 
     /// Asks about adapters; `patience` is for the answer, loading included.
@@ -111,7 +160,7 @@ impl Model {
     }
 
     /// Generates, looking again for a worker that is gone until patience ends. Whether the text keeps to the grammar is checked by who
-    /// asks: an older worker writes without one.
+    /// asks: an older worker writes without one, and a server any method.
     pub async fn generate(&self, mut question: Question) -> Result<Generated, Fault> {
         let deadline = Instant::now() + PATIENCE;
         let mut lost_with_grammar = 0;
@@ -191,18 +240,28 @@ impl Model {
                         }),
                     });
                 }
+                InferenceEvent::Failed { fault, .. }
+                    if fault.reason == "no_grammar"
+                        && matches!(question.grammar, Some(Grammar::Method(_))) =>
+                {
+                    // A server writes. What a method must be, guard and trial find as well.
+                    tracing::debug!("asked without a grammar: {fault}");
+                    let question = Question {
+                        grammar: None,
+                        ..question.clone()
+                    };
+                    return Box::pin(self.converse(&question, is_described)).await;
+                }
                 InferenceEvent::Failed { fault, .. } => {
                     let word = match fault.reason.as_str() {
-                        "model_missing" | "model_damaged" | "engine" => reason::NO_MODEL,
+                        "model_missing" | "model_damaged" | "engine" | "server" => reason::NO_MODEL,
                         word if word.starts_with("adapter_") => reason::ADAPTER_REFUSED,
                         _ => reason::NOT_UNDERSTOOD,
                     };
                     return Ok(Err(Fault::new(word, fault.message)));
                 }
-                InferenceEvent::Text { .. }
-                | InferenceEvent::Likelihoods { .. }
-                | InferenceEvent::Adapters { .. }
-                | InferenceEvent::Described(_) => {}
+                // Pieces, and what nobody asked for.
+                _ => {}
             }
         }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod adapters;
+mod backends;
 mod backup;
 mod bad_input;
 mod blobs;
@@ -10,6 +11,7 @@ mod channel;
 mod codex;
 mod collections;
 mod damage;
+mod embedder;
 mod exports;
 mod families;
 mod faults;
