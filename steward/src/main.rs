@@ -3,8 +3,9 @@
 //! - [`listener`]: the sockets, made once. [`spawn`]: every process creation. [`process`]: who a process is.
 //! - [`running`], [`backoff`], [`plank`], [`supervisor`]: supervised processes, `docs/supervision.md`. [`logs`]: their logs, cut.
 //! - [`predecessor`]: what a killed steward left running.
-//! - [`channel`], [`instruction`], [`preparation`], [`staging`], [`upgrade`], [`choice`]: upgrades, `docs/upgrade.md`.
-//! - [`handover`]: one kernel takes over from another, `docs/handover.md`.
+//! - [`channel`], [`instruction`], [`preparation`], [`staging`], [`tree`], [`upgrade`], [`choice`], [`chosen`]: upgrades, `docs/upgrade.md`.
+//! - [`handover`]: one kernel takes over from another, `docs/handover.md`. [`health`]: whether the new one is well.
+//! - [`exchange`]: one inference-worker takes over from another.
 //! - [`control`], [`probe`], [`event`], [`steward`]: the one loop and those who send it events.
 //!
 //! The steward never opens the image and never forks itself: the process that was started is the one that stays.
@@ -12,11 +13,14 @@
 mod backoff;
 mod channel;
 mod choice;
+mod chosen;
 mod configuration;
 mod control;
 mod durable;
 mod event;
+mod exchange;
 mod handover;
+mod health;
 mod home;
 mod instruction;
 mod listener;
@@ -32,6 +36,7 @@ mod spawn;
 mod staging;
 mod steward;
 mod supervisor;
+mod tree;
 mod upgrade;
 
 use std::path::PathBuf;

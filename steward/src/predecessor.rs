@@ -17,14 +17,14 @@ use tracing::{error, info, warn};
 
 use crate::event::Event;
 use crate::handover::Control;
-use crate::plank::NONCE;
+use crate::plank::{NONCE, STANDBY};
 use crate::process::{self, Identity};
 use crate::running::Running;
 use crate::spawn::LISTEN_DESCRIPTOR;
 use crate::supervisor::{INFERENCE, KERNEL, RecordedPlank, inference_mark, kernel_mark, record_path};
 
-/// What a kernel that was promoted has as its last argument, and one that was started to serve has not.
-const STANDBY: &[u8] = b"--standby";
+/// How long an inference-worker that is not wanted may finish what it writes: the kernel asks again.
+const INFERENCE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// What would be started now.
 pub struct Wanted<'a> {
@@ -89,7 +89,7 @@ fn check(
         parts
     };
     let mut arguments = parts("cmdline");
-    if arguments.last().is_some_and(|last| last == STANDBY) {
+    if arguments.last().is_some_and(|last| last == STANDBY.as_bytes()) {
         arguments.pop();
     }
     let is_as_wanted = arguments
@@ -171,6 +171,10 @@ pub fn retire(home: &Home, deadline: Duration, adopted: &[i32]) {
                 pid = identity.pid,
                 "left by an earlier steward; asked to end"
             );
+            let deadline = match name {
+                INFERENCE => deadline.min(INFERENCE_DEADLINE),
+                _ => deadline,
+            };
             match identity.stop(deadline) {
                 Ok(true) => {}
                 Ok(false) => error!(plank = name, pid = identity.pid, "does not end, even killed"),

@@ -2,7 +2,7 @@
 //! loop begins the next when the state that names it is journalled.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use shared::client::Client;
 use shared::home::Home;
 
 use crate::event::Event;
-use crate::instruction::{Action, Instruction};
+use crate::instruction::{Action, Instruction, Kind};
 use crate::spawn;
 use crate::staging::{self, Staged};
+use crate::tree;
 
 /// How long a step follows a kernel that hangs up.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,7 +35,7 @@ pub enum Done {
     Staged(Box<Both>),
 }
 
-/// The programs of an upgrade, both in the home's `planks/`.
+/// The planks of an upgrade, both in the home's `planks/`; the old model is where it was.
 pub struct Both {
     pub new: Staged,
     pub old: Staged,
@@ -140,19 +141,29 @@ fn ask(home: &Home, call: Call) -> Result<Answer, String> {
     client.call(call, None).map_err(|error| error.to_string())
 }
 
-fn stage(home: &Home, instruction: &Instruction, old_program: &std::path::Path) -> Result<Done, Undone> {
+fn stage(home: &Home, instruction: &Instruction, old_plank: &Path) -> Result<Done, Undone> {
     let planks = home.planks();
     let (target, limit) = (&instruction.target, instruction.limits.stage);
-    let new = staging::stage(&target.path, &target.digest, &planks, limit).map_err(|error| Undone {
+    let staged = match target.kind {
+        Kind::Model => tree::stage(target.kind, &target.path, &target.digest, &planks, limit),
+        _ => staging::stage(target.kind, &target.path, &target.digest, &planks, limit),
+    };
+    let new = staged.map_err(|error| Undone {
         reason: error.reason(),
         message: error.to_string(),
     })?;
-    let old = staging::keep(old_program, &planks).map_err(|error| Undone {
+    let kept = match target.kind {
+        // A model stays where it is: it may be large, and nobody replaces it under its name.
+        Kind::Model => Ok(Staged {
+            path: old_plank.to_path_buf(),
+            blake3: String::new(),
+            version: String::new(),
+        }),
+        kind => staging::keep(kind, old_plank, &planks),
+    };
+    let old = kept.map_err(|error| Undone {
         reason: "program_unusable",
-        message: format!(
-            "the old program {} cannot be kept: {error}",
-            old_program.display()
-        ),
+        message: format!("the old program {} cannot be kept: {error}", old_plank.display()),
     })?;
     Ok(Done::Staged(Box::new(Both { new, old })))
 }

@@ -62,16 +62,11 @@ pub struct Limits {
 }
 
 impl Launch {
-    /// The same for another program, with more arguments.
-    pub fn beside(&self, program: &Path, more: &[&str]) -> io::Result<Launch> {
+    /// The same for another program and other arguments.
+    pub fn beside(&self, program: &Path, arguments: &[OsString]) -> io::Result<Launch> {
         Ok(Launch {
             program: program.to_path_buf(),
-            arguments: self
-                .arguments
-                .iter()
-                .cloned()
-                .chain(more.iter().map(OsString::from))
-                .collect(),
+            arguments: arguments.to_vec(),
             environment: self.environment.clone(),
             listener: self.listener.try_clone()?,
             log: self.log.clone(),

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::channel::{Channel, Report};
-use crate::choice::Choice;
+use crate::chosen::Chosen;
 use crate::configuration::{Configuration, ConfigurationError};
 use crate::control;
 use crate::event::{ControlCall, Event, Probed};
@@ -75,13 +75,8 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
     begin_log(home, foreground)?;
     info!(home = %home.path().display(), version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "steward begins");
     let (sender, events) = channel();
-    let choice = Choice::load(home).unwrap_or_else(|error| {
-        warn!("{error}; the kernel beside the steward is started");
-        None
-    });
-    let programs = programs()?;
-    let kernel = kernel_program(home, choice.as_ref(), &programs);
-    let adopted = adopt(home, &configuration, &programs, &kernel, &sender);
+    let chosen = Chosen::load(home, &configuration, &programs()?);
+    let adopted = adopt(home, &configuration, &chosen, &sender);
     let sockets = (
         adopted.0.as_ref().map(|plank| &plank.listener),
         adopted.1.as_ref().map(|plank| &plank.listener),
@@ -94,8 +89,7 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
     let supervisor = Supervisor::new(
         home,
         &configuration,
-        &programs,
-        kernel,
+        chosen,
         (&listeners.0, &listeners.1),
         &sender,
     );
@@ -114,7 +108,7 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
             plank.adopt(process, nonce, control);
         }
     }
-    let steward = Steward::new(home, &configuration, choice.as_ref(), supervisor, &sender)?;
+    let steward = Steward::new(home, &configuration, supervisor, &sender)?;
     let control = listeners
         .2
         .socket
@@ -154,7 +148,6 @@ impl Steward {
     fn new(
         home: &Home,
         configuration: &Configuration,
-        choice: Option<&Choice>,
         mut supervisor: Supervisor,
         events: &Sender<Event>,
     ) -> Result<Steward, StartError> {
@@ -172,7 +165,7 @@ impl Steward {
         let channel = configuration
             .channel
             .enabled
-            .then(|| Channel::open(home, &configuration.channel, choice, events.clone()));
+            .then(|| Channel::open(home, &configuration.channel, events.clone()));
         Ok(Steward {
             home: home.clone(),
             begun: Instant::now(),
@@ -230,27 +223,30 @@ impl Steward {
                     self.stop();
                 }
             },
-            Event::Probed(Probed::Kernel(Ok(status))) => {
+            Event::Probed(Probed::Kernel(Ok(probe))) => {
                 let kernel = &mut self.supervisor.kernel;
                 // An answer may come from an earlier process.
-                if kernel.pid() == i32::try_from(status.pid).ok() {
+                if kernel.pid() == i32::try_from(probe.figures.pid).ok() {
                     kernel.answered(now);
                 }
                 if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.probed(&status, kernel, now);
+                    upgrade.probed(&probe, &mut self.supervisor, now);
                 }
             }
             Event::Kernel(said) => {
-                let kernel = &mut self.supervisor.kernel;
-                kernel.heard(&said, now);
+                self.supervisor.kernel.heard(&said, now);
                 if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.heard(&said, kernel, now);
+                    upgrade.heard(&said, &mut self.supervisor, now);
                 }
             }
             Event::Rehearsed(result) => {
-                let kernel = &mut self.supervisor.kernel;
                 if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.rehearsed(result, kernel, now);
+                    upgrade.rehearsed(result, &mut self.supervisor, now);
+                }
+            }
+            Event::Errand(done) => {
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.errand(done, &mut self.supervisor, now);
                 }
             }
             Event::Probed(Probed::Inference(Ok(()))) => self.supervisor.inference.answered(now),
@@ -259,7 +255,7 @@ impl Steward {
             }
             Event::Prepared(prepared) => {
                 if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.prepared(prepared, &mut self.supervisor.kernel, now);
+                    upgrade.prepared(prepared, &mut self.supervisor, now);
                 }
             }
         }
@@ -271,11 +267,11 @@ impl Steward {
         self.supervisor.reap(now);
         // Each advance may make the next one possible at once.
         for _ in 0..4 {
-            let kernel = &mut self.supervisor.kernel;
+            let planks = &mut self.supervisor;
             if let Some(report) = self
                 .upgrade
                 .as_mut()
-                .and_then(|upgrade| upgrade.advance(kernel, now))
+                .and_then(|upgrade| upgrade.advance(planks, now))
             {
                 self.conclude(report);
             }
@@ -293,10 +289,10 @@ impl Steward {
 
     fn look_at_inbox(&mut self, now: Instant) {
         let Some(channel) = &mut self.channel else { return };
-        let kernel = &self.supervisor.kernel;
-        if let Some(accepted) = channel.next(now, kernel.program()) {
+        let planks = &self.supervisor;
+        if let Some(accepted) = channel.next(now, planks.chosen()) {
             let events = self.events.clone();
-            let upgrade = Upgrade::begin(&self.home, accepted, kernel, self.limits.clone(), events, now);
+            let upgrade = Upgrade::begin(&self.home, accepted, planks, self.limits.clone(), events, now);
             self.upgrade = Some(upgrade);
         }
     }
@@ -315,7 +311,7 @@ impl Steward {
         self.is_stopping = true;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         if let Some(upgrade) = &mut self.upgrade {
-            let report = upgrade.abandon(&mut self.supervisor.kernel);
+            let report = upgrade.abandon(&mut self.supervisor);
             self.conclude(report);
         }
         self.supervisor.stop(Instant::now());
@@ -397,21 +393,20 @@ impl Steward {
 fn adopt(
     home: &Home,
     configuration: &Configuration,
-    programs: &Path,
-    kernel: &Path,
+    chosen: &Chosen,
     events: &Sender<Event>,
 ) -> (Option<Adopted>, Option<Adopted>) {
     let kernel = Wanted {
         name: KERNEL,
-        program: kernel,
-        arguments: &supervisor::kernel_arguments(home, configuration, programs),
+        program: &chosen.kernel,
+        arguments: &supervisor::kernel_arguments(home, configuration, chosen),
         environment: &supervisor::kernel_environment(configuration),
         socket: home.kernel_socket(),
     };
     let inference = Wanted {
         name: INFERENCE,
-        program: &programs.join(INFERENCE),
-        arguments: &supervisor::inference_arguments(home, configuration),
+        program: &chosen.inference,
+        arguments: &supervisor::inference_arguments(home, configuration, chosen),
         environment: &[],
         socket: home.inference_socket(),
     };
@@ -432,18 +427,6 @@ fn adopt(
 fn programs() -> Result<PathBuf, StartError> {
     let program = std::env::current_exe().map_err(system("find the folder of this program"))?;
     Ok(program.parent().map_or_else(PathBuf::new, Path::to_path_buf))
-}
-
-fn kernel_program(home: &Home, choice: Option<&Choice>, programs: &Path) -> PathBuf {
-    let built_in = programs.join(KERNEL);
-    match choice.map(|choice| choice.verified(home)) {
-        Some(Ok(chosen)) => chosen,
-        Some(Err(error)) => {
-            warn!("{error}; {} is started instead", built_in.display());
-            built_in
-        }
-        None => built_in,
-    }
 }
 
 /// The log goes to standard error in the foreground, else to `logs/steward.log`, and the process leaves its session, so that

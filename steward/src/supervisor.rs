@@ -13,8 +13,11 @@ use shared::home::Home;
 use tracing::warn;
 
 use crate::backoff::Backoff;
+use crate::chosen::{Chosen, configured_model};
 use crate::configuration::Configuration;
 use crate::event::Event;
+use crate::exchange::Orders;
+use crate::instruction::Kind;
 use crate::listener::Listener;
 use crate::plank::Plank;
 use crate::process::Identity;
@@ -27,6 +30,10 @@ pub const INFERENCE: &str = "inference-worker";
 pub struct Supervisor {
     pub kernel: Plank,
     pub inference: Plank,
+    home: Home,
+    configuration: Configuration,
+    /// What the next starts are of.
+    chosen: Chosen,
     is_stopping: bool,
     record: PathBuf,
     /// What the record holds now.
@@ -45,18 +52,17 @@ pub struct RecordedPlank {
 }
 
 impl Supervisor {
-    /// Knows how to start everything, starts nothing. `programs` is the folder of the steward's own program.
+    /// Knows how to start everything, starts nothing.
     pub fn new(
         home: &Home,
         configuration: &Configuration,
-        programs: &Path,
-        kernel_program: PathBuf,
+        chosen: Chosen,
         listeners: (&Listener, &Listener),
         events: &Sender<Event>,
     ) -> io::Result<Supervisor> {
         let kernel = Launch {
-            program: kernel_program,
-            arguments: kernel_arguments(home, configuration, programs),
+            program: chosen.kernel.clone(),
+            arguments: kernel_arguments(home, configuration, &chosen),
             environment: kernel_environment(configuration),
             listener: listeners.0.socket.try_clone()?,
             log: home.logs().join("kernel.log"),
@@ -64,8 +70,8 @@ impl Supervisor {
             limits: configuration.limits.kernel.clone(),
         };
         let inference = Launch {
-            program: programs.join(INFERENCE),
-            arguments: inference_arguments(home, configuration),
+            program: chosen.inference.clone(),
+            arguments: inference_arguments(home, configuration, &chosen),
             environment: Vec::new(),
             listener: listeners.1.socket.try_clone()?,
             log: home.logs().join("inference-worker.log"),
@@ -84,6 +90,9 @@ impl Supervisor {
         Ok(Supervisor {
             kernel: plank(KERNEL, kernel),
             inference: plank(INFERENCE, inference),
+            home: home.clone(),
+            configuration: configuration.clone(),
+            chosen,
             is_stopping: false,
             record: record_path(home),
             recorded: Vec::new(),
@@ -129,6 +138,34 @@ impl Supervisor {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
+    }
+
+    /// Another plank was chosen: later starts are of it.
+    pub fn choose(&mut self, kind: Kind, path: &Path) {
+        self.chosen = self.chosen.with(kind, path);
+        let kernel = kernel_arguments(&self.home, &self.configuration, &self.chosen);
+        self.kernel.set_arguments(kernel);
+    }
+
+    /// What a choice of that kind stands in the place of in the configuration.
+    pub fn configured(&self, kind: Kind) -> Option<String> {
+        match kind {
+            Kind::Model => configured_model(&self.configuration),
+            _ => None,
+        }
+    }
+
+    /// How an inference-worker of another program or model is started.
+    pub fn inference_orders(&self, kind: Kind, path: &Path) -> Orders {
+        let chosen = self.chosen.with(kind, path);
+        Orders {
+            arguments: inference_arguments(&self.home, &self.configuration, &chosen),
+            program: chosen.inference,
+        }
     }
 
     pub fn status(&self) -> Vec<PlankStatus> {
@@ -177,14 +214,15 @@ impl Supervisor {
     }
 }
 
-/// A kernel that was killed leaves the socket where a later steward would have asked for it.
+/// A process that was killed leaves the socket where its steward, or a later one, would have asked for it.
 fn remove_old_sockets(beside: &Path) {
     let folder = beside.parent().unwrap_or(Path::new("."));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("kernel-")?.strip_suffix(".control"));
+        let number = name.to_str().and_then(|name| match name.strip_prefix("kernel-") {
+            Some(rest) => rest.strip_suffix(".control"),
+            None => name.strip_prefix("inference-")?.strip_suffix(".sock"),
+        });
         let pid = number.and_then(|number| number.parse().ok());
         if pid.is_some_and(|pid| Identity::of(pid).is_none()) {
             let _ = fs::remove_file(entry.path());
@@ -223,14 +261,14 @@ pub fn kernel_environment(configuration: &Configuration) -> Vec<(String, String)
     log.map(|log| ("RUST_LOG".to_owned(), log.clone())).collect()
 }
 
-pub fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path) -> Vec<OsString> {
+pub fn kernel_arguments(home: &Home, configuration: &Configuration, chosen: &Chosen) -> Vec<OsString> {
     let kernel = &configuration.kernel;
     let mut arguments = kernel_mark(home);
     arguments.extend([
         "--inference-socket".into(),
         home.inference_socket().into(),
         "--method-worker".into(),
-        programs.join("method-worker").into(),
+        chosen.method_worker.clone().into(),
         "--method-workers".into(),
         kernel.method_workers.to_string().into(),
         "--method-deadline-ms".into(),
@@ -247,9 +285,9 @@ pub fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &P
     arguments
 }
 
-pub fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsString> {
+pub fn inference_arguments(home: &Home, configuration: &Configuration, chosen: &Chosen) -> Vec<OsString> {
     let mut arguments = inference_mark(home);
-    arguments.extend(["--model".into(), configuration.inference.model.clone().into()]);
+    arguments.extend(["--model".into(), chosen.model.clone().into()]);
     if let Some(server) = &configuration.inference.server {
         let mut say = |name: &str, value: Option<OsString>| {
             arguments.extend(value.into_iter().flat_map(|value| [name.into(), value]));
@@ -274,7 +312,9 @@ pub fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<Os
     if let Some(threads) = configuration.inference.threads {
         arguments.extend(["--threads".into(), threads.to_string().into()]);
     }
-    if let Some(hash) = &configuration.inference.model_hash {
+    if let Some(hash) = &configuration.inference.model_hash
+        && !chosen.is_model_chosen
+    {
         arguments.extend(["--model-hash".into(), hash.into()]);
     }
     for (option, mib) in [

@@ -1,4 +1,4 @@
-//! One upgrade of the kernel, from its steps to its end, between which the loop runs on. Every state is journalled before it is acted
+//! One upgrade, from its steps to its end, between which the loop runs on. Every state is journalled before it is acted
 //! on. Told in `docs/upgrade.md`.
 
 use std::fs;
@@ -7,19 +7,23 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use shared::bridge::KernelStatus;
 use shared::control::UpgradeStatus;
 use shared::home::Home;
 use tracing::{error, info, warn};
 
 use crate::channel::{Accepted, Claim, Journal, Outcome, Report, Step, unix_ms};
 use crate::choice::Choice;
+use crate::configuration;
 use crate::event::Event;
-use crate::handover::{End, Handover, Limits, Said};
-use crate::instruction::Instruction;
+use crate::exchange::{self, Exchange, Orders};
+use crate::handover::{self, End, Handover, Limits, Said};
+use crate::health::{self, Health, Probe, Watch};
+use crate::instruction::{Instruction, Kind};
 use crate::plank::Plank;
 use crate::preparation::{self, Both, Done, Prepared, Work};
 use crate::process;
+use crate::supervisor::Supervisor;
+use crate::tree;
 
 /// What a thread of an action has beyond its own limit to say how it ended.
 const GRACE: Duration = Duration::from_secs(2);
@@ -35,6 +39,10 @@ pub struct Upgrade {
     /// What ran before, and runs again when this fails.
     old_program: PathBuf,
     steps: Vec<Step>,
+    /// What the old kernel does while the new program is staged.
+    watch: Watch,
+    /// How the new kernel fares.
+    health: Option<Health>,
     /// When the step in progress began, milliseconds since 1970.
     step_begun: u64,
     phase: Phase,
@@ -45,6 +53,8 @@ enum Phase {
     Staging { number: usize, until: Instant },
     /// The new kernel takes over from the old one.
     Handing(Box<Handover>, Box<Both>),
+    /// The new inference-worker takes over from the old one.
+    Exchanging(Box<Exchange>, Box<Both>),
     /// The old kernel is ending.
     Draining(Box<Both>),
     /// The new kernel is to answer until then.
@@ -84,7 +94,7 @@ impl Upgrade {
     pub fn begin(
         home: &Home,
         accepted: Accepted,
-        kernel: &Plank,
+        planks: &Supervisor,
         limits: Limits,
         events: Sender<Event>,
         now: Instant,
@@ -94,20 +104,26 @@ impl Upgrade {
             instruction,
             journal,
         } = accepted;
-        info!(id = instruction.id, program = %instruction.target.path.display(), "upgrade begins");
+        let kind = instruction.target.kind;
+        info!(id = instruction.id, kind = kind.word(), program = %instruction.target.path.display(), "upgrade begins");
         let mut upgrade = Upgrade {
             home: home.clone(),
             limits: Limits {
                 health: instruction.health_within.unwrap_or(limits.health),
                 stop: instruction.limits.drain.unwrap_or(limits.stop),
-                ..limits
+                handover: configuration::Handover {
+                    probation: instruction.probation.unwrap_or(limits.handover.probation),
+                    ..limits.handover
+                },
             },
             claim,
             instruction,
             journal,
             events,
-            old_program: kernel.program().to_path_buf(),
+            old_program: planks.chosen().path(kind).to_path_buf(),
             steps: Vec::new(),
+            watch: Watch::default(),
+            health: None,
             step_begun: unix_ms(),
             phase: Phase::Over,
         };
@@ -128,7 +144,7 @@ impl Upgrade {
     }
 
     /// An action is done: the next begins, or the drain, or the upgrade ends.
-    pub fn prepared(&mut self, prepared: Prepared, kernel: &mut Plank, now: Instant) {
+    pub fn prepared(&mut self, prepared: Prepared, planks: &mut Supervisor, now: Instant) {
         let Phase::Staging { number, .. } = self.phase else {
             return;
         };
@@ -144,21 +160,14 @@ impl Upgrade {
             Ok(Done::Staged(both)) => {
                 let message = format!("{} is {}", both.new.path.display(), both.new.version);
                 self.step(word, true, message);
-                let (limits, events) = (self.limits.clone(), self.events.clone());
-                let journal = self.journal.clone();
-                if let Some(handover) =
-                    Handover::begin(&self.home, &both.new, kernel, journal, limits, events, now)
-                {
-                    self.phase = Phase::Handing(Box::new(handover), both);
-                    return;
+                match self.kind() {
+                    Kind::Kernel => self.hand_over(both, &mut planks.kernel, now),
+                    kind @ (Kind::InferenceWorker | Kind::Model) => {
+                        let orders = planks.inference_orders(kind, &both.new.path);
+                        self.exchange(both, orders, &planks.inference, now);
+                    }
+                    Kind::MethodWorker => {}
                 }
-                let beside =
-                    json!({ "program": both.new.path.file_name().map(|name| name.to_string_lossy()) });
-                if let Err(failure) = self.enter("draining", beside) {
-                    return self.end(Outcome::Failed, failure);
-                }
-                kernel.stop_within(now, self.limits.stop);
-                self.phase = Phase::Draining(both);
             }
             Err(undone) => {
                 self.step(word, false, undone.message.clone());
@@ -167,34 +176,130 @@ impl Upgrade {
         }
     }
 
+    /// The kernel that serves hands over, or, where it does not know how, ends before the new one is started.
+    fn hand_over(&mut self, both: Box<Both>, kernel: &mut Plank, now: Instant) {
+        let (limits, events) = (self.limits.clone(), self.events.clone());
+        let journal = self.journal.clone();
+        let watched = (std::mem::take(&mut self.watch), self.instruction.bounds);
+        if let Some(handover) = Handover::begin(
+            &self.home, &both.new, kernel, journal, limits, watched, events, now,
+        ) {
+            self.phase = Phase::Handing(Box::new(handover), both);
+            return;
+        }
+        let beside = json!({ "program": both.new.path.file_name().map(|name| name.to_string_lossy()) });
+        if let Err(failure) = self.enter("draining", beside) {
+            return self.end(Outcome::Failed, failure);
+        }
+        kernel.stop_within(now, self.limits.stop);
+        self.phase = Phase::Draining(both);
+    }
+
+    fn exchange(&mut self, both: Box<Both>, orders: Orders, worker: &Plank, now: Instant) {
+        let limits = Limits {
+            stop: self.instruction.limits.drain.unwrap_or(exchange::DRAIN),
+            ..self.limits.clone()
+        };
+        let (journal, bounds, events) = (self.journal.clone(), self.instruction.bounds, self.events.clone());
+        match Exchange::begin(&self.home, orders, worker, journal, limits, bounds, events, now) {
+            Ok(exchange) => self.phase = Phase::Exchanging(Box::new(exchange), both),
+            Err(failure) => {
+                self.step("warm", false, failure.message.clone());
+                self.end(Outcome::Failed, Failure::new(failure.reason, failure.message));
+            }
+        }
+    }
+
+    /// A question of an exchange was answered.
+    pub fn errand(&mut self, done: exchange::Done, planks: &mut Supervisor, now: Instant) {
+        self.go_on(planks, now, |exchange, worker| exchange.done(done, worker, now));
+    }
+
+    /// Moves an exchange on, and takes what it comes to.
+    fn go_on(
+        &mut self,
+        planks: &mut Supervisor,
+        now: Instant,
+        work: impl FnOnce(&mut Exchange, &mut Plank) -> Option<End>,
+    ) {
+        let (mut exchange, both) = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Exchanging(exchange, both) => (exchange, both),
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
+        let mut end = work(&mut exchange, &mut planks.inference);
+        self.health = exchange.health().cloned();
+        if let Some(End::Proved) = end {
+            end = match self.record(&both, planks) {
+                Ok(()) => {
+                    exchange.commit(now);
+                    None
+                }
+                Err(failure) => {
+                    let failure = handover::Failure {
+                        reason: failure.reason,
+                        message: failure.message,
+                    };
+                    exchange.revert(failure, &mut planks.inference, now)
+                }
+            };
+        }
+        for taken in exchange.steps() {
+            self.step(taken.step, taken.ok, taken.message);
+        }
+        match end {
+            None | Some(End::Proved) => self.phase = Phase::Exchanging(exchange, both),
+            Some(End::Committed) => self.applied(&both),
+            Some(End::Untouched(failure)) => {
+                self.end(Outcome::Failed, Failure::new(failure.reason, failure.message));
+            }
+            Some(End::RolledBack(failure)) => {
+                self.end(Outcome::RolledBack, Failure::new(failure.reason, failure.message));
+            }
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        self.instruction.target.kind
+    }
+
     /// Something came by a kernel's control channel.
-    pub fn heard(&mut self, said: &Said, kernel: &mut Plank, now: Instant) {
-        self.hand(kernel, now, |handover, kernel| handover.heard(said, kernel, now));
+    pub fn heard(&mut self, said: &Said, planks: &mut Supervisor, now: Instant) {
+        self.hand(planks, now, |handover, kernel| handover.heard(said, kernel, now));
     }
 
     /// The rehearsal has ended.
-    pub fn rehearsed(&mut self, result: Result<String, String>, kernel: &mut Plank, now: Instant) {
-        self.hand(kernel, now, |handover, kernel| {
+    pub fn rehearsed(&mut self, result: Result<String, String>, planks: &mut Supervisor, now: Instant) {
+        self.hand(planks, now, |handover, kernel| {
             handover.rehearsed(result, kernel, now)
         });
     }
 
-    /// The kernel told its status.
-    pub fn probed(&mut self, status: &KernelStatus, kernel: &mut Plank, now: Instant) {
-        self.hand(kernel, now, |handover, kernel| {
-            handover.probed(status, kernel, now)
+    /// The kernel told its figures.
+    pub fn probed(&mut self, probe: &Probe, planks: &mut Supervisor, now: Instant) {
+        if let Phase::Staging { .. } = self.phase {
+            self.watch.note(probe);
+        }
+        self.hand(planks, now, |handover, kernel| {
+            handover.probed(probe, kernel, now)
         });
     }
 
-    /// Whether the kernel is to be asked for its status.
+    /// Whether the kernel is to be asked for its figures.
     pub fn is_watching(&self) -> bool {
-        matches!(&self.phase, Phase::Handing(handover, _) if handover.is_watching())
+        match &self.phase {
+            Phase::Staging { .. } => true,
+            Phase::Handing(handover, _) => handover.is_watching(),
+            _ => false,
+        }
     }
 
     /// Moves a handover on, and takes what it comes to.
     fn hand(
         &mut self,
-        kernel: &mut Plank,
+        planks: &mut Supervisor,
         now: Instant,
         work: impl FnOnce(&mut Handover, &mut Plank) -> Option<End>,
     ) {
@@ -205,14 +310,15 @@ impl Upgrade {
                 return;
             }
         };
-        let mut end = work(&mut handover, kernel);
+        let mut end = work(&mut handover, &mut planks.kernel);
+        self.health = handover.health().cloned();
         if let Some(End::Proved) = end {
-            end = match self.record(&both) {
+            end = match self.record(&both, planks) {
                 Ok(()) => {
-                    handover.commit(kernel, now);
+                    handover.commit(&planks.kernel, now);
                     None
                 }
-                Err(failure) => handover.revert(failure.reason, failure.message, kernel, now),
+                Err(failure) => handover.revert(failure.reason, failure.message, &mut planks.kernel, now),
             };
         }
         for taken in handover.steps() {
@@ -235,8 +341,10 @@ impl Upgrade {
     }
 
     /// Moves on as far as the kernel's phase allows. The report and the journal to conclude it in when it has ended, once.
-    pub fn advance(&mut self, kernel: &mut Plank, now: Instant) -> Option<Report> {
-        self.hand(kernel, now, |handover, kernel| handover.advance(kernel, now));
+    pub fn advance(&mut self, planks: &mut Supervisor, now: Instant) -> Option<Report> {
+        self.hand(planks, now, |handover, kernel| handover.advance(kernel, now));
+        self.go_on(planks, now, |exchange, worker| exchange.advance(worker, now));
+        let kernel = &mut planks.kernel;
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Ended(report) => return Some(*report),
             Phase::Staging { number, until } if now >= until => {
@@ -261,7 +369,7 @@ impl Upgrade {
                     Err(failure) => self.revert(failure, kernel, now),
                 }
             }
-            Phase::Proving(both, until) => self.prove(both, until, kernel, now),
+            Phase::Proving(both, until) => self.prove(both, until, planks, now),
             Phase::Reverting(failure) if kernel.is_down() => {
                 // Unwritten, the state before is still true: nothing is chosen.
                 let _ = self.enter("restoring", failure.beside());
@@ -284,7 +392,8 @@ impl Upgrade {
     }
 
     /// The steward is to stop: nothing has been chosen yet, so the old program stays the one to run.
-    pub fn abandon(&mut self, kernel: &mut Plank) -> Report {
+    pub fn abandon(&mut self, planks: &mut Supervisor) -> Report {
+        let kernel = &mut planks.kernel;
         let outcome = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Ended(report) => return *report,
             Phase::Handing(mut handover, both) => {
@@ -296,10 +405,21 @@ impl Upgrade {
                 }
                 Outcome::RolledBack
             }
+            Phase::Exchanging(mut exchange, both) => {
+                let is_committed = exchange.is_committed();
+                exchange.abandon(&mut planks.inference);
+                if is_committed {
+                    let message = format!("{} is chosen; the steward was told to stop", both.new.version);
+                    return self.report(Outcome::Applied, "applied", message);
+                }
+                Outcome::RolledBack
+            }
             Phase::Staging { .. } => Outcome::Failed,
             _ => Outcome::RolledBack,
         };
-        kernel.set_program(self.old_program.clone());
+        if self.kind() == Kind::Kernel {
+            kernel.set_program(self.old_program.clone());
+        }
         let failure = Failure::new("stopping", "the steward was told to stop in the middle");
         self.report(outcome, failure.reason, failure.message)
     }
@@ -313,6 +433,7 @@ impl Upgrade {
     pub fn due(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Handing(handover, _) => handover.due(),
+            Phase::Exchanging(exchange, _) => exchange.due(),
             Phase::Staging { until, .. } | Phase::Proving(_, until) | Phase::Restoring(_, until) => {
                 Some(*until)
             }
@@ -350,12 +471,13 @@ impl Upgrade {
         }
     }
 
-    fn prove(&mut self, both: Box<Both>, until: Instant, kernel: &mut Plank, now: Instant) {
+    fn prove(&mut self, both: Box<Both>, until: Instant, planks: &mut Supervisor, now: Instant) {
+        let kernel = &mut planks.kernel;
         let staged = &both.new.path;
         let cause = if kernel.is_ready() {
             match kernel.pid().and_then(process::program) {
                 Some(program) if staged.canonicalize().is_ok_and(|path| path == program) => {
-                    return self.choose(&both, kernel, now);
+                    return self.choose(&both, planks, now);
                 }
                 program => format!(
                     "the process that answers runs {program:?}, not {}",
@@ -375,43 +497,58 @@ impl Upgrade {
         self.revert(Failure::new("health_failed", cause), kernel, now);
     }
 
-    fn choose(&mut self, both: &Both, kernel: &mut Plank, now: Instant) {
+    fn choose(&mut self, both: &Both, planks: &mut Supervisor, now: Instant) {
         self.step("prove", true, "the new kernel answers".to_owned());
-        match self.record(both) {
+        match self.record(both, planks) {
             Ok(()) => {
                 self.step("choose", true, "recorded".to_owned());
                 self.applied(both);
             }
             Err(failure) => {
                 self.step("choose", false, failure.message.clone());
-                self.revert(failure, kernel, now);
+                self.revert(failure, &mut planks.kernel, now);
             }
         }
     }
 
     fn applied(&mut self, both: &Both) {
         self.remove_old_copies(both);
-        let message = format!("{} serves", both.new.version);
-        self.end(Outcome::Applied, Failure::new("applied", message));
+        let version = &both.new.version;
+        let failure = match &self.health {
+            Some(health) if health.outcome == health::Outcome::Degraded => {
+                let remarks = health.remarks.join("; ");
+                Failure::new(
+                    "degraded",
+                    format!("{version} serves, worse than the old one: {remarks}"),
+                )
+            }
+            _ => Failure::new("applied", format!("{version} serves")),
+        };
+        self.end(Outcome::Applied, failure);
     }
 
     /// Makes the staged program the chosen one.
-    fn record(&mut self, both: &Both) -> Result<(), Failure> {
-        let chosen = self.choice(
+    fn record(&mut self, both: &Both, planks: &mut Supervisor) -> Result<(), Failure> {
+        let kind = self.kind();
+        let instead_of = planks.configured(kind);
+        let mut chosen = self.choice(
             &both.new.path,
             &both.new.blake3,
             &self.instruction.id,
             &self.claim.name,
         );
-        let (instruction, claim) = match Choice::load(&self.home) {
+        chosen.instead_of = instead_of;
+        let (instruction, claim) = match Choice::load(&self.home, kind) {
             Ok(Some(choice)) => (choice.instruction, choice.claim),
             _ => (String::new(), String::new()),
         };
         let previous = self.choice(&both.old.path, &both.old.blake3, &instruction, &claim);
-        self.enter("choosing", Value::Null)?;
-        chosen
-            .record(&previous, &self.home)
-            .map_err(|error| Failure::new("not_recorded", format!("the choice cannot be recorded: {error}")))
+        self.enter("choosing", json!({ "health": self.health }))?;
+        chosen.record(&previous, &self.home, kind).map_err(|error| {
+            Failure::new("not_recorded", format!("the choice cannot be recorded: {error}"))
+        })?;
+        planks.choose(kind, &both.new.path);
+        Ok(())
     }
 
     fn choice(&self, program: &Path, blake3: &str, instruction: &str, claim: &str) -> Choice {
@@ -422,6 +559,7 @@ impl Upgrade {
             blake3: blake3.to_owned(),
             instruction: instruction.to_owned(),
             claim: claim.to_owned(),
+            instead_of: None,
         }
     }
 
@@ -450,7 +588,12 @@ impl Upgrade {
             .into_iter()
             .flatten()
             .flatten()
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with("kernel-"))
+            .filter(|entry| {
+                entry
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with(&format!("{}-", self.kind().word()))
+            })
             .map(|entry| {
                 let changed = entry.metadata().and_then(|data| data.modified());
                 (changed.unwrap_or(SystemTime::UNIX_EPOCH), entry.path())
@@ -459,9 +602,7 @@ impl Upgrade {
             .collect();
         others.sort_by(|one, other| other.cmp(one));
         for (_, path) in others.into_iter().skip(self.instruction.keep - 1) {
-            if let Err(error) = fs::remove_file(&path) {
-                warn!("cannot remove {}: {error}", path.display());
-            }
+            tree::remove(&path);
         }
     }
 
@@ -485,6 +626,7 @@ impl Upgrade {
         let report = Report::of(self.claim.clone(), &self.instruction, outcome, reason, message);
         Report {
             steps: self.steps.clone(),
+            health: self.health.clone(),
             ..report
         }
     }

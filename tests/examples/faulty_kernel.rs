@@ -243,12 +243,16 @@ fn converse(mut client: UnixStream, mut kernel: UnixStream) {
         let Ok(mut reply) = frame::read::<ToClient>(&mut kernel) else {
             return;
         };
-        if let ToClient::Reply {
-            result: Ok(Answer::Status(status)),
-            ..
-        } = &mut reply
-        {
-            status.epoch = Epoch(0);
+        match &mut reply {
+            ToClient::Reply {
+                result: Ok(Answer::Status(status)),
+                ..
+            } => status.epoch = Epoch(0),
+            ToClient::Reply {
+                result: Ok(Answer::Figures(figures)),
+                ..
+            } => figures.epoch = Epoch(0),
+            _ => {}
         }
         let _ = frame::write(&mut client, &reply);
     }

@@ -1,7 +1,8 @@
 //! An upgrade instruction as `docs/upgrade.md` draws it: bytes judged into [`Instruction`], or a refusal that says why.
-//! [`keys`]: what a JSON object is asked for. [`strict`]: no key twice. Time, history and trust are judged by [`crate::channel`].
+//! [`kind`]: what can be replaced. [`keys`]: what a JSON object is asked for. [`strict`]: no key twice. Time, history and trust are judged by [`crate::channel`].
 
 mod keys;
+mod kind;
 #[cfg(test)]
 mod schema;
 mod strict;
@@ -12,7 +13,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::health::Bounds;
 use keys::Keys;
+pub use kind::Kind;
 use strict::{DUPLICATE, Strict};
 
 /// Largest instruction.
@@ -41,15 +44,20 @@ pub struct Instruction {
     pub limits: Limits,
     /// In which the new program must serve; `None` for what the configuration says.
     pub health_within: Option<Duration>,
+    /// How long it is watched before it is chosen; `None` for what the configuration says.
+    pub probation: Option<Duration>,
+    /// How much worse than the old one it may be.
+    pub bounds: Bounds,
     /// Former programs that are kept.
     pub keep: usize,
     /// Whether a program that is known to be bad is tried all the same.
     pub is_again: bool,
 }
 
-/// The program that is to become the kernel.
+/// What is to be replaced, and by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    pub kind: Kind,
     /// Absolute.
     pub path: PathBuf,
     pub digest: Digest,
@@ -60,6 +68,15 @@ pub struct Target {
 pub enum Digest {
     Blake3(String),
     Sha256(String),
+}
+
+impl Digest {
+    /// Without the algorithm's name.
+    pub fn digits(&self) -> &str {
+        match self {
+            Digest::Blake3(digits) | Digest::Sha256(digits) => digits,
+        }
+    }
 }
 
 impl fmt::Display for Digest {
@@ -174,6 +191,8 @@ impl Instruction {
             steps: Vec::new(),
             limits: Limits::default(),
             health_within: None,
+            probation: None,
+            bounds: Bounds::default(),
             keep: 1,
             is_again: false,
         };
@@ -214,6 +233,24 @@ impl Instruction {
         }
         if let Some(mut health) = keys.optional("health", Keys::of)? {
             self.health_within = health.optional("within_ms", milliseconds)?;
+            self.probation = health.optional("probation_ms", milliseconds)?;
+            for (key, bound) in [
+                ("degraded", &mut self.bounds.degraded),
+                ("unhealthy", &mut self.bounds.unhealthy),
+            ] {
+                if let Some(mut given) = health.optional(key, Keys::of)? {
+                    let errors =
+                        given.optional("errors_permille", |key, value| keys::between(key, value, 0, 1000))?;
+                    bound.errors_permille = errors.unwrap_or(bound.errors_permille);
+                    bound.latency_percent = given
+                        .optional("latency_percent", percent)?
+                        .unwrap_or(bound.latency_percent);
+                    bound.memory_percent = given
+                        .optional("memory_percent", percent)?
+                        .unwrap_or(bound.memory_percent);
+                    given.nothing_left()?;
+                }
+            }
             health.nothing_left()?;
         }
         if let Some(mut rollback) = keys.optional("rollback", Keys::of)? {
@@ -243,11 +280,13 @@ enum Form {
 
 impl Target {
     fn check(mut keys: Keys, form: Form) -> Result<Target, Refusal> {
-        let kind = keys.required("kind", keys::text)?;
-        if kind != "kernel" {
-            let message = format!("target.kind is {kind:?}; this steward can replace the kernel only");
+        let word = keys.required("kind", keys::text)?;
+        let kind = Kind::of(&word).filter(|kind| form == Form::Two || *kind == Kind::Kernel);
+        let Some(kind) = kind else {
+            let known = Kind::ALL.map(Kind::word).join(", ");
+            let message = format!("target.kind is {word:?}; this steward replaces {known} (form 1: kernel)");
             return Err(Refusal::new("unsupported_target", message));
-        }
+        };
         let path = keys.required("path", absolute)?;
         let digest = match form {
             Form::Two => keys.required("digest", digest)?,
@@ -267,7 +306,7 @@ impl Target {
             },
         };
         keys.nothing_left()?;
-        Ok(Target { path, digest })
+        Ok(Target { kind, path, digest })
     }
 }
 
@@ -345,6 +384,11 @@ fn is_hexadecimal(digits: &str) -> bool {
     digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Of what was before.
+fn percent(key: &str, value: Value) -> Result<u64, Refusal> {
+    keys::between(key, value, 100, 1_000_000)
+}
+
 fn milliseconds(key: &str, value: Value) -> Result<Duration, Refusal> {
     keys::between(key, value, MILLISECONDS.0, MILLISECONDS.1).map(Duration::from_millis)
 }
@@ -376,6 +420,7 @@ mod tests {
             created_unix: None,
             expires_unix: Some(99),
             target: Target {
+                kind: Kind::Kernel,
                 path: "/opt/kernel".into(),
                 digest: Digest::Sha256(HEX.into()),
             },
@@ -383,6 +428,8 @@ mod tests {
             steps: Vec::new(),
             limits: Limits::default(),
             health_within: None,
+            probation: None,
+            bounds: Bounds::default(),
             keep: 1,
             is_again: false,
         };
