@@ -90,15 +90,15 @@ impl Kernel {
     /// Carries out one call. A call that was carried out before gets its stored reply.
     pub async fn call(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
         if !Figures::counts(&call) {
-            return self.carry_out(asker, call).await;
+            return self.fulfil(asker, call).await;
         }
         let begun = Instant::now();
-        let result = self.carry_out(asker, call).await;
+        let result = self.fulfil(asker, call).await;
         self.figures.note(begun.elapsed(), &result);
         result
     }
 
-    async fn carry_out(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
+    async fn fulfil(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
         let _first = match asker.request.filter(|_| call.may_write()) {
             Some(request) => {
                 let first = self.wait_for_first(request).await;
@@ -126,7 +126,7 @@ impl Kernel {
 
     async fn call_other(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
         match call {
-            Call::Send { .. } => Box::pin(self.carry_out(asker, call)).await,
+            Call::Send { .. } => Box::pin(self.fulfil(asker, call)).await,
             Call::Inspect { object } => self.inspect(self.world(), &object),
             Call::New { parent, slots, name } => {
                 let edit = self.made(self.world(), &asker.author, &parent, slots, name);
@@ -141,7 +141,10 @@ impl Kernel {
                 self.edit(&asker, edit).await
             }
             Call::Guard { source } => Ok(Answer::Verdict {
-                findings: findings(&guard::check(&source, &guard::Expectation::any())),
+                findings: findings(&guard::check(
+                    &source,
+                    &guard::Expectation::any().allowing(&self.workers.allowed()),
+                )),
             }),
             Call::Thoughts { id } => self.thoughts(id),
             Call::Status => Ok(Answer::Status(Box::new(self.status().await))),

@@ -9,6 +9,7 @@ use shared::value::Value;
 use crate::arguments::Arguments;
 use crate::code;
 use crate::decode::decode;
+use crate::globals;
 use crate::interpreter;
 use crate::jail;
 use crate::measure::measure;
@@ -40,12 +41,26 @@ pub fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     interpreter::start().map_err(ServeError::Interpreter)?;
     Python::attach(|py| {
         let python = interpreter::version(py);
+        load(py, arguments).map_err(|error| ServeError::Interpreter(error.to_string()))?;
         let mut peer = rehearse(py, peer)?;
         interpreter::settle(py).map_err(|error| ServeError::Interpreter(error.to_string()))?;
         let jail = jail::close(&arguments.limits, arguments.strictness)?;
         peer.write(&FromWorker::Ready { python, jail })?;
         answer_all(py, peer)
     })
+}
+
+/// Packages first: they import what they need of Python's own.
+fn load(py: Python<'_>, arguments: &Arguments) -> PyResult<()> {
+    if let Some(packages) = &arguments.packages {
+        let modules: Vec<&str> = arguments
+            .allow
+            .iter()
+            .map(|allowed| allowed.module.as_str())
+            .collect();
+        interpreter::load(py, packages, &modules)?;
+    }
+    globals::prepare(py, &arguments.allow)
 }
 
 fn answer_all(py: Python<'_>, mut peer: Peer) -> Result<(), ServeError> {

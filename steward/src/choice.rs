@@ -52,10 +52,11 @@ impl Choice {
         }
     }
 
-    /// The program, when it is there and undamaged. Of a model it is only asked whether it is there: its reader checks it.
+    /// The program, when it is there and undamaged. Of a model or an environment it is only asked whether it is there: its reader
+    /// checks it.
     pub fn verified(&self, home: &Home, kind: Kind) -> Result<PathBuf, String> {
         let path = home.planks().join(&self.program);
-        if kind == Kind::Model {
+        if matches!(kind, Kind::Model | Kind::Python) {
             return match path.exists() {
                 true => Ok(path),
                 false => Err(format!("{} is gone", path.display())),
@@ -72,9 +73,12 @@ impl Choice {
         }
     }
 
-    /// Makes this the choice, durably: the point of commitment of an upgrade. What ran before is recorded first.
-    pub fn record(&self, previous: &Choice, home: &Home, kind: Kind) -> io::Result<()> {
-        durable::write(&previous_path(home, kind), &serde_json::to_vec_pretty(previous)?)?;
+    /// Makes this the choice, durably: the point of commitment of an upgrade. What ran before is recorded first, where it
+    /// lies in `planks/`.
+    pub fn record(&self, previous: Option<&Choice>, home: &Home, kind: Kind) -> io::Result<()> {
+        if let Some(previous) = previous {
+            durable::write(&previous_path(home, kind), &serde_json::to_vec_pretty(previous)?)?;
+        }
         durable::write(&path(home, kind), &serde_json::to_vec_pretty(self)?)
     }
 }
@@ -88,7 +92,7 @@ fn previous_path(home: &Home, kind: Kind) -> PathBuf {
 }
 
 fn name(which: &str, kind: Kind) -> String {
-    match kind {
+    match kind.plank() {
         Kind::Kernel => format!("{which}.json"),
         other => format!("{which}-{}.json", other.word()),
     }
@@ -120,7 +124,7 @@ mod tests {
             program: "kernel-0".into(),
             ..choice.clone()
         };
-        choice.record(&before, &home, Kind::Kernel).unwrap();
+        choice.record(Some(&before), &home, Kind::Kernel).unwrap();
         assert_eq!(Choice::read(previous_path(&home, Kind::Kernel)), Ok(Some(before)));
         assert_eq!(Choice::load(&home, Kind::Kernel).unwrap().unwrap(), choice);
         assert_eq!(choice.verified(&home, Kind::Kernel).unwrap(), program);

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use shared::handover::Environment;
 use shared::home::Home;
 use tracing::{info, warn};
 
 use crate::choice::Choice;
 use crate::configuration::Configuration;
+use crate::environment;
 use crate::instruction::Kind;
 
 /// All planks, as paths.
@@ -18,6 +20,10 @@ pub struct Chosen {
     pub model: PathBuf,
     /// Whether an upgrade chose the model, so that what the configuration says of its contents is of another one.
     pub is_model_chosen: bool,
+    /// The steward's own program.
+    pub steward: PathBuf,
+    /// Folder and contents of the Python environment of methods, when there is one.
+    pub python: Option<(PathBuf, Environment)>,
 }
 
 impl Chosen {
@@ -32,17 +38,34 @@ impl Chosen {
             kernel: program(Kind::Kernel),
             inference: program(Kind::InferenceWorker),
             method_worker: program(Kind::MethodWorker),
+            steward: std::env::current_exe().unwrap_or_default(),
             is_model_chosen: model.is_some(),
+            python: choice(home, Kind::Python, None).and_then(|folder| {
+                let loaded = environment::load(&folder);
+                let loaded = loaded.inspect_err(|error| warn!("{error}; methods have no packages"));
+                Some((folder, loaded.ok()?))
+            }),
             model: model.unwrap_or_else(|| configuration.inference.model.clone()),
         }
     }
 
+    /// Empty for a Python environment where there is none.
     pub fn path(&self, kind: Kind) -> &Path {
         match kind {
-            Kind::Kernel => &self.kernel,
+            Kind::Kernel | Kind::ImageFormat => &self.kernel,
             Kind::InferenceWorker => &self.inference,
             Kind::MethodWorker => &self.method_worker,
             Kind::Model => &self.model,
+            Kind::Steward => &self.steward,
+            Kind::Python => self.python.as_ref().map_or(Path::new(""), |(folder, _)| folder),
+        }
+    }
+
+    /// What the digest of such a plank is of.
+    pub fn judged_by(&self, kind: Kind) -> PathBuf {
+        match kind {
+            Kind::Python => environment::requirements(self.path(kind)),
+            _ => self.path(kind).to_path_buf(),
         }
     }
 
@@ -50,12 +73,18 @@ impl Chosen {
     pub fn with(&self, kind: Kind, path: &Path) -> Chosen {
         let mut chosen = self.clone();
         let place = match kind {
-            Kind::Kernel => &mut chosen.kernel,
+            Kind::Kernel | Kind::ImageFormat => &mut chosen.kernel,
             Kind::InferenceWorker => &mut chosen.inference,
             Kind::MethodWorker => &mut chosen.method_worker,
+            Kind::Steward => &mut chosen.steward,
             Kind::Model => {
                 chosen.is_model_chosen = true;
                 &mut chosen.model
+            }
+            Kind::Python => {
+                let loaded = environment::load(path).inspect_err(|error| warn!("{error}"));
+                chosen.python = loaded.ok().map(|environment| (path.to_path_buf(), environment));
+                return chosen;
             }
         };
         *place = path.to_path_buf();

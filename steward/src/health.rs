@@ -136,6 +136,11 @@ impl Watch {
         }
     }
 
+    /// What a plank did since the first probe.
+    pub fn since_first(&self) -> Measured {
+        self.measured(self.first.as_ref())
+    }
+
     pub fn since_it_serves(&self) -> Measured {
         self.measured(None)
     }

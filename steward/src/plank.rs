@@ -269,6 +269,11 @@ impl Plank {
         self.is_ready() && self.has_greeted
     }
 
+    /// Whether an earlier steward started it.
+    pub fn is_adopted(&self) -> bool {
+        self.running.as_ref().is_some_and(Running::is_adopted)
+    }
+
     pub fn log(&self) -> &Path {
         &self.launch.log
     }
@@ -409,6 +414,7 @@ mod tests {
             log: folder.join("plank.log"),
             events: None,
             limits: Limits::default(),
+            group: None,
         };
         let intensity = Intensity {
             ends: 1000,

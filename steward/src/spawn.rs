@@ -19,9 +19,11 @@ use nix::unistd::Pid;
 use shared::handover::CONTROL_DESCRIPTOR;
 use shared::home::Home;
 
+use crate::cgroup;
 use crate::event::Event;
 use crate::handover::Control;
 use crate::logs::LARGEST_BYTES;
+use crate::succession;
 
 /// Where a plank finds its listening socket.
 pub const LISTEN_DESCRIPTOR: RawFd = 3;
@@ -49,6 +51,8 @@ pub struct Launch {
     /// Where what it says by its control channel goes; without, it has none.
     pub events: Option<mpsc::Sender<Event>>,
     pub limits: Limits,
+    /// The file by which a process joins the plank's control group, where it has one.
+    pub group: Option<File>,
 }
 
 /// Bounds of each process of a plank; `None` for none.
@@ -59,6 +63,8 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// 0 to 19.
     pub nice: Option<i32>,
+    /// Of all its processes together.
+    pub group: cgroup::Bounds,
 }
 
 impl Launch {
@@ -72,6 +78,7 @@ impl Launch {
             log: self.log.clone(),
             events: self.events.clone(),
             limits: self.limits.clone(),
+            group: self.group.as_ref().map(File::try_clone).transpose()?,
         })
     }
 }
@@ -98,7 +105,7 @@ pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
         .stdout(log.try_clone()?)
         .stderr(log)
         .process_group(0);
-    for name in OWN_ENVIRONMENT {
+    for name in OWN_ENVIRONMENT.iter().chain(&succession::OWN_ENVIRONMENT) {
         command.env_remove(name);
     }
     if passed.is_some() {
@@ -107,7 +114,8 @@ pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
         command.env_remove(CONTROL_DESCRIPTOR);
     }
     let limits = launch.limits.clone();
-    // SAFETY: between fork and exec only system calls are made (dup2, prctl, setrlimit, setpriority), which are async-signal-safe and
+    let group = launch.group.as_ref().map(AsRawFd::as_raw_fd);
+    // SAFETY: between fork and exec only system calls are made (dup2, prctl, write, setrlimit, setpriority), which are async-signal-safe and
     // allocate nothing. What is duplicated lives until after the spawn. Descriptors 3 and 4 are reserved in this process, so that dup2
     // replaces nothing that the child needs, and differ from those that are duplicated, so that the duplicates survive exec.
     unsafe {
@@ -115,6 +123,10 @@ pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
             check(libc::dup2(listener, LISTEN_DESCRIPTOR))?;
             if let Some(passed) = passed {
                 check(libc::dup2(passed, CONTROL))?;
+            }
+            if let Some(group) = group {
+                // "0" is the process that writes.
+                check(libc::write(group, c"0".as_ptr().cast(), 1) as i32)?;
             }
             // A later steward of this user must be able to have the listening socket back; where no Yama is, there is nothing to allow.
             libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY);
@@ -166,6 +178,38 @@ pub fn version(program: &Path, deadline: Duration) -> Result<String, String> {
         command.arg("--version").stderr(Stdio::null());
         Ok(command)
     })
+}
+
+/// What a kernel prints that works on an image that nobody has open, when it ends well in time; what it logs goes to `log`.
+pub fn work(program: &Path, words: &[OsString], log: &Path, deadline: Duration) -> Result<String, String> {
+    let what = words
+        .first()
+        .map_or_else(String::new, |word| word.to_string_lossy().into_owned());
+    bounded(deadline, &what, &|| {
+        let mut command = Command::new(program);
+        command
+            .args(words)
+            .env_remove(CONTROL_DESCRIPTOR)
+            .stderr(open_log(log)?);
+        Ok(command)
+    })
+    .map(|found| found.trim().to_owned())
+}
+
+/// What `steward rehearse` prints, when it ends well in time.
+pub fn rehearse_steward(program: &Path, home: &Home, deadline: Duration) -> Result<String, String> {
+    let log = home.logs().join("steward.log");
+    bounded(deadline, "the rehearsal", &|| {
+        let mut command = Command::new(program);
+        command
+            .args([OsString::from("rehearse"), "--home".into(), home.path().into()])
+            .stderr(open_log(&log)?);
+        for name in succession::OWN_ENVIRONMENT {
+            command.env_remove(name);
+        }
+        Ok(command)
+    })
+    .map(|found| found.trim().to_owned())
 }
 
 /// What `program rehearse` prints, when it ends well in time; what it logs goes to `log`.
@@ -231,7 +275,7 @@ pub fn command(argv: &[String], home: &Home, deadline: Duration) -> Result<Strin
         .stdout(log.try_clone().map_err(failed)?)
         .stderr(log)
         .process_group(0);
-    for name in OWN_ENVIRONMENT {
+    for name in OWN_ENVIRONMENT.iter().chain(&succession::OWN_ENVIRONMENT) {
         command.env_remove(name);
     }
     // SAFETY: between fork and exec only prctl is called, which is a system call and nothing else.

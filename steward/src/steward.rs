@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -12,6 +13,7 @@ use nix::sys::stat::{Mode, umask};
 use sd_notify::NotifyState;
 use shared::control::{ControlReply, ControlRequest, StewardStatus};
 use shared::exit;
+use shared::handover::{FromKernel, ToKernel};
 use shared::home::Home;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -30,6 +32,7 @@ use crate::logs;
 use crate::predecessor::{self, Adopted, Wanted};
 use crate::probe::Prober;
 use crate::seed;
+use crate::succession;
 use crate::supervisor::{self, INFERENCE, KERNEL, Supervisor};
 use crate::upgrade::Upgrade;
 
@@ -69,13 +72,15 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
     // Everything that is made here is for this user alone.
     umask(Mode::from_bits_truncate(0o077));
     let home = Home::resolve(given).map_err(system("find the home"))?;
+    succession::follow_choice(&home);
     let owned = home::prepare(home)?;
     let home = &owned.home;
     let configuration = Configuration::load(home)?;
     begin_log(home, foreground)?;
     info!(home = %home.path().display(), version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "steward begins");
     let (sender, events) = channel();
-    let chosen = Chosen::load(home, &configuration, &programs()?);
+    let programs = succession::programs().map_err(system("find the folder of this program"))?;
+    let chosen = Chosen::load(home, &configuration, &programs);
     let adopted = adopt(home, &configuration, &chosen, &sender);
     let sockets = (
         adopted.0.as_ref().map(|plank| &plank.listener),
@@ -116,9 +121,35 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
         .map_err(system("duplicate the control socket"))?;
     control::serve(control, sender.clone()).map_err(system("start a thread"))?;
     watch_signals(sender)?;
-    steward.run(&events);
+    succession::reap_sentry();
+    let left = || -> io::Result<Vec<(&'static str, OwnedFd)>> {
+        let socket = |listener: &Listener| listener.socket.try_clone().map(OwnedFd::from);
+        Ok(vec![
+            (home::LOCK, owned.lock()?),
+            ("kernel", socket(&listeners.0)?),
+            ("inference", socket(&listeners.1)?),
+            ("steward", socket(&listeners.2)?),
+        ])
+    };
+    steward.run(&events, &left);
     Ok(())
 }
+
+/// Reads what a start reads, for a steward that is to become this one; answers one line.
+pub fn rehearse(home: &Path) -> Result<String, StartError> {
+    let home = Home::resolve(Some(home)).map_err(system("find the home"))?;
+    let configuration = Configuration::load(&home)?;
+    let programs = succession::programs().map_err(system("find the folder of this program"))?;
+    let chosen = Chosen::load(&home, &configuration, &programs);
+    let planks = predecessor::recorded(&home).len();
+    let found = serde_json::json!({
+        "ok": true, "version": env!("CARGO_PKG_VERSION"), "kernel": chosen.kernel, "planks": planks,
+    });
+    Ok(found.to_string())
+}
+
+/// Duplicates of what this steward leaves to the one that it becomes.
+type Left<'a> = dyn Fn() -> io::Result<Vec<(&'static str, OwnedFd)>> + 'a;
 
 /// Everything that the loop owns.
 struct Steward {
@@ -189,8 +220,9 @@ impl Steward {
         })
     }
 
-    fn run(mut self, events: &Receiver<Event>) {
+    fn run(mut self, events: &Receiver<Event>, left: &Left) {
         self.supervisor.start(Instant::now());
+        self.resume();
         while !self.supervisor.is_stopped() {
             self.ask();
             match events.recv_timeout(self.wait()) {
@@ -199,6 +231,7 @@ impl Steward {
                 Err(RecvTimeoutError::Disconnected) => self.stop(),
             }
             self.move_on();
+            self.become_another(left);
         }
         info!("everything is down; steward ends");
         for call in std::mem::take(&mut self.waiting) {
@@ -235,8 +268,16 @@ impl Steward {
             }
             Event::Kernel(said) => {
                 self.supervisor.kernel.heard(&said, now);
-                if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.heard(&said, &mut self.supervisor, now);
+                match (&mut self.upgrade, &said.message) {
+                    (Some(upgrade), _) => upgrade.heard(&said, &mut self.supervisor, now),
+                    // An adopted kernel has changed to what was chosen.
+                    (None, Some(FromKernel::WorkersReplaced { .. })) => {
+                        self.supervisor.kernel.say(&ToKernel::KeepWorkers);
+                    }
+                    (None, Some(FromKernel::Hello { .. })) if self.supervisor.kernel.is_adopted() => {
+                        self.supervisor.tell_method_workers();
+                    }
+                    _ => {}
                 }
             }
             Event::Rehearsed(result) => {
@@ -297,6 +338,30 @@ impl Steward {
         }
     }
 
+    /// The upgrade in which this process became this program goes on.
+    fn resume(&mut self) {
+        if let Some(accepted) = self.channel.as_mut().and_then(Channel::resumed) {
+            let (limits, events) = (self.limits.clone(), self.events.clone());
+            let upgrade = Upgrade::resume(
+                &self.home,
+                accepted,
+                &self.supervisor,
+                limits,
+                events,
+                Instant::now(),
+            );
+            self.upgrade = Some(upgrade);
+        }
+    }
+
+    /// Where an upgrade is of the steward itself, and everything is prepared.
+    fn become_another(&mut self, left: &Left) {
+        let Some(upgrade) = &mut self.upgrade else { return };
+        if let Some(failure) = upgrade.succeed(left) {
+            warn!("this steward goes on: {failure}");
+        }
+    }
+
     fn conclude(&mut self, report: Report) {
         if let (Some(channel), Some(upgrade)) = (&mut self.channel, self.upgrade.take()) {
             channel.conclude(report, upgrade.journal());
@@ -311,8 +376,10 @@ impl Steward {
         self.is_stopping = true;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         if let Some(upgrade) = &mut self.upgrade {
-            let report = upgrade.abandon(&mut self.supervisor);
-            self.conclude(report);
+            match upgrade.abandon(&mut self.supervisor) {
+                Some(report) => self.conclude(report),
+                None => self.upgrade = None,
+            }
         }
         self.supervisor.stop(Instant::now());
     }
@@ -421,12 +488,6 @@ fn adopt(
         .collect();
     predecessor::retire(home, configuration.supervision.stop_deadline, &kept);
     adopted
-}
-
-/// The folder of this program: the others lie beside it.
-fn programs() -> Result<PathBuf, StartError> {
-    let program = std::env::current_exe().map_err(system("find the folder of this program"))?;
-    Ok(program.parent().map_or_else(PathBuf::new, Path::to_path_buf))
 }
 
 /// The log goes to standard error in the foreground, else to `logs/steward.log`, and the process leaves its session, so that

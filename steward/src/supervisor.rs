@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use shared::control::PlankStatus;
+use shared::handover::ToKernel;
 use shared::home::Home;
 use tracing::warn;
 
 use crate::backoff::Backoff;
+use crate::cgroup::Groups;
 use crate::chosen::{Chosen, configured_model};
 use crate::configuration::Configuration;
 use crate::event::Event;
@@ -21,10 +23,16 @@ use crate::instruction::Kind;
 use crate::listener::Listener;
 use crate::plank::Plank;
 use crate::process::Identity;
-use crate::spawn::{LISTEN_DESCRIPTOR, Launch};
+use crate::spawn::{LISTEN_DESCRIPTOR, Launch, Limits};
+use crate::succession;
 
 pub const KERNEL: &str = "kernel";
 pub const INFERENCE: &str = "inference-worker";
+
+/// Arguments of a kernel, each with a value, that an upgrade changes in a running one.
+pub const METHOD_WORKER: &str = "--method-worker";
+pub const PACKAGES: &str = "--packages";
+pub const ALLOW: &str = "--allow";
 
 /// Kernel and inference-worker.
 pub struct Supervisor {
@@ -60,6 +68,24 @@ impl Supervisor {
         listeners: (&Listener, &Listener),
         events: &Sender<Event>,
     ) -> io::Result<Supervisor> {
+        let mut groups = None;
+        let mut remarks = Vec::new();
+        let mut group = |name: &'static str, limits: &Limits| {
+            if limits.group.is_none() {
+                return None;
+            }
+            let groups = groups.get_or_insert_with(Groups::prepare);
+            let made = groups
+                .as_ref()
+                .map_err(String::clone)
+                .and_then(|groups| groups.make(name, &limits.group));
+            made.inspect_err(|why| {
+                let remark = format!("its group_memory_mib and group_cpu_percent bound nothing: {why}");
+                warn!(plank = name, "{remark}");
+                remarks.push((name, remark));
+            })
+            .ok()
+        };
         let kernel = Launch {
             program: chosen.kernel.clone(),
             arguments: kernel_arguments(home, configuration, &chosen),
@@ -67,6 +93,7 @@ impl Supervisor {
             listener: listeners.0.socket.try_clone()?,
             log: home.logs().join("kernel.log"),
             events: Some(events.clone()),
+            group: group(KERNEL, &configuration.limits.kernel),
             limits: configuration.limits.kernel.clone(),
         };
         let inference = Launch {
@@ -76,6 +103,7 @@ impl Supervisor {
             listener: listeners.1.socket.try_clone()?,
             log: home.logs().join("inference-worker.log"),
             events: None,
+            group: group(INFERENCE, &configuration.limits.inference),
             limits: configuration.limits.inference.clone(),
         };
         let supervision = &configuration.supervision;
@@ -87,9 +115,16 @@ impl Supervisor {
             );
             Plank::new(name, launch, backoff, supervision.stop_deadline)
         };
+        let (mut kernel, mut inference) = (plank(KERNEL, kernel), plank(INFERENCE, inference));
+        for (name, remark) in remarks {
+            match name {
+                KERNEL => kernel.remark(remark),
+                _ => inference.remark(remark),
+            }
+        }
         Ok(Supervisor {
-            kernel: plank(KERNEL, kernel),
-            inference: plank(INFERENCE, inference),
+            kernel,
+            inference,
             home: home.clone(),
             configuration: configuration.clone(),
             chosen,
@@ -151,10 +186,22 @@ impl Supervisor {
         self.kernel.set_arguments(kernel);
     }
 
+    /// Tells a kernel of an earlier steward which method-workers are chosen, which its arguments may not say.
+    pub fn tell_method_workers(&self) {
+        let program = self.chosen.method_worker.display().to_string();
+        let environment = self
+            .chosen
+            .python
+            .as_ref()
+            .map(|(_, environment)| environment.clone());
+        self.kernel.say(&ToKernel::Workers { program, environment });
+    }
+
     /// What a choice of that kind stands in the place of in the configuration.
     pub fn configured(&self, kind: Kind) -> Option<String> {
         match kind {
             Kind::Model => configured_model(&self.configuration),
+            Kind::Steward => succession::installed(),
             _ => None,
         }
     }
@@ -267,7 +314,7 @@ pub fn kernel_arguments(home: &Home, configuration: &Configuration, chosen: &Cho
     arguments.extend([
         "--inference-socket".into(),
         home.inference_socket().into(),
-        "--method-worker".into(),
+        METHOD_WORKER.into(),
         chosen.method_worker.clone().into(),
         "--method-workers".into(),
         kernel.method_workers.to_string().into(),
@@ -276,6 +323,10 @@ pub fn kernel_arguments(home: &Home, configuration: &Configuration, chosen: &Cho
         "--method-memory-mib".into(),
         kernel.method_memory_mib.to_string().into(),
     ]);
+    if let Some((_, environment)) = &chosen.python {
+        arguments.extend([PACKAGES.into(), environment.packages.clone().into()]);
+        arguments.extend([ALLOW.into(), environment.allow.join(",").into()]);
+    }
     if kernel.audit_prompts != "full" {
         arguments.extend(["--audit-prompts".into(), kernel.audit_prompts.clone().into()]);
     }

@@ -2,6 +2,7 @@
 //! on. Told in `docs/upgrade.md`.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,20 +14,30 @@ use tracing::{error, info, warn};
 
 use crate::channel::{Accepted, Claim, Journal, Outcome, Report, Step, unix_ms};
 use crate::choice::Choice;
+use crate::chosen::Chosen;
 use crate::configuration;
+use crate::conversion;
 use crate::event::Event;
 use crate::exchange::{self, Exchange, Orders};
 use crate::handover::{self, End, Handover, Limits, Said};
 use crate::health::{self, Health, Probe, Watch};
 use crate::instruction::{Instruction, Kind};
 use crate::plank::Plank;
-use crate::preparation::{self, Both, Done, Prepared, Work};
+use crate::preparation::{self, Both, Done, Prepared, Undone, Work};
 use crate::process;
+use crate::recycle::Recycle;
+use crate::staging::Staged;
+use crate::succession::{self, Succession};
 use crate::supervisor::Supervisor;
 use crate::tree;
 
 /// What a thread of an action has beyond its own limit to say how it ended.
 const GRACE: Duration = Duration::from_secs(2);
+/// The number of what is done while no kernel runs; steps have smaller ones.
+const CONVERSION: usize = usize::MAX;
+
+/// A new steward reads its home, and a machine may be busy, before it answers.
+const LEAST_ANSWER: Duration = Duration::from_secs(3);
 
 /// The upgrade in progress.
 pub struct Upgrade {
@@ -38,6 +49,7 @@ pub struct Upgrade {
     limits: Limits,
     /// What ran before, and runs again when this fails.
     old_program: PathBuf,
+    method_worker: PathBuf,
     steps: Vec<Step>,
     /// What the old kernel does while the new program is staged.
     watch: Watch,
@@ -55,8 +67,20 @@ enum Phase {
     Handing(Box<Handover>, Box<Both>),
     /// The new inference-worker takes over from the old one.
     Exchanging(Box<Exchange>, Box<Both>),
+    /// The kernel replaces its method-workers.
+    Recycling(Box<Recycle>, Box<Both>),
+    /// This steward is about to become another one.
+    Succeeding(Box<Both>),
+    /// It has, and is to see the kernel serve until then; and from when on it is believed.
+    Succeeded(Instant, Option<Instant>),
+    /// The new steward gives itself up: the sentry is waited for.
+    Failed(String),
     /// The old kernel is ending.
     Draining(Box<Both>),
+    /// No kernel runs; a thread sets the image aside and has it converted.
+    Converting(Box<Both>),
+    /// No kernel runs; a thread puts the image back.
+    PuttingBack(Failure),
     /// The new kernel is to answer until then.
     Proving(Box<Both>, Instant),
     /// The new kernel is ending.
@@ -99,6 +123,18 @@ impl Upgrade {
         events: Sender<Event>,
         now: Instant,
     ) -> Upgrade {
+        let mut upgrade = Upgrade::of(home, accepted, planks, limits, events);
+        upgrade.prepare(1, now);
+        upgrade
+    }
+
+    fn of(
+        home: &Home,
+        accepted: Accepted,
+        planks: &Supervisor,
+        limits: Limits,
+        events: Sender<Event>,
+    ) -> Upgrade {
         let Accepted {
             claim,
             instruction,
@@ -106,7 +142,7 @@ impl Upgrade {
         } = accepted;
         let kind = instruction.target.kind;
         info!(id = instruction.id, kind = kind.word(), program = %instruction.target.path.display(), "upgrade begins");
-        let mut upgrade = Upgrade {
+        Upgrade {
             home: home.clone(),
             limits: Limits {
                 health: instruction.health_within.unwrap_or(limits.health),
@@ -121,14 +157,95 @@ impl Upgrade {
             journal,
             events,
             old_program: planks.chosen().path(kind).to_path_buf(),
+            method_worker: planks.chosen().method_worker.clone(),
             steps: Vec::new(),
             watch: Watch::default(),
             health: None,
             step_begun: unix_ms(),
             phase: Phase::Over,
-        };
-        upgrade.prepare(1, now);
+        }
+    }
+
+    /// Goes on with the upgrade in which this process became this program.
+    pub fn resume(
+        home: &Home,
+        accepted: Accepted,
+        planks: &Supervisor,
+        limits: Limits,
+        events: Sender<Event>,
+        now: Instant,
+    ) -> Upgrade {
+        let until = now + limits.health;
+        let mut upgrade = Upgrade::of(home, accepted, planks, limits, events);
+        upgrade.phase = Phase::Succeeded(until, None);
+        let mut staged = upgrade.journal.last();
+        if let Value::Object(keys) = &mut staged {
+            keys.remove("state");
+            keys.remove("at");
+        }
+        let _ = upgrade.enter("probation", staged);
         upgrade
+    }
+
+    /// Becomes the new steward, where everything is prepared for that. Answers why it did not, in which case the upgrade has ended.
+    pub fn succeed(
+        &mut self,
+        left: &dyn Fn() -> std::io::Result<Vec<(&'static str, OwnedFd)>>,
+    ) -> Option<String> {
+        let Phase::Succeeding(both) = &self.phase else {
+            return None;
+        };
+        let error = match left() {
+            Ok(descriptors) => succession::succeed(&Succession {
+                home: &self.home,
+                claim: &self.claim.name,
+                new: &both.new.path,
+                old: &both.old.path,
+                limit: self.limits.health + self.limits.handover.probation + GRACE,
+                answer: self.limits.handover.answer.max(LEAST_ANSWER),
+                descriptors,
+            }),
+            Err(error) => error,
+        };
+        let message = format!("{} cannot be started: {error}", both.new.path.display());
+        self.step("succeed", false, message.clone());
+        self.end(Outcome::Failed, Failure::new("standby_failed", message.clone()));
+        Some(message)
+    }
+
+    /// The new steward sees the kernel serve for a while; then it is chosen.
+    fn believe(&mut self, until: Instant, from: Option<Instant>, planks: &mut Supervisor, now: Instant) {
+        let from = match planks.kernel.is_ready() {
+            true => Some(from.unwrap_or(now)),
+            false => None,
+        };
+        if from.is_some_and(|from| now >= from + self.limits.handover.probation) {
+            let last = self.journal.last();
+            let staged = |name: &str, blake3: &str| Staged {
+                path: self.home.planks().join(last[name].as_str().unwrap_or_default()),
+                blake3: last[blake3].as_str().unwrap_or_default().to_owned(),
+                version: last["version"].as_str().unwrap_or_default().to_owned(),
+            };
+            let both = Both {
+                new: staged("program", "blake3"),
+                old: staged("old", "old_blake3"),
+            };
+            self.step(
+                "prove",
+                true,
+                "the new steward supervises the kernel, which serves".to_owned(),
+            );
+            match self.record(&both, planks) {
+                Ok(()) => self.applied(&both),
+                // The sentry restores the old one.
+                Err(failure) => self.phase = Phase::Failed(failure.message),
+            }
+            return;
+        }
+        self.phase = match now >= until {
+            true => Phase::Failed("the new steward does not see the kernel serve".to_owned()),
+            false => Phase::Succeeded(until, from),
+        };
     }
 
     /// What `batos upgrade status` tells.
@@ -145,6 +262,9 @@ impl Upgrade {
 
     /// An action is done: the next begins, or the drain, or the upgrade ends.
     pub fn prepared(&mut self, prepared: Prepared, planks: &mut Supervisor, now: Instant) {
+        if prepared.claim == self.claim.name && prepared.number == CONVERSION {
+            return self.converted(prepared.result, planks, now);
+        }
         let Phase::Staging { number, .. } = self.phase else {
             return;
         };
@@ -162,17 +282,64 @@ impl Upgrade {
                 self.step(word, true, message);
                 match self.kind() {
                     Kind::Kernel => self.hand_over(both, &mut planks.kernel, now),
+                    // Two formats at once there cannot be.
+                    Kind::ImageFormat => self.drain(both, &mut planks.kernel, now),
                     kind @ (Kind::InferenceWorker | Kind::Model) => {
                         let orders = planks.inference_orders(kind, &both.new.path);
                         self.exchange(both, orders, &planks.inference, now);
                     }
-                    Kind::MethodWorker => {}
+                    Kind::Steward => {
+                        let name =
+                            |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+                        let beside = json!({
+                            "program": name(&both.new.path), "blake3": both.new.blake3, "version": both.new.version,
+                            "old": name(&both.old.path), "old_blake3": both.old.blake3,
+                        });
+                        match self.enter("succeeding", beside) {
+                            Ok(()) => self.phase = Phase::Succeeding(both),
+                            Err(failure) => self.end(Outcome::Failed, failure),
+                        }
+                    }
+                    kind @ (Kind::MethodWorker | Kind::Python) => {
+                        let chosen = planks.chosen().with(kind, &both.new.path);
+                        self.recycle(both, &chosen, &planks.kernel, now);
+                    }
                 }
             }
+            Ok(Done::Converted(_) | Done::PutBack) => {}
             Err(undone) => {
                 self.step(word, false, undone.message.clone());
                 self.end(Outcome::Failed, Failure::new(undone.reason, undone.message));
             }
+        }
+    }
+
+    /// The image is converted, or put back, or it could not be.
+    fn converted(&mut self, result: Result<Done, Undone>, planks: &mut Supervisor, now: Instant) {
+        match (std::mem::replace(&mut self.phase, Phase::Over), result) {
+            (Phase::Converting(both), Ok(Done::Converted(found))) => {
+                self.step("convert", true, found);
+                self.start(both, &mut planks.kernel, now);
+            }
+            (Phase::Converting(_), Err(undone)) => {
+                self.step("convert", false, undone.message.clone());
+                self.revert(
+                    Failure::new(undone.reason, undone.message),
+                    &mut planks.kernel,
+                    now,
+                );
+            }
+            (Phase::PuttingBack(failure), result) => {
+                let told = result.map_or_else(
+                    |undone| (false, undone.message),
+                    |_| (true, "the image is as it was".into()),
+                );
+                self.step("put_back", told.0, told.1);
+                // Not again, whether it succeeded or not.
+                self.phase = Phase::Reverting(failure);
+                conversion::forget(&self.home, &self.claim.name);
+            }
+            (other, _) => self.phase = other,
         }
     }
 
@@ -187,6 +354,10 @@ impl Upgrade {
             self.phase = Phase::Handing(Box::new(handover), both);
             return;
         }
+        self.drain(both, kernel, now);
+    }
+
+    fn drain(&mut self, both: Box<Both>, kernel: &mut Plank, now: Instant) {
         let beside = json!({ "program": both.new.path.file_name().map(|name| name.to_string_lossy()) });
         if let Err(failure) = self.enter("draining", beside) {
             return self.end(Outcome::Failed, failure);
@@ -206,6 +377,63 @@ impl Upgrade {
             Err(failure) => {
                 self.step("warm", false, failure.message.clone());
                 self.end(Outcome::Failed, Failure::new(failure.reason, failure.message));
+            }
+        }
+    }
+
+    fn recycle(&mut self, both: Box<Both>, chosen: &Chosen, kernel: &Plank, now: Instant) {
+        let program = chosen.method_worker.display().to_string();
+        let environment = chosen.python.as_ref().map(|(_, environment)| environment.clone());
+        let watched = (std::mem::take(&mut self.watch), self.instruction.bounds);
+        let (journal, limits) = (self.journal.clone(), self.limits.clone());
+        match Recycle::begin(program, environment, kernel, journal, limits, watched, now) {
+            Ok(recycle) => self.phase = Phase::Recycling(Box::new(recycle), both),
+            Err(failure) => {
+                self.step("replace", false, failure.message.clone());
+                self.end(Outcome::Failed, Failure::new(failure.reason, failure.message));
+            }
+        }
+    }
+
+    /// Moves a change of method-workers on, and takes what it comes to.
+    fn turn(
+        &mut self,
+        planks: &mut Supervisor,
+        now: Instant,
+        work: impl FnOnce(&mut Recycle, &Plank) -> Option<End>,
+    ) {
+        let (mut recycle, both) = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Recycling(recycle, both) => (recycle, both),
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
+        let mut end = work(&mut recycle, &planks.kernel);
+        self.health = recycle.health().cloned();
+        if let Some(End::Proved) = end {
+            end = match self.record(&both, planks) {
+                Ok(()) => Some(recycle.commit(&planks.kernel)),
+                Err(failure) => {
+                    let failure = handover::Failure {
+                        reason: failure.reason,
+                        message: failure.message,
+                    };
+                    recycle.revert(failure, &planks.kernel, now)
+                }
+            };
+        }
+        for taken in recycle.steps() {
+            self.step(taken.step, taken.ok, taken.message);
+        }
+        match end {
+            None | Some(End::Proved) => self.phase = Phase::Recycling(recycle, both),
+            Some(End::Committed) => self.applied(&both),
+            Some(End::Untouched(failure)) => {
+                self.end(Outcome::Failed, Failure::new(failure.reason, failure.message));
+            }
+            Some(End::RolledBack(failure)) => {
+                self.end(Outcome::RolledBack, Failure::new(failure.reason, failure.message));
             }
         }
     }
@@ -268,6 +496,7 @@ impl Upgrade {
     /// Something came by a kernel's control channel.
     pub fn heard(&mut self, said: &Said, planks: &mut Supervisor, now: Instant) {
         self.hand(planks, now, |handover, kernel| handover.heard(said, kernel, now));
+        self.turn(planks, now, |recycle, kernel| recycle.heard(said, kernel, now));
     }
 
     /// The rehearsal has ended.
@@ -285,6 +514,7 @@ impl Upgrade {
         self.hand(planks, now, |handover, kernel| {
             handover.probed(probe, kernel, now)
         });
+        self.turn(planks, now, |recycle, kernel| recycle.probed(probe, kernel, now));
     }
 
     /// Whether the kernel is to be asked for its figures.
@@ -292,6 +522,7 @@ impl Upgrade {
         match &self.phase {
             Phase::Staging { .. } => true,
             Phase::Handing(handover, _) => handover.is_watching(),
+            Phase::Recycling(recycle, _) => recycle.is_watching(),
             _ => false,
         }
     }
@@ -344,6 +575,7 @@ impl Upgrade {
     pub fn advance(&mut self, planks: &mut Supervisor, now: Instant) -> Option<Report> {
         self.hand(planks, now, |handover, kernel| handover.advance(kernel, now));
         self.go_on(planks, now, |exchange, worker| exchange.advance(worker, now));
+        self.turn(planks, now, |recycle, kernel| recycle.advance(kernel, now));
         let kernel = &mut planks.kernel;
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Ended(report) => return Some(*report),
@@ -353,23 +585,30 @@ impl Upgrade {
                 self.step(work.word(), false, message.clone());
                 let reason = match work {
                     Work::Step(_) => "step_failed",
-                    Work::Stage { .. } => "limit_passed",
+                    _ => "limit_passed",
                 };
                 self.end(Outcome::Failed, Failure::new(reason, message));
             }
             Phase::Draining(both) if kernel.is_down() => {
                 let message = format!("the old kernel ended: {}", kernel.last_exit());
                 self.step("drain", true, message);
-                match self.enter("starting", Value::Null) {
-                    Ok(()) => {
-                        kernel.set_program(both.new.path.clone());
-                        kernel.start(now);
-                        self.phase = Phase::Proving(both, now + self.limits.health);
-                    }
-                    Err(failure) => self.revert(failure, kernel, now),
+                match self.kind() {
+                    Kind::ImageFormat => self.convert(both, kernel, now),
+                    _ => self.start(both, kernel, now),
                 }
             }
+            Phase::Succeeded(until, from) => self.believe(until, from, planks, now),
+            Phase::Failed(message) => {
+                error!("{message}; the old steward is restored");
+                std::process::exit(i32::from(shared::exit::ERROR));
+            }
             Phase::Proving(both, until) => self.prove(both, until, planks, now),
+            Phase::Reverting(failure) if kernel.is_down() && self.is_put_back() => {
+                if let Err(message) = self.begin_work(Work::PutBack) {
+                    error!("the image cannot be put back: {message}");
+                }
+                self.phase = Phase::PuttingBack(failure);
+            }
             Phase::Reverting(failure) if kernel.is_down() => {
                 // Unwritten, the state before is still true: nothing is chosen.
                 let _ = self.enter("restoring", failure.beside());
@@ -391,9 +630,20 @@ impl Upgrade {
         None
     }
 
-    /// The steward is to stop: nothing has been chosen yet, so the old program stays the one to run.
-    pub fn abandon(&mut self, planks: &mut Supervisor) -> Report {
-        let kernel = &mut planks.kernel;
+    /// The steward is to stop: nothing has been chosen yet, so the old program stays the one to run. `None`: its end is left to the
+    /// next steward.
+    pub fn abandon(&mut self, planks: &mut Supervisor) -> Option<Report> {
+        let is_open = matches!(self.phase, Phase::Staging { .. } | Phase::Ended(_));
+        if self.kind() == Kind::ImageFormat && !is_open {
+            // The next steward puts the image back before anything is started.
+            self.phase = Phase::Over;
+            planks.kernel.set_program(self.old_program.clone());
+            return None;
+        }
+        Some(self.report_abandoned(planks))
+    }
+
+    fn report_abandoned(&mut self, planks: &mut Supervisor) -> Report {
         let outcome = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Ended(report) => return *report,
             Phase::Handing(mut handover, both) => {
@@ -414,11 +664,15 @@ impl Upgrade {
                 }
                 Outcome::RolledBack
             }
+            Phase::Recycling(mut recycle, _) => {
+                recycle.abandon(&planks.kernel);
+                Outcome::RolledBack
+            }
             Phase::Staging { .. } => Outcome::Failed,
             _ => Outcome::RolledBack,
         };
-        if self.kind() == Kind::Kernel {
-            kernel.set_program(self.old_program.clone());
+        if self.kind().plank() == Kind::Kernel {
+            planks.kernel.set_program(self.old_program.clone());
         }
         let failure = Failure::new("stopping", "the steward was told to stop in the middle");
         self.report(outcome, failure.reason, failure.message)
@@ -434,6 +688,11 @@ impl Upgrade {
         match &self.phase {
             Phase::Handing(handover, _) => handover.due(),
             Phase::Exchanging(exchange, _) => exchange.due(),
+            Phase::Recycling(recycle, _) => recycle.due(),
+            Phase::Succeeded(until, from) => {
+                Some(from.map_or(*until, |from| from + self.limits.handover.probation))
+            }
+            Phase::Failed(_) | Phase::Succeeding(_) => Some(Instant::now()),
             Phase::Staging { until, .. } | Phase::Proving(_, until) | Phase::Restoring(_, until) => {
                 Some(*until)
             }
@@ -443,7 +702,8 @@ impl Upgrade {
     }
 
     fn work(&self, number: usize) -> Work {
-        Work::numbered(&self.instruction, number, self.old_program.clone())
+        let old = (self.old_program.clone(), self.method_worker.clone());
+        Work::numbered(&self.instruction, number, old)
     }
 
     fn prepare(&mut self, number: usize, now: Instant) {
@@ -453,7 +713,7 @@ impl Upgrade {
         let work = self.work(number);
         let limit = match work {
             Work::Step(_) => self.instruction.limits.step,
-            Work::Stage { .. } => self.instruction.limits.stage,
+            _ => self.instruction.limits.stage,
         };
         let claim = self.claim.name.clone();
         let events = self.events.clone();
@@ -469,6 +729,46 @@ impl Upgrade {
                 self.end(Outcome::Failed, Failure::new("step_failed", message));
             }
         }
+    }
+
+    fn start(&mut self, both: Box<Both>, kernel: &mut Plank, now: Instant) {
+        match self.enter("starting", Value::Null) {
+            Ok(()) => {
+                kernel.set_program(both.new.path.clone());
+                kernel.start(now);
+                self.phase = Phase::Proving(both, now + self.limits.health);
+            }
+            Err(failure) => self.revert(failure, kernel, now),
+        }
+    }
+
+    fn convert(&mut self, both: Box<Both>, kernel: &mut Plank, now: Instant) {
+        let work = Work::Convert {
+            kernel: both.new.path.clone(),
+        };
+        let begun = self.enter("converting", Value::Null).and_then(|()| {
+            self.begin_work(work)
+                .map_err(|error| Failure::new("step_failed", format!("no thread could be started: {error}")))
+        });
+        match begun {
+            Ok(()) => self.phase = Phase::Converting(both),
+            Err(failure) => self.revert(failure, kernel, now),
+        }
+    }
+
+    /// Whether the image was set aside and is to be put back.
+    fn is_put_back(&self) -> bool {
+        let aside = self.home.path().join(format!("image-before-{}", self.claim.name));
+        self.instruction
+            .image
+            .as_ref()
+            .is_some_and(|image| image.is_restored)
+            && aside.exists()
+    }
+
+    fn begin_work(&self, work: Work) -> std::io::Result<()> {
+        let (claim, events) = (self.claim.name.clone(), self.events.clone());
+        preparation::begin(&self.home, claim, CONVERSION, work, &self.instruction, events)
     }
 
     fn prove(&mut self, both: Box<Both>, until: Instant, planks: &mut Supervisor, now: Instant) {
@@ -513,6 +813,7 @@ impl Upgrade {
 
     fn applied(&mut self, both: &Both) {
         self.remove_old_copies(both);
+        conversion::forget(&self.home, &self.claim.name);
         let version = &both.new.version;
         let failure = match &self.health {
             Some(health) if health.outcome == health::Outcome::Degraded => {
@@ -538,15 +839,21 @@ impl Upgrade {
             &self.claim.name,
         );
         chosen.instead_of = instead_of;
-        let (instruction, claim) = match Choice::load(&self.home, kind) {
-            Ok(Some(choice)) => (choice.instruction, choice.claim),
-            _ => (String::new(), String::new()),
+        let former = Choice::load(&self.home, kind).ok().flatten();
+        let of_former = |part: fn(&Choice) -> &String| former.as_ref().map(part).cloned().unwrap_or_default();
+        let (instruction, claim) = (of_former(|it| &it.instruction), of_former(|it| &it.claim));
+        let blake3 = match both.old.blake3.is_empty() {
+            true => of_former(|it| &it.blake3),
+            false => both.old.blake3.clone(),
         };
-        let previous = self.choice(&both.old.path, &both.old.blake3, &instruction, &claim);
+        let is_kept = both.old.path.starts_with(self.home.planks());
+        let previous = is_kept.then(|| self.choice(&both.old.path, &blake3, &instruction, &claim));
         self.enter("choosing", json!({ "health": self.health }))?;
-        chosen.record(&previous, &self.home, kind).map_err(|error| {
-            Failure::new("not_recorded", format!("the choice cannot be recorded: {error}"))
-        })?;
+        chosen
+            .record(previous.as_ref(), &self.home, kind)
+            .map_err(|error| {
+                Failure::new("not_recorded", format!("the choice cannot be recorded: {error}"))
+            })?;
         planks.choose(kind, &both.new.path);
         Ok(())
     }

@@ -475,7 +475,8 @@ impl Cycle<'_> {
     /// The guard's findings, and names of slots that the receiver does not have.
     fn judge(&self, source: &str) -> Vec<Finding> {
         let mission = self.lock().clone();
-        let expected = guard::Expectation::message(&mission.selector, mission.arguments.len());
+        let expected = guard::Expectation::message(&mission.selector, mission.arguments.len())
+            .allowing(&self.kernel.workers.allowed());
         let mut found = findings(&guard::check(source, &expected));
         found.extend(narrow::unknown_slots(source, &self.visible_slots(&mission)));
         found

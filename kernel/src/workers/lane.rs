@@ -12,7 +12,7 @@ use shared::frame::{FrameError, encode};
 use shared::id::{ObjectId, TransactionId};
 use shared::reason;
 use tokio::io::Interest;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::conversation::{Activation, Broken, Said, Talk, fault, outcome_fault};
@@ -100,6 +100,18 @@ pub struct Lane<'a> {
     told_bytes: u64,
     /// What it knows is not what is thought: it finishes what it was told and is replaced.
     is_misjudged: bool,
+    /// True once another worker stands ready to take its place: it finishes what it was told.
+    leave: watch::Receiver<bool>,
+}
+
+/// What is left of a lane.
+pub struct Left {
+    /// A whole worker, where it was not used up.
+    pub worker: Option<Worker>,
+    /// It broke.
+    pub is_broken: bool,
+    /// The activation that broke it, and what its asker is to be told unless another worker can carry it out.
+    pub guilty: Option<(Job, Fault)>,
 }
 
 /// An activation that the worker was told.
@@ -110,7 +122,13 @@ struct Told {
 }
 
 impl<'a> Lane<'a> {
-    pub fn new(worker: Worker, state: &'a Arc<State>, queue: &'a Queue, memory_mib: u64) -> Lane<'a> {
+    pub fn new(
+        worker: Worker,
+        state: &'a Arc<State>,
+        queue: &'a Queue,
+        memory_mib: u64,
+        leave: watch::Receiver<bool>,
+    ) -> Lane<'a> {
         Lane {
             worker,
             state,
@@ -123,14 +141,31 @@ impl<'a> Lane<'a> {
             outgoing: Vec::new(),
             told_bytes: 0,
             is_misjudged: false,
+            leave,
         }
     }
 
-    /// Serves until the worker is used up or broken; what was not finished has a fault or is in the queue again.
-    pub async fn serve(mut self) {
+    /// Serves until the worker is used up, broken or to leave; what was not finished is in the queue again, but for what broke it.
+    pub async fn serve(mut self) -> Left {
         match self.work().await {
-            Ok(()) => self.worker.kill().await,
-            Err(broken) => self.break_off(broken).await,
+            Ok(()) if *self.leave.borrow() && !self.is_used_up() => Left {
+                worker: Some(self.worker),
+                is_broken: false,
+                guilty: None,
+            },
+            Ok(()) => {
+                self.worker.kill().await;
+                Left {
+                    worker: None,
+                    is_broken: false,
+                    guilty: None,
+                }
+            }
+            Err(broken) => Left {
+                worker: None,
+                is_broken: true,
+                guilty: self.break_off(broken).await,
+            },
         }
     }
 
@@ -139,10 +174,11 @@ impl<'a> Lane<'a> {
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.tell()?;
-            if self.told.is_empty() && self.is_used_up() {
+            if self.told.is_empty() && (self.is_used_up() || *self.leave.borrow()) {
                 return Ok(());
             }
             let wants_more = self.has_room();
+            let is_staying = !*self.leave.borrow();
             let interest = match self.outgoing.is_empty() {
                 true => Interest::READABLE,
                 false => Interest::READABLE | Interest::WRITABLE,
@@ -159,6 +195,7 @@ impl<'a> Lane<'a> {
                     // Others that are about to ask do so first: one write tells the worker all of it.
                     tokio::task::yield_now().await;
                 }
+                _ = self.leave.changed(), if is_staying => {}
                 _ = clock.tick(), if !self.told.is_empty() => self.look_at_the_clock()?,
             }
         }
@@ -294,6 +331,7 @@ impl<'a> Lane<'a> {
         self.told.len() < AHEAD
             && self.outgoing.len() < AHEAD_BYTES
             && !self.is_used_up()
+            && !*self.leave.borrow()
             && (self.told.is_empty() || self.since.elapsed() < 2 * SLOW)
     }
 
@@ -303,8 +341,8 @@ impl<'a> Lane<'a> {
             || self.told_bytes > self.memory_mib * TOLD_BYTES_PER_MIB
     }
 
-    /// The one that broke it is told so; the others begin again elsewhere.
-    async fn break_off(mut self, broken: Broken) {
+    /// Others than the one that broke it begin again elsewhere.
+    async fn break_off(mut self, broken: Broken) -> Option<(Job, Fault)> {
         let running = self.running();
         let guilty = self.told.get_mut(running).and_then(|told| told.job.take());
         let mut again: VecDeque<Job> = self.told.into_iter().filter_map(|told| told.job).collect();
@@ -315,6 +353,7 @@ impl<'a> Lane<'a> {
                 None
             }
         };
+        let mut found = None;
         if let Some(mut job) = guilty {
             job.killed += u32::from(end == Some(End::Killed));
             if end == Some(End::Killed) && job.killed < RETRIES {
@@ -324,10 +363,12 @@ impl<'a> Lane<'a> {
                 );
                 again.push_front(job);
             } else {
-                let _ = job.answer.send(Err(fault(&job.activation, &broken, end)));
+                let fault = fault(&job.activation, &broken, end);
+                found = Some((job, fault));
             }
         }
         self.queue.put_back(again.into_iter());
+        found
     }
 }
 

@@ -26,9 +26,11 @@ pub use outcome::{Outcome, Report, Step};
 use crate::choice::Choice;
 use crate::chosen::Chosen;
 use crate::configuration;
+use crate::conversion;
 use crate::durable;
 use crate::event::Event;
-use crate::instruction::{Action, Digest, Instruction, Refusal};
+use crate::instruction::{Action, Digest, Instruction, Kind, Refusal};
+use crate::succession;
 use crate::tree;
 use applied::Applied;
 use arrivals::Arrivals;
@@ -61,6 +63,7 @@ pub struct Channel {
     known_bad: KnownBad,
     /// Claimed and not judged yet: what an earlier steward left so, for one.
     claimed: VecDeque<Claim>,
+    resumed: Option<Accepted>,
     rescan_at: Instant,
     /// Reports that could not be written yet (a full disk, say), tried again with each rescan.
     unwritten: Vec<Report>,
@@ -79,6 +82,7 @@ impl Channel {
             applied: Applied::load(home),
             known_bad: KnownBad::load(home),
             claimed: VecDeque::new(),
+            resumed: None,
             rescan_at: Instant::now() + RESCAN,
             unwritten: Vec::new(),
             handled: VecDeque::new(),
@@ -328,7 +332,7 @@ impl Channel {
             return refuse("not_allowed", message.to_owned());
         }
         match &instruction.base {
-            Some(base) => check_base(base, running.path(instruction.target.kind)),
+            Some(base) => check_base(base, &running.judged_by(instruction.target.kind)),
             None => Ok(()),
         }
     }
@@ -341,6 +345,32 @@ impl Channel {
             .is_ok_and(|planks| path.starts_with(planks))
     }
 
+    /// Of an upgrade of the image's format that was broken off.
+    fn recover_image(&self, claim: &Claim) {
+        let instruction = claim.read().and_then(|bytes| Instruction::parse(&bytes)).ok();
+        if let Some(plan) = instruction.and_then(|instruction| instruction.image) {
+            let choice = Choice::load(&self.home, Kind::Kernel).ok().flatten();
+            let is_chosen = choice.is_some_and(|choice| choice.claim == claim.name);
+            conversion::recover(&self.home, &claim.name, is_chosen, plan.is_restored);
+        }
+    }
+
+    /// The upgrade in which this process became this program, which goes on.
+    pub fn resumed(&mut self) -> Option<Accepted> {
+        self.resumed.take()
+    }
+
+    fn resume(&self, claim: &Claim) -> Option<Accepted> {
+        let instruction = claim.read().and_then(|bytes| Instruction::parse(&bytes));
+        let instruction = instruction.inspect_err(|error| warn!("{error}")).ok()?;
+        let journal = Journal::reopen(claim.folder()).inspect_err(|error| warn!("{error}"));
+        Some(Accepted {
+            claim: claim.clone(),
+            instruction,
+            journal: journal.ok()?,
+        })
+    }
+
     /// Claims without a result get one, decided by their journal and by what is chosen to run.
     fn recover(&mut self) {
         for claim in Claim::left(&self.home) {
@@ -351,11 +381,18 @@ impl Channel {
                 continue;
             }
             let states = journal::read(claim.folder());
+            if Some(&claim.name) == succession::claim().as_ref() && self.resumed.is_none() {
+                self.resumed = self.resume(&claim);
+                if self.resumed.is_some() {
+                    continue;
+                }
+            }
             let Some(last) = states.last() else {
                 // Nothing was begun: it is as if it had been dropped now.
                 self.claimed.push_back(claim);
                 continue;
             };
+            self.recover_image(&claim);
             let report = Report::restored(claim.clone(), last)
                 .unwrap_or_else(|| by_facts(&self.home, claim, &states[0], last));
             self.write(&[report]);
@@ -376,6 +413,9 @@ fn by_facts(home: &Home, claim: Claim, first: &Value, last: &Value) -> Report {
     let (outcome, reason, message) = if choice.is_some_and(|choice| choice.claim == claim.name) {
         let message = "applied; the steward ended before it could say so".to_owned();
         (Outcome::Applied, "applied".to_owned(), message)
+    } else if let Some((_, why)) = succession::failed().filter(|(failed, _)| *failed == claim.name) {
+        let message = format!("{why}; the old steward serves again");
+        (Outcome::RolledBack, "health_failed".to_owned(), message)
     } else if UNTOUCHED.contains(&state) {
         let message = format!(
             "the steward ended while it was {state}; nothing was switched; drop the file again to repeat it"
@@ -430,7 +470,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::instruction::Kind;
 
     struct Folder {
         _folder: tempfile::TempDir,
@@ -451,7 +490,7 @@ mod tests {
 
     fn open(folder: &Folder, choice: Option<&Choice>) -> Channel {
         if let Some(choice) = choice {
-            choice.record(choice, &folder.home, Kind::Kernel).unwrap();
+            choice.record(Some(choice), &folder.home, Kind::Kernel).unwrap();
         }
         let configuration = configuration::Channel {
             enabled: true,
@@ -483,6 +522,8 @@ mod tests {
             method_worker: RUNNING.into(),
             model: RUNNING.into(),
             is_model_chosen: false,
+            python: None,
+            steward: RUNNING.into(),
         }
     }
 

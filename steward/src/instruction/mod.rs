@@ -24,6 +24,8 @@ pub const LARGEST_BYTES: usize = 65_536;
 const MOST_STEPS: usize = 16;
 /// Most words of one command.
 const MOST_WORDS: usize = 64;
+/// Most names of modules.
+const MOST_NAMES: usize = 256;
 /// Bounds of every time in an instruction, milliseconds.
 const MILLISECONDS: (u64, u64) = (50, 3_600_000);
 const STAGE_LIMIT: Duration = Duration::from_secs(120);
@@ -50,6 +52,8 @@ pub struct Instruction {
     pub bounds: Bounds,
     /// Former programs that are kept.
     pub keep: usize,
+    /// Of an image format: what becomes of the image.
+    pub image: Option<ImagePlan>,
     /// Whether a program that is known to be bad is tried all the same.
     pub is_again: bool,
 }
@@ -61,6 +65,19 @@ pub struct Target {
     /// Absolute.
     pub path: PathBuf,
     pub digest: Digest,
+    /// Of an image format: its number.
+    pub format: Option<u64>,
+    /// Of a Python environment: `module.name` of what methods may use.
+    pub allow: Vec<String>,
+}
+
+/// What an instruction for an image format says of the way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePlan {
+    /// Whether the image is put back when the new format fails.
+    pub is_restored: bool,
+    /// Where the backup goes that is made first.
+    pub folder: PathBuf,
 }
 
 /// 64 lower-case hexadecimal digits.
@@ -194,6 +211,7 @@ impl Instruction {
             probation: None,
             bounds: Bounds::default(),
             keep: 1,
+            image: None,
             is_again: false,
         };
         if form == Form::Two {
@@ -253,7 +271,18 @@ impl Instruction {
             }
             health.nothing_left()?;
         }
-        if let Some(mut rollback) = keys.optional("rollback", Keys::of)? {
+        let is_format = self.target.kind == Kind::ImageFormat;
+        let rollback = match is_format {
+            true => Some(keys.required("rollback", Keys::of)?),
+            false => keys.optional("rollback", Keys::of)?,
+        };
+        if let Some(mut rollback) = rollback {
+            if is_format {
+                self.image = Some(ImagePlan {
+                    is_restored: rollback.required("image", way_back)?,
+                    folder: rollback.required("folder", absolute)?,
+                });
+            }
             let keep = rollback.optional("keep", |key, value| keys::between(key, value, 1, 16))?;
             self.keep = keep.map_or(1, |keep| keep as usize);
             rollback.nothing_left()?;
@@ -305,8 +334,24 @@ impl Target {
                 (Some(_), Some(_)) => return Err(keys::bad("target", "of blake3 and sha256 exactly one")),
             },
         };
+        let allow = match kind {
+            Kind::Python => keys.required("allow", names)?,
+            _ => Vec::new(),
+        };
+        let format = match kind {
+            Kind::ImageFormat => {
+                Some(keys.required("format", |key, value| keys::between(key, value, 1, 1_000_000))?)
+            }
+            _ => None,
+        };
         keys.nothing_left()?;
-        Ok(Target { kind, path, digest })
+        Ok(Target {
+            format,
+            kind,
+            path,
+            digest,
+            allow,
+        })
     }
 }
 
@@ -362,6 +407,30 @@ fn words(key: &str, value: Value) -> Result<Vec<String>, Refusal> {
     }
 }
 
+/// Names of modules, as methods write them.
+fn names(key: &str, value: Value) -> Result<Vec<String>, Refusal> {
+    let expected = "at most 256 texts such as math.sqrt, each of ASCII letters, digits and _";
+    let list = keys::list(key, value)?;
+    let names: Vec<String> = list
+        .into_iter()
+        .map(|name| keys::text(key, name))
+        .collect::<Result<_, _>>()?;
+    let is_name = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let is_good = |name: &String| {
+        name.len() <= 128
+            && name
+                .split_once('.')
+                .is_some_and(|(module, name)| is_name(module) && is_name(name))
+    };
+    match names.len() <= MOST_NAMES && names.iter().all(is_good) {
+        true => Ok(names),
+        false => Err(keys::bad(key, expected)),
+    }
+}
+
 fn digest(key: &str, value: Value) -> Result<Digest, Refusal> {
     let text = keys::text(key, value)?;
     let (kind, digits) = text.split_once(':').unwrap_or_default();
@@ -382,6 +451,18 @@ fn hexadecimal(key: &str, value: Value) -> Result<String, Refusal> {
 
 fn is_hexadecimal(digits: &str) -> bool {
     digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether the image is put back.
+fn way_back(key: &str, value: Value) -> Result<bool, Refusal> {
+    match keys::text(key, value)?.as_str() {
+        "backup" => Ok(true),
+        "none" => Ok(false),
+        _ => Err(keys::bad(
+            key,
+            "backup (the image is put back when the new format fails) or none (it is not)",
+        )),
+    }
 }
 
 /// Of what was before.
@@ -423,6 +504,8 @@ mod tests {
                 kind: Kind::Kernel,
                 path: "/opt/kernel".into(),
                 digest: Digest::Sha256(HEX.into()),
+                format: None,
+                allow: Vec::new(),
             },
             base: None,
             steps: Vec::new(),
@@ -431,6 +514,7 @@ mod tests {
             probation: None,
             bounds: Bounds::default(),
             keep: 1,
+            image: None,
             is_again: false,
         };
         assert_eq!(Instruction::parse(text.as_bytes()), Ok(form_1));
