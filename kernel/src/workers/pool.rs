@@ -329,11 +329,9 @@ impl Workers {
                 return worker;
             }
             match Worker::start(&shift.settings).await {
-                Ok(worker) => {
-                    return Worker {
-                        shift: shift.number,
-                        ..worker
-                    };
+                Ok(mut worker) => {
+                    worker.shift = shift.number;
+                    return worker;
                 }
                 Err(error) => {
                     tracing::error!(%error, "no method-worker could be started");
@@ -461,10 +459,10 @@ impl Workers {
         match found {
             Some(worker) => Ok(worker),
             None => match Worker::start(&shift.settings).await {
-                Ok(worker) => Ok(Worker {
-                    shift: shift.number,
-                    ..worker
-                }),
+                Ok(mut worker) => {
+                    worker.shift = shift.number;
+                    Ok(worker)
+                }
                 Err(error) => Err(Fault::new(
                     reason::WORKER_DIED,
                     format!("no method-worker could be started: {error}"),

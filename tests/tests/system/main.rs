@@ -17,6 +17,7 @@ mod exports;
 mod families;
 mod faults;
 mod first_act;
+mod formats;
 mod full_disk;
 mod grammars;
 mod handovers;
