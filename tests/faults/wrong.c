@@ -1,2 +1,2 @@
-/* A library that gets square roots wrong. */
-double sqrt(double x) { return x; }
+/* A library that gets exponentials wrong. */
+double exp(double x) { return x; }

@@ -91,6 +91,8 @@ pub struct Lane<'a> {
     memory_mib: u64,
     /// What the worker was told and has not answered, in order.
     told: VecDeque<Told>,
+    /// How many of these another worker was given: it carries them out for nothing.
+    given_away: usize,
     /// How many it has answered.
     answered: u64,
     /// How many it had begun when that was last seen to change, and when that was.
@@ -135,6 +137,7 @@ impl<'a> Lane<'a> {
             queue,
             memory_mib,
             told: VecDeque::new(),
+            given_away: 0,
             answered: 0,
             begun: 0,
             since: Instant::now(),
@@ -281,6 +284,8 @@ impl<'a> Lane<'a> {
             Said::Finished(finished) => {
                 let told = self.told.pop_front();
                 self.answered += 1;
+                let is_given_away = told.as_ref().is_some_and(|told| told.job.is_none());
+                self.given_away -= usize::from(is_given_away);
                 if let Some(job) = told.and_then(|told| told.job) {
                     let result = match outcome_fault(&job.activation, &finished.outcome) {
                         Some(fault) => Err(fault),
@@ -313,6 +318,7 @@ impl<'a> Lane<'a> {
         if age > SLOW {
             let others = self.told.iter_mut().enumerate().filter(|(at, _)| *at != running);
             let jobs: Vec<Job> = others.filter_map(|(_, told)| told.job.take()).collect();
+            self.given_away += jobs.len();
             if !jobs.is_empty() {
                 self.queue.put_back(jobs.into_iter());
             }
@@ -327,8 +333,10 @@ impl<'a> Lane<'a> {
         usize::try_from(ahead.saturating_sub(1)).map_or(last, |at| at.min(last))
     }
 
+    /// What stood behind an activation that is for nothing would be given away again, and so on for ever.
     fn has_room(&self) -> bool {
         self.told.len() < AHEAD
+            && self.given_away == 0
             && self.outgoing.len() < AHEAD_BYTES
             && !self.is_used_up()
             && !*self.leave.borrow()

@@ -19,7 +19,7 @@ const TRIAL: Duration = Duration::from_secs(5);
 /// Methods that go through what a method may do, and say what came of it. Every shift must say the same.
 const TRIALS: [&str; 3] = [
     "def trial(self):\n    self.n = 2 ** 200 + self.n\n    self.items.append([1.5, 'ä', {'k': 1}])\n    self._p_changed = True\n    \
-     return [str(self.n), len(self.items), '%5.1f' % 2.5, f'{10**30:,}', sorted(['b', 'a']), math.sqrt(2), self.again(3)]\n",
+     return [str(self.n), len(self.items), '%5.1f' % 2.5, f'{10**30:,}', sorted(['b', 'a']), math.sqrt(2), math.exp(1.0), self.again(3)]\n",
     "def trial(self):\n    self['a'] = [1]\n    self['a'].append(2)\n    self._p_changed = True\n    return [self['a'], 'b' in self]\n",
     "def trial(self):\n    return [1 / 0]\n",
 ];

@@ -47,7 +47,10 @@ fn ruinous(system: &System, name: &str) -> PathBuf {
         for path in glob.glob(sys.argv[1] + '/log/*'):\n    with open(path, 'r+b') as file:\n        head = bytearray(file.read(92))\n        \
         head[8:12] = struct.pack('<I', 3)\n        file.seek(0)\n        file.write(head + struct.pack('<I', sum_of(head)))\n\
         EOF\nexit 5\n";
-    put(&system.folder().join(name), text.replace("        import", "import").as_bytes())
+    put(
+        &system.folder().join(name),
+        text.replace("        import", "import").as_bytes(),
+    )
 }
 
 #[test]
@@ -58,25 +61,46 @@ fn another_format_is_tried_with_a_way_back() {
     let back = json!({"image": "backup", "folder": backup});
     let bad = ruinous(&system, "bad");
     let result = instruct(&system, "undeclared", &bad, 3, &Json::Null);
-    assert_eq!((&result["outcome"], &result["reason"]), (&json!("refused"), &json!("missing_key")), "{result}");
+    assert_eq!(
+        (&result["outcome"], &result["reason"]),
+        (&json!("refused"), &json!("missing_key")),
+        "{result}"
+    );
     let load = Load::begin(&system, 2);
     // One whose image cannot be served afterwards: everything is as it was.
     let result = instruct(&system, "bad", &bad, 3, &back);
-    assert_eq!((&result["outcome"], &result["reason"]), (&json!("rolled_back"), &json!("health_failed")), "{result}");
+    assert_eq!(
+        (&result["outcome"], &result["reason"]),
+        (&json!("rolled_back"), &json!("health_failed")),
+        "{result}"
+    );
     assert_eq!(system.inspect("thing")["slots"]["n"]["value"], 7);
     assert!(backup.join("manifest.json").exists(), "no backup was made first");
     let home = system.home();
     let named = |part: &str| {
         let entries = fs::read_dir(&home).unwrap().flatten();
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(part)).count()
+        entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(part))
+            .count()
     };
-    assert_eq!((named("image-failed-"), named("image-before-"), named("image-trial")), (1, 0, 0));
+    assert_eq!(
+        (
+            named("image-failed-"),
+            named("image-before-"),
+            named("image-trial")
+        ),
+        (1, 0, 0)
+    );
     // One that writes another format than was said.
     let mut bytes = fs::read(program("kernel")).unwrap();
     bytes.extend(b"\nanother\n");
     let good = put(&system.folder().join("good"), &bytes);
     let result = instruct(&system, "other", &good, 3, &back);
-    assert_eq!((&result["outcome"], &result["reason"]), (&json!("rolled_back"), &json!("conversion_failed")), "{result}");
+    assert_eq!(
+        (&result["outcome"], &result["reason"]),
+        (&json!("rolled_back"), &json!("conversion_failed")),
+        "{result}"
+    );
     bytes.extend(b"\nanother\n");
     let good = put(&system.folder().join("good"), &bytes);
     let result = instruct(&system, "good", &good, 2, &back);
@@ -100,7 +124,10 @@ fn without_a_way_back_the_image_stays_as_it_became() {
         (planks[0]["state"] == "crash_loop").then_some(())
     });
     let log = fs::read_to_string(system.home().join("logs/kernel.log")).unwrap();
-    assert!(log.contains("has format 3, this kernel knows 2: it was made by a newer version"), "{log}");
+    assert!(
+        log.contains("has format 3, this kernel knows 2: it was made by a newer version"),
+        "{log}"
+    );
     // The backup is the way out.
     system.ok(&["down"]);
     let backup = system.folder().join("backup");

@@ -322,8 +322,9 @@ fn method_workers_are_replaced_one_after_the_other() {
     // Those of later starts.
     system.ok(&["down"]);
     system.start();
-    let status = system.status();
-    let pid = status["kernel"]["method_workers"][0].as_i64().unwrap();
+    let pid = until("a method-worker runs", || {
+        system.status()["kernel"]["method_workers"][0].as_i64()
+    });
     assert!(exe(pid).starts_with(system.home().join("planks")));
 }
 
@@ -372,7 +373,7 @@ fn faulty_method_workers_give_way_to_the_old_ones() {
             "wrong",
             of(
                 "wrong",
-                &format!("LD_PRELOAD={} exec REAL \"$@\"", wrong.display()),
+                &format!("exec env LD_PRELOAD={} REAL \"$@\"", wrong.display()),
             ),
             "failed",
             "standby_failed",
