@@ -4,6 +4,7 @@
 //! Parts in reading order: `config` (config.json), `safetensors`, `gguf` (with `pieces`, its tokenizer), `stored` (a tensor in a file).
 
 mod config;
+pub mod digest;
 mod gguf;
 mod pieces;
 pub mod safetensors;
@@ -17,7 +18,6 @@ use std::time::{Instant, SystemTime};
 
 use candle_core::quantized::GgmlDType;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use shared::inference::{Description, InferenceFault};
 use tokenizers::Tokenizer;
 
@@ -29,6 +29,7 @@ use crate::model::matrix::{Matrix, fitting, own_format, packed_bytes};
 use crate::model::rope::{Scaling, speeds};
 use crate::model::{Layer, Llama};
 use config::{Architecture, Config};
+use digest::{ManifestFile, Told, checked_beside};
 use gguf::Gguf;
 use stored::Stored;
 
@@ -77,12 +78,6 @@ pub struct Manifest {
     pub name: Option<String>,
     #[serde(default)]
     pub files: HashMap<String, ManifestFile>,
-}
-
-#[derive(Deserialize)]
-pub struct ManifestFile {
-    bytes: u64,
-    sha256: String,
 }
 
 /// The stamp of a model: a folder, or a GGUF file.
@@ -144,12 +139,6 @@ struct Parts {
     digests: Vec<(PathBuf, Told)>,
 }
 
-/// What is told of a file beside it.
-pub enum Told {
-    Sha256(ManifestFile),
-    Blake3(blake3::Hash),
-}
-
 impl Parts {
     fn of_folder(folder: &Path) -> Result<Parts, InferenceFault> {
         let files = safetensors::files(folder).map_err(|(path, what)| damaged(&path, &what))?;
@@ -159,13 +148,13 @@ impl Parts {
             .chain([folder.join(CONFIG), folder.join(TOKENIZER)])
         {
             if !path.is_file() {
-                return Err(InferenceFault {
-                    reason: "model_missing".into(),
-                    message: format!(
+                return Err(InferenceFault::new(
+                    "model_missing",
+                    format!(
                         "{} does not exist; put a model there, or name one as [inference] model in steward.toml",
                         path.display()
                     ),
-                });
+                ));
             }
         }
         let mut manifest: Manifest = match folder.join(MANIFEST) {
@@ -231,11 +220,7 @@ impl Parts {
     ) -> Result<Checkpoint, InferenceFault> {
         let wrong = |what: String| damaged(&self.weights_path, &what);
         let shape = self.architecture.shape;
-        if self.tokenizer.get_vocab_size(true) > shape.vocabulary {
-            return Err(wrong(
-                "its tokenizer has more tokens than the model has embedding rows".into(),
-            ));
-        }
+        has_rows(&self.tokenizer, shape.vocabulary).map_err(wrong)?;
         let plan = Plan {
             tensors: &self.tensors,
             architecture: &self.architecture,
@@ -243,23 +228,11 @@ impl Parts {
         };
         plan.check().map_err(wrong)?;
         METERS.begin_loading(self.tensors.values().map(Stored::bytes).sum());
-        let (packed, digests) = std::thread::scope(|scope| {
-            let digests = scope.spawn(|| {
-                self.digests
-                    .iter()
-                    .try_for_each(|(path, told)| check_digest(path, told))
-            });
-            (plan.pack(crew), digests.join())
-        });
+        let packed = checked_beside(&self.weights_path, &self.digests, || plan.pack(crew));
         METERS.end_loading();
-        digests.unwrap_or_else(|_| Err(wrong("its digest could not be made".into())))?;
-        let llama = packed.map_err(wrong)?;
-        let name = self.name.unwrap_or_else(|| {
-            let name = model.file_stem().map(|name| name.to_string_lossy().into_owned());
-            name.unwrap_or_default()
-        });
+        let llama = packed?.map_err(wrong)?;
         let description = Description {
-            name,
+            name: self.name.unwrap_or_else(|| name_of(model)),
             parameters: self.tensors.values().map(Stored::elements).sum(),
             context_tokens: shape.context_tokens as u32,
             path: model.display().to_string(),
@@ -296,25 +269,13 @@ impl Plan<'_> {
                 .tensors
                 .get(&name)
                 .ok_or_else(|| format!("it lacks the tensor {name}"))?;
-            if stored.shape != wanted {
-                return Err(format!(
-                    "{name} has the shape {:?}, the configuration needs {wanted:?}",
-                    stored.shape
-                ));
-            }
+            stored.has_shape(&name, &wanted)?;
             let format = self.format(&name, stored);
             if let [rows, columns] = *wanted {
                 bytes += packed_bytes(format, rows, columns);
             }
         }
-        match available_bytes() {
-            Some(available) if bytes > available => Err(format!(
-                "its weights need {} MiB, {} MiB of memory are left",
-                bytes >> 20,
-                available >> 20
-            )),
-            _ => Ok(()),
-        }
+        fits_in_memory(bytes)
     }
 
     fn wanted(&self) -> Vec<(String, Vec<usize>)> {
@@ -427,8 +388,34 @@ fn chat_template(folder: &Path) -> Result<Option<String>, InferenceFault> {
         .and_then(|template| template.as_str().map(str::to_owned)))
 }
 
+/// A model without a name of its own has that of its file or folder.
+pub fn name_of(model: &Path) -> String {
+    let name = model.file_stem().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_default()
+}
+
+/// Each of the tokenizer's tokens has a row of the embedding.
+pub fn has_rows(tokenizer: &Tokenizer, rows: usize) -> Result<(), String> {
+    match tokenizer.get_vocab_size(true) > rows {
+        true => Err("its tokenizer has more tokens than the model has embedding rows".into()),
+        false => Ok(()),
+    }
+}
+
+/// Weights of so many bytes against what the machine has left.
+pub fn fits_in_memory(bytes: u64) -> Result<(), String> {
+    match available_bytes() {
+        Some(available) if bytes > available => Err(format!(
+            "its weights need {} MiB, {} MiB of memory are left",
+            bytes >> 20,
+            available >> 20
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Of Linux; elsewhere nothing is known, and nothing is refused for it.
-pub fn available_bytes() -> Option<u64> {
+fn available_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -454,50 +441,14 @@ pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-pub fn check_digest(path: &Path, told: &Told) -> Result<(), InferenceFault> {
-    let wrong = |what: &str| damaged(path, what);
-    let mut file = fs::File::open(path).map_err(|error| wrong(&error.to_string()))?;
-    let told = match told {
-        Told::Sha256(told) => told,
-        Told::Blake3(told) => {
-            let mut hasher = blake3::Hasher::new();
-            hasher
-                .update_reader(file)
-                .map_err(|error| wrong(&error.to_string()))?;
-            return match hasher.finalize() == *told {
-                true => Ok(()),
-                false => Err(wrong("its content has another hash than the one that names it")),
-            };
-        }
-    };
-    let bytes = file.metadata().map_err(|error| wrong(&error.to_string()))?.len();
-    if bytes != told.bytes {
-        return Err(wrong(&format!(
-            "it has {bytes} bytes, {MANIFEST} says {}",
-            told.bytes
-        )));
-    }
-    let mut digest = Sha256::new();
-    std::io::copy(&mut file, &mut digest).map_err(|error| wrong(&error.to_string()))?;
-    let digest: String = digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    if digest != told.sha256 {
-        return Err(wrong(&format!("its SHA-256 differs from the one in {MANIFEST}")));
-    }
-    Ok(())
-}
-
 pub fn damaged(path: &Path, what: &str) -> InferenceFault {
-    InferenceFault {
-        reason: "model_damaged".into(),
-        message: format!(
+    InferenceFault::new(
+        "model_damaged",
+        format!(
             "{} cannot be used: {what}; replace it with an intact copy",
             path.display()
         ),
-    }
+    )
 }
 
 #[cfg(test)]

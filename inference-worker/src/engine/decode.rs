@@ -11,7 +11,7 @@ use shared::inference::{Description, Finish, InferenceFault};
 use super::blocks::Blocks;
 use super::compiling::Compiling;
 use super::sequence::{Sequence, Waiting};
-use super::{Job, Message, Settings, fault};
+use super::{Job, Message, Settings};
 use crate::adapter::Base;
 use crate::adapter::store::Store;
 use crate::checkpoint::{self, Checkpoint, Stamp};
@@ -87,7 +87,7 @@ pub fn decode(
                     arrived.push_back(*job);
                 }
                 Ok(Message::Job(job)) => {
-                    job.fail(fault("busy", "too many requests wait for the model; try later"))
+                    job.fail(InferenceFault::new("busy", "too many requests wait for the model; try later"))
                 }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,
@@ -124,7 +124,7 @@ fn load(
 ) -> Loaded {
     let stamp = checkpoint::stamp(&settings.model);
     let ready = Crew::new(settings.threads)
-        .map_err(|error| fault("engine", format!("no threads for the model: {error}")))
+        .map_err(|error| InferenceFault::new("engine", format!("no threads for the model: {error}")))
         .and_then(|crew| checkpoint::load(&settings.model, settings.model_hash, settings.weights, crew))
         .and_then(|checkpoint| Ready::new(checkpoint, settings.cache_bytes, adapters.clone()));
     // Before memory is measured: it is part of the program.
@@ -156,7 +156,7 @@ impl Ready {
                 "the cache needs at least {} bytes, it may take {cache_bytes}",
                 shape.block_bytes()
             );
-            return Err(fault("engine", message));
+            return Err(InferenceFault::new("engine", message));
         }
         Ok(Ready {
             cache: Cache::new(shape, count),

@@ -7,7 +7,7 @@ use shared::inference::{Finish, InferenceEvent, InferenceFault};
 use tokenizers::Tokenizer;
 
 use super::blocks::{Blocks, Held};
-use super::{Job, fault};
+use super::Job;
 use crate::adapter::Adapter;
 use crate::adapter::store::{Attempt, Found, Lease, Store};
 use crate::chat;
@@ -44,7 +44,7 @@ impl Waiting {
         adapters: &Arc<Store>,
         job: Job,
     ) -> Result<Box<Waiting>, Box<(Job, InferenceFault)>> {
-        let refuse = |job, reason: &str, message: String| Err(Box::new((job, fault(reason, message))));
+        let refuse = |job, reason: &str, message: String| Err(Box::new((job, InferenceFault::new(reason, message))));
         let text = match chat::prompt(checkpoint, &job.messages, &job.request.prompt) {
             Ok(text) => text,
             Err(what) => return refuse(job, "bad_request", what),
@@ -250,7 +250,7 @@ impl Sequence {
         // Weights are finite, but sums of them need not be.
         if logits.iter().any(|logit| !logit.is_finite()) {
             let message = "the model answered numbers that are not finite: its weights do not fit together";
-            return Err(fault("engine", message));
+            return Err(InferenceFault::new("engine", message));
         }
         let untouched = self.job.options.likelihoods.map(|top| (top, logits.to_vec()));
         self.sampler.punish_repetition(logits, &self.tokens);
@@ -312,7 +312,7 @@ impl Sequence {
                     &self.tokens[self.prompt_tokens..count],
                     &self.job.request.stop,
                 )
-                .map_err(|what| fault("engine", what))?;
+                .map_err(|what| InferenceFault::new("engine", what))?;
             if stopped {
                 self.tokens.truncate(count);
                 break;
@@ -349,7 +349,7 @@ impl Sequence {
                     elapsed_ms: self.job.arrived.elapsed().as_millis() as u64,
                 });
             }
-            Err(what) => self.job.fail(fault("engine", what)),
+            Err(what) => self.job.fail(InferenceFault::new("engine", what)),
         }
         blocks.leave(self.held);
     }
@@ -363,7 +363,7 @@ impl Sequence {
 }
 
 fn broken_grammar(what: String) -> InferenceFault {
-    fault(
+    InferenceFault::new(
         "bad_request",
         format!("the grammar could not be followed: {what}"),
     )
