@@ -350,6 +350,7 @@ class Replay:
             wrong = strange
         if wrong:
             self.bad.append(f"{name}: {wrong}")
+            print(f"  {self.bad[-1]}", file=sys.stderr, flush=True)
 
 
 def main():
