@@ -16,7 +16,7 @@ use crate::adapter::Base;
 use crate::adapter::store::Store;
 use crate::checkpoint::{self, Checkpoint, Stamp};
 use crate::crew::Crew;
-use crate::grammar::{Ahead, Grammars};
+use crate::grammar::Grammars;
 use crate::meters::METERS;
 use crate::model::cache::{Cache, POSITIONS};
 use crate::model::{Row, Scratch};
@@ -46,7 +46,6 @@ struct Ready {
     scratch: Scratch,
     active: Vec<Sequence>,
     /// Made when the first grammar comes.
-    ahead: Option<Ahead>,
     adapters: Arc<Store>,
 }
 
@@ -86,9 +85,10 @@ pub fn decode(
                 Ok(Message::Job(job)) if waiting.len() + arrived.len() < MAX_WAITING => {
                     arrived.push_back(*job);
                 }
-                Ok(Message::Job(job)) => {
-                    job.fail(InferenceFault::new("busy", "too many requests wait for the model; try later"))
-                }
+                Ok(Message::Job(job)) => job.fail(InferenceFault::new(
+                    "busy",
+                    "too many requests wait for the model; try later",
+                )),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,
             }
@@ -163,7 +163,6 @@ impl Ready {
             blocks: Blocks::new(count),
             scratch: Scratch::default(),
             active: Vec::new(),
-            ahead: None,
             checkpoint,
             adapters,
         })
@@ -191,10 +190,7 @@ impl Ready {
                         METERS
                             .shared_tokens
                             .fetch_add(sequence.cached as u64, Ordering::Relaxed);
-                        if sequence.has_grammar() && self.ahead.is_none() {
-                            self.ahead = Ahead::start();
-                        }
-                        match sequence.begin(&self.checkpoint, self.ahead.as_ref()) {
+                        match sequence.begin(&self.checkpoint) {
                             Ok(None) => self.active.push(sequence),
                             Ok(Some(finish)) => {
                                 sequence.finish(&self.checkpoint.tokenizer, &mut self.blocks, finish)
@@ -272,7 +268,7 @@ impl Ready {
         for ((mut sequence, count), wanted) in self.active.drain(..).zip(counts).zip(wanted) {
             sequence.advance(&mut self.blocks, count);
             let outcome = match wanted {
-                Some(logits) => sequence.choose(&self.checkpoint, self.ahead.as_ref(), logits),
+                Some(logits) => sequence.choose(&self.checkpoint, logits),
                 None => Ok(None),
             };
             match outcome {

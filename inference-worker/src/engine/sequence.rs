@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 use shared::inference::{Finish, InferenceEvent, InferenceFault};
 use tokenizers::Tokenizer;
 
-use super::blocks::{Blocks, Held};
 use super::Job;
+use super::blocks::{Blocks, Held};
 use crate::adapter::Adapter;
 use crate::adapter::store::{Attempt, Found, Lease, Store};
 use crate::chat;
 use crate::checkpoint::Checkpoint;
-use crate::grammar::Ahead;
 use crate::model::cache::POSITIONS;
 use crate::sampler::{Sampler, likelihood};
 use crate::text::Text;
@@ -44,7 +43,8 @@ impl Waiting {
         adapters: &Arc<Store>,
         job: Job,
     ) -> Result<Box<Waiting>, Box<(Job, InferenceFault)>> {
-        let refuse = |job, reason: &str, message: String| Err(Box::new((job, InferenceFault::new(reason, message))));
+        let refuse =
+            |job, reason: &str, message: String| Err(Box::new((job, InferenceFault::new(reason, message))));
         let text = match chat::prompt(checkpoint, &job.messages, &job.request.prompt) {
             Ok(text) => text,
             Err(what) => return refuse(job, "bad_request", what),
@@ -229,13 +229,9 @@ impl Sequence {
     }
 
     /// Before its first forward pass: what its grammar begins with is written at once. The reason to end, when nothing can follow.
-    pub fn begin(
-        &mut self,
-        checkpoint: &Checkpoint,
-        ahead: Option<&Ahead>,
-    ) -> Result<Option<Finish>, InferenceFault> {
+    pub fn begin(&mut self, checkpoint: &Checkpoint) -> Result<Option<Finish>, InferenceFault> {
         match self.has_grammar() {
-            true => self.forward(checkpoint, ahead, self.tokens.len()),
+            true => self.forward(checkpoint, self.tokens.len()),
             false => Ok(None),
         }
     }
@@ -244,7 +240,6 @@ impl Sequence {
     pub fn choose(
         &mut self,
         checkpoint: &Checkpoint,
-        ahead: Option<&Ahead>,
         logits: &mut [f32],
     ) -> Result<Option<Finish>, InferenceFault> {
         // Weights are finite, but sums of them need not be.
@@ -271,17 +266,12 @@ impl Sequence {
         }
         let first = self.tokens.len();
         self.tokens.push(token);
-        self.forward(checkpoint, ahead, first)
+        self.forward(checkpoint, first)
     }
 
-    /// Appends what the grammar leaves no choice about, tells the text from the token `first` on, and has the next mask computed; the
-    /// reason to end, when the grammar allows nothing further.
-    fn forward(
-        &mut self,
-        checkpoint: &Checkpoint,
-        ahead: Option<&Ahead>,
-        first: usize,
-    ) -> Result<Option<Finish>, InferenceFault> {
+    /// Appends what the grammar leaves no choice about, tells the text from the token `first` on; the reason to end, when the grammar
+    /// allows nothing further.
+    fn forward(&mut self, checkpoint: &Checkpoint, first: usize) -> Result<Option<Finish>, InferenceFault> {
         let Some(constraint) = &mut self.job.constraint else {
             return self.tell(checkpoint, first);
         };
@@ -293,10 +283,7 @@ impl Sequence {
             let text = forced.iter().take_while(|token| !checkpoint.ends.contains(token));
             self.tokens.extend(text);
         }
-        let is_over = constraint.is_over().map_err(broken_grammar)?;
-        if !is_over {
-            constraint.look_ahead(&self.sampler, ahead);
-        }
+        let is_over = constraint.is_over();
         let stopped = self.tell(checkpoint, first)?;
         Ok(stopped.or(is_over.then_some(Finish::Stop)))
     }
