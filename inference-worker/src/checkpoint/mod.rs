@@ -22,11 +22,15 @@ use shared::inference::{Description, InferenceFault};
 use tokenizers::Tokenizer;
 
 use crate::crew::Crew;
+use crate::device;
+use crate::device::place::Accelerator;
+use crate::device::weights::Load;
 use crate::kernel::Level;
 use crate::kernel::tile::Format;
 use crate::meters::METERS;
 use crate::model::matrix::{Matrix, fitting, own_format, packed_bytes};
 use crate::model::rope::{Scaling, speeds};
+use crate::model::shape::Shape;
 use crate::model::{Layer, Llama};
 use config::{Architecture, Config};
 use digest::{ManifestFile, Told, checked_beside};
@@ -43,8 +47,9 @@ const GGUF: &str = "model.gguf";
 pub const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// A model ready to run.
-pub struct Checkpoint {
-    pub model: Llama,
+pub struct Checkpoint<M = Llama> {
+    pub model: M,
+    pub shape: Shape,
     pub tokenizer: Tokenizer,
     /// The token that begins a conversation, by its text, for the chat template.
     pub begin: Option<u32>,
@@ -108,22 +113,37 @@ pub fn load(
     crew: Crew,
 ) -> Result<Checkpoint, InferenceFault> {
     let begun = Instant::now();
-    let gguf = if model.is_file() {
-        model.to_owned()
-    } else {
-        model.join(GGUF)
-    };
-    let parts = if gguf.is_file() && !model.join(safetensors::WEIGHTS).exists() {
-        Parts::of_gguf(&gguf, hash)?
-    } else if hash.is_some() && model.exists() {
-        return Err(damaged(
-            model,
-            "it is no GGUF file, so it cannot have the one hash that is told",
-        ));
-    } else {
-        Parts::of_folder(model)?
-    };
-    parts.load(model, weights, crew, begun)
+    Parts::of(model, hash)?.load(model, weights, begun, fits_in_memory, |plan| plan.pack(crew))
+}
+
+/// As [`load`], into the memory of an accelerator; the crew widens the weights on the way.
+pub fn load_onto(
+    accelerator: Accelerator,
+    model: &Path,
+    hash: Option<blake3::Hash>,
+    crew: Crew,
+) -> Result<Checkpoint<device::Llama>, InferenceFault> {
+    let begun = Instant::now();
+    let fits = |_| Ok(());
+    Parts::of(model, hash)?.load(model, Weights::AsStored, begun, fits, |plan| {
+        plan.load_onto(accelerator, crew)
+    })
+}
+
+impl<M> Checkpoint<M> {
+    /// The model, and all else.
+    pub fn split(self) -> (M, Checkpoint<()>) {
+        let rest = Checkpoint {
+            model: (),
+            shape: self.shape,
+            tokenizer: self.tokenizer,
+            begin: self.begin,
+            ends: self.ends,
+            chat_template: self.chat_template,
+            description: self.description,
+        };
+        (self.model, rest)
+    }
 }
 
 /// What a checkpoint is made of, before its weights are read.
@@ -140,6 +160,24 @@ struct Parts {
 }
 
 impl Parts {
+    fn of(model: &Path, hash: Option<blake3::Hash>) -> Result<Parts, InferenceFault> {
+        let gguf = if model.is_file() {
+            model.to_owned()
+        } else {
+            model.join(GGUF)
+        };
+        if gguf.is_file() && !model.join(safetensors::WEIGHTS).exists() {
+            return Parts::of_gguf(&gguf, hash);
+        }
+        if hash.is_some() && model.exists() {
+            return Err(damaged(
+                model,
+                "it is no GGUF file, so it cannot have the one hash that is told",
+            ));
+        }
+        Parts::of_folder(model)
+    }
+
     fn of_folder(folder: &Path) -> Result<Parts, InferenceFault> {
         let files = safetensors::files(folder).map_err(|(path, what)| damaged(&path, &what))?;
         for path in files
@@ -211,13 +249,15 @@ impl Parts {
         })
     }
 
-    fn load(
+    /// `fits` is asked whether so many bytes of packed weights have room before `make` makes the model.
+    fn load<M>(
         self,
         model: &Path,
         weights: Weights,
-        crew: Crew,
         begun: Instant,
-    ) -> Result<Checkpoint, InferenceFault> {
+        fits: impl FnOnce(u64) -> Result<(), String>,
+        make: impl FnOnce(&Plan<'_>) -> Result<M, String>,
+    ) -> Result<Checkpoint<M>, InferenceFault> {
         let wrong = |what: String| damaged(&self.weights_path, &what);
         let shape = self.architecture.shape;
         has_rows(&self.tokenizer, shape.vocabulary).map_err(wrong)?;
@@ -226,11 +266,11 @@ impl Parts {
             architecture: &self.architecture,
             weights,
         };
-        plan.check().map_err(wrong)?;
+        plan.check().and_then(fits).map_err(wrong)?;
         METERS.begin_loading(self.tensors.values().map(Stored::bytes).sum());
-        let packed = checked_beside(&self.weights_path, &self.digests, || plan.pack(crew));
+        let made = checked_beside(&self.weights_path, &self.digests, || make(&plan));
         METERS.end_loading();
-        let llama = packed?.map_err(wrong)?;
+        let made = made?.map_err(wrong)?;
         let description = Description {
             name: self.name.unwrap_or_else(|| name_of(model)),
             parameters: self.tensors.values().map(Stored::elements).sum(),
@@ -239,7 +279,8 @@ impl Parts {
             load_ms: begun.elapsed().as_millis() as u64,
         };
         Ok(Checkpoint {
-            model: llama,
+            model: made,
+            shape,
             tokenizer: self.tokenizer,
             begin: self.architecture.begin,
             ends: self.architecture.ends,
@@ -256,13 +297,13 @@ struct Plan<'a> {
     weights: Weights,
 }
 
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
-const NORM: &str = "model.norm.weight";
+pub const EMBEDDING: &str = "model.embed_tokens.weight";
+pub const HEAD: &str = "lm_head.weight";
+pub const NORM: &str = "model.norm.weight";
 
 impl Plan<'_> {
-    /// Names and shapes against the configuration, and the memory for them against what the machine has.
-    fn check(&self) -> Result<(), String> {
+    /// Names and shapes against the configuration; the memory that they take as the kernels read them.
+    fn check(&self) -> Result<u64, String> {
         let mut bytes = 0;
         for (name, wanted) in self.wanted() {
             let stored = self
@@ -275,7 +316,7 @@ impl Plan<'_> {
                 bytes += packed_bytes(format, rows, columns);
             }
         }
-        fits_in_memory(bytes)
+        Ok(bytes)
     }
 
     fn wanted(&self) -> Vec<(String, Vec<usize>)> {
@@ -318,6 +359,19 @@ impl Plan<'_> {
             Weights::Q4K if is_plain => fitting(Format::Q4K, columns),
             _ => own_format(stored.kind, columns),
         }
+    }
+
+    fn load_onto(&self, accelerator: Accelerator, crew: Crew) -> Result<device::Llama, String> {
+        let Architecture { shape, .. } = *self.architecture;
+        let scaling: &Scaling = &self.architecture.scaling;
+        let load = Load {
+            tensors: self.tensors,
+            shape,
+            is_tied: self.architecture.is_tied,
+            rope_speeds: speeds(shape.head_dimension, self.architecture.rope_base, scaling),
+            crew,
+        };
+        load.onto(accelerator)
     }
 
     fn pack(&self, crew: Crew) -> Result<Llama, String> {

@@ -6,6 +6,7 @@
 mod blocks;
 mod compiling;
 mod decode;
+mod model;
 mod sequence;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::adapter::loader;
 use crate::adapter::store::{Budgets, Store};
 use crate::checkpoint::Weights;
+use crate::device::place::Place;
 use crate::grammar::Constraint;
 use crate::meters::METERS;
 use crate::remote::{self, Server};
@@ -39,6 +41,7 @@ pub struct Settings {
     /// For keys and values of all requests together.
     pub cache_bytes: u64,
     pub adapters: Budgets,
+    pub place: Place,
     /// Writes instead of a model.
     pub server: Option<Server>,
 }

@@ -38,7 +38,7 @@ enum Wanted {
 impl Waiting {
     /// Refuses, on the spot, what can never run.
     pub fn new(
-        checkpoint: &Checkpoint,
+        checkpoint: &Checkpoint<()>,
         cache_tokens: usize,
         adapters: &Arc<Store>,
         job: Job,
@@ -61,11 +61,11 @@ impl Waiting {
                 );
             }
         };
-        let context = checkpoint.model.shape.context_tokens.min(cache_tokens);
+        let context = checkpoint.shape.context_tokens.min(cache_tokens);
         if prompt.is_empty() {
             return refuse(job, "bad_request", "the prompt is empty".into());
         }
-        let vocabulary = checkpoint.model.shape.vocabulary;
+        let vocabulary = checkpoint.shape.vocabulary;
         if let Some(token) = prompt.iter().find(|token| **token as usize >= vocabulary) {
             let message = format!("the tokenizer made the token {token}, the model has {vocabulary}");
             return refuse(job, "engine", message);
@@ -229,7 +229,7 @@ impl Sequence {
     }
 
     /// Before its first forward pass: what its grammar begins with is written at once. The reason to end, when nothing can follow.
-    pub fn begin(&mut self, checkpoint: &Checkpoint) -> Result<Option<Finish>, InferenceFault> {
+    pub fn begin(&mut self, checkpoint: &Checkpoint<()>) -> Result<Option<Finish>, InferenceFault> {
         match self.has_grammar() {
             true => self.forward(checkpoint, self.tokens.len()),
             false => Ok(None),
@@ -239,7 +239,7 @@ impl Sequence {
     /// Chooses the next token and tells its text; the reason to end, when there is one.
     pub fn choose(
         &mut self,
-        checkpoint: &Checkpoint,
+        checkpoint: &Checkpoint<()>,
         logits: &mut [f32],
     ) -> Result<Option<Finish>, InferenceFault> {
         // Weights are finite, but sums of them need not be.
@@ -271,7 +271,11 @@ impl Sequence {
 
     /// Appends what the grammar leaves no choice about, tells the text from the token `first` on; the reason to end, when the grammar
     /// allows nothing further.
-    fn forward(&mut self, checkpoint: &Checkpoint, first: usize) -> Result<Option<Finish>, InferenceFault> {
+    fn forward(
+        &mut self,
+        checkpoint: &Checkpoint<()>,
+        first: usize,
+    ) -> Result<Option<Finish>, InferenceFault> {
         let Some(constraint) = &mut self.job.constraint else {
             return self.tell(checkpoint, first);
         };
@@ -289,7 +293,7 @@ impl Sequence {
     }
 
     /// Tells the text of the tokens from `first` on, one after the other, as if each had been chosen; whether a stop sequence was met.
-    fn tell(&mut self, checkpoint: &Checkpoint, first: usize) -> Result<Option<Finish>, InferenceFault> {
+    fn tell(&mut self, checkpoint: &Checkpoint<()>, first: usize) -> Result<Option<Finish>, InferenceFault> {
         let mut stopped = false;
         for count in first + 1..=self.tokens.len() {
             stopped = self
