@@ -286,7 +286,7 @@ pub fn resident_mib(pid: u32) -> u64 {
         .split(' ')
         .nth(1)
         .and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64 >> 20
+    (pages.unwrap_or(0) * rustix::param::page_size() as u64) >> 20
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::configuration;
 use crate::conversion;
 use crate::event::Event;
 use crate::exchange::{self, Exchange, Orders};
-use crate::handover::{self, End, Handover, Limits, Said};
+use crate::handover::{self, End, Handover, Limits, Means, Said};
 use crate::health::{self, Health, Probe, Watch};
 use crate::instruction::{Instruction, Kind};
 use crate::plank::Plank;
@@ -53,6 +53,8 @@ pub struct Upgrade {
     steps: Vec<Step>,
     /// What the old kernel does while the new program is staged.
     watch: Watch,
+    /// Whether it was tried to put the image back.
+    is_put_back: bool,
     /// How the new kernel fares.
     health: Option<Health>,
     /// When the step in progress began, milliseconds since 1970.
@@ -160,6 +162,7 @@ impl Upgrade {
             method_worker: planks.chosen().method_worker.clone(),
             steps: Vec::new(),
             watch: Watch::default(),
+            is_put_back: false,
             health: None,
             step_begun: unix_ms(),
             phase: Phase::Over,
@@ -335,9 +338,9 @@ impl Upgrade {
                     |_| (true, "the image is as it was".into()),
                 );
                 self.step("put_back", told.0, told.1);
-                // Not again, whether it succeeded or not.
+                // Not again, whether it succeeded or not; what could not be put back stays where it is.
+                self.is_put_back = true;
                 self.phase = Phase::Reverting(failure);
-                conversion::forget(&self.home, &self.claim.name);
             }
             (other, _) => self.phase = other,
         }
@@ -345,12 +348,8 @@ impl Upgrade {
 
     /// The kernel that serves hands over, or, where it does not know how, ends before the new one is started.
     fn hand_over(&mut self, both: Box<Both>, kernel: &mut Plank, now: Instant) {
-        let (limits, events) = (self.limits.clone(), self.events.clone());
-        let journal = self.journal.clone();
         let watched = (std::mem::take(&mut self.watch), self.instruction.bounds);
-        if let Some(handover) = Handover::begin(
-            &self.home, &both.new, kernel, journal, limits, watched, events, now,
-        ) {
+        if let Some(handover) = Handover::begin(&self.home, &both.new, kernel, self.means(), watched, now) {
             self.phase = Phase::Handing(Box::new(handover), both);
             return;
         }
@@ -367,12 +366,9 @@ impl Upgrade {
     }
 
     fn exchange(&mut self, both: Box<Both>, orders: Orders, worker: &Plank, now: Instant) {
-        let limits = Limits {
-            stop: self.instruction.limits.drain.unwrap_or(exchange::DRAIN),
-            ..self.limits.clone()
-        };
-        let (journal, bounds, events) = (self.journal.clone(), self.instruction.bounds, self.events.clone());
-        match Exchange::begin(&self.home, orders, worker, journal, limits, bounds, events, now) {
+        let mut means = self.means();
+        means.limits.stop = self.instruction.limits.drain.unwrap_or(exchange::DRAIN);
+        match Exchange::begin(&self.home, orders, worker, means, self.instruction.bounds, now) {
             Ok(exchange) => self.phase = Phase::Exchanging(Box::new(exchange), both),
             Err(failure) => {
                 self.step("warm", false, failure.message.clone());
@@ -486,6 +482,14 @@ impl Upgrade {
             Some(End::RolledBack(failure)) => {
                 self.end(Outcome::RolledBack, Failure::new(failure.reason, failure.message));
             }
+        }
+    }
+
+    fn means(&self) -> Means {
+        Means {
+            journal: self.journal.clone(),
+            limits: self.limits.clone(),
+            events: self.events.clone(),
         }
     }
 
@@ -603,7 +607,7 @@ impl Upgrade {
                 std::process::exit(i32::from(shared::exit::ERROR));
             }
             Phase::Proving(both, until) => self.prove(both, until, planks, now),
-            Phase::Reverting(failure) if kernel.is_down() && self.is_put_back() => {
+            Phase::Reverting(failure) if kernel.is_down() && self.has_image_aside() => {
                 if let Err(message) = self.begin_work(Work::PutBack) {
                     error!("the image cannot be put back: {message}");
                 }
@@ -757,13 +761,11 @@ impl Upgrade {
     }
 
     /// Whether the image was set aside and is to be put back.
-    fn is_put_back(&self) -> bool {
+    fn has_image_aside(&self) -> bool {
         let aside = self.home.path().join(format!("image-before-{}", self.claim.name));
-        self.instruction
-            .image
-            .as_ref()
-            .is_some_and(|image| image.is_restored)
-            && aside.exists()
+        let plan = self.instruction.image.as_ref();
+        let is_wanted = plan.is_some_and(|plan| plan.is_restored);
+        is_wanted && !self.is_put_back && aside.exists()
     }
 
     fn begin_work(&self, work: Work) -> std::io::Result<()> {

@@ -19,7 +19,7 @@ pub use errand::Done;
 
 use crate::channel::Journal;
 use crate::event::Event;
-use crate::handover::{Companion, End, Failure, Limits, Taken};
+use crate::handover::{Companion, End, Failure, Limits, Means, Taken};
 use crate::health::{self, Bounds, Health, Measured, Outcome};
 use crate::plank::Plank;
 use errand::{Found, Sockets, Trial};
@@ -83,12 +83,15 @@ impl Exchange {
         home: &Home,
         new: Orders,
         worker: &Plank,
-        journal: Journal,
-        limits: Limits,
+        means: Means,
         bounds: Bounds,
-        events: Sender<Event>,
         now: Instant,
     ) -> Result<Exchange, Failure> {
+        let Means {
+            journal,
+            limits,
+            events,
+        } = means;
         let failed = |reason, message: String| Failure { reason, message };
         journal.enter("warming", Value::Null).map_err(|error| {
             failed(
@@ -322,6 +325,7 @@ impl Exchange {
             None => (None, None, None),
         };
         let pid = |pid: Option<i32>| pid.map_or(0, i32::unsigned_abs);
+        let is_program = self.new.program != self.old.program;
         let of = |figures: &Figures, written: &Option<errand::Written>, pid: u32| Measured {
             requests: figures.stopped + figures.full + figures.late + figures.failed,
             failed: figures.failed,
@@ -332,7 +336,11 @@ impl Exchange {
             probe_p50_us: written
                 .as_ref()
                 .map(|written| written.took.as_micros() as u64 / u64::from(written.tokens.max(1))),
-            resident_mib: health::resident_mib(pid),
+            // Another model has another size.
+            resident_mib: match is_program {
+                true => health::resident_mib(pid),
+                false => 0,
+            },
         };
         let old_pid = self.other.as_ref().map(|old| old.pid);
         let mut health = health::judge(
@@ -341,8 +349,7 @@ impl Exchange {
             &self.bounds,
             health::Respect::Lasting,
         );
-        // Another model has another size, and writes something else.
-        if self.new.program != self.old.program
+        if is_program
             && let (Some(old), Some(new)) = (&old, &new)
             && old.text != new.text
         {

@@ -68,6 +68,15 @@ pub struct Limits {
     pub stop: Duration,
 }
 
+/// What every change of a plank is given.
+pub struct Means {
+    /// Takes each state before it is acted on.
+    pub journal: Journal,
+    pub limits: Limits,
+    /// For the threads that it starts.
+    pub events: Sender<Event>,
+}
+
 /// A step that is over, as the result file tells it.
 pub struct Taken {
     pub step: &'static str,
@@ -129,12 +138,15 @@ impl Handover {
         home: &Home,
         staged: &Staged,
         kernel: &Plank,
-        journal: Journal,
-        limits: Limits,
+        means: Means,
         watched: (Watch, Bounds),
-        events: Sender<Event>,
         now: Instant,
     ) -> Option<Handover> {
+        let Means {
+            journal,
+            limits,
+            events,
+        } = means;
         if !kernel.can_hand_over() {
             return None;
         }
