@@ -70,6 +70,7 @@ impl Workers {
             shifts: watch::channel(Shifts {
                 current: Shift { number: 0, settings },
                 former: None,
+                given_up: None,
             })
             .0,
             news,
@@ -148,6 +149,7 @@ impl Workers {
         self.shifts.send_replace(Shifts {
             current: Shift { number, settings },
             former: Some(current),
+            given_up: None,
         });
         self.used_up.notify_one();
         self.changed_to(number).await;
@@ -179,6 +181,7 @@ impl Workers {
         self.shifts.send_if_modified(|shifts| {
             is_restored = match shifts.former.take() {
                 Some(former) => {
+                    shifts.given_up = Some(shifts.current.number);
                     let number = shifts.current.number + 1;
                     shifts.current = Shift { number, ..former };
                     true
@@ -277,8 +280,11 @@ impl Workers {
     fn judge(self: Arc<Self>, shift: u64, job: Job, fault: Fault) {
         let former = {
             let shifts = self.shifts.borrow();
-            let is_trial = shifts.current.number == shift && shifts.former.is_some();
-            is_trial.then(|| shifts.former.clone()).flatten()
+            match shifts.current.number == shift {
+                true => shifts.former.clone(),
+                // Given up while this one ran.
+                false => (shifts.given_up == Some(shift)).then(|| shifts.current.clone()),
+            }
         };
         let Some(former) = former else {
             let _ = job.answer.send(Err(fault));

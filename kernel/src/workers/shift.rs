@@ -29,6 +29,8 @@ const TRIALS: [&str; 3] = [
 pub struct Shifts {
     pub current: Shift,
     pub former: Option<Shift>,
+    /// The number of the one that was given up last: what its workers break over is carried out again.
+    pub given_up: Option<u64>,
 }
 
 /// Workers that were started alike.

@@ -382,7 +382,7 @@ fn faulty_method_workers_give_way_to_the_old_ones() {
         ),
         (
             "crashes",
-            of("crashes", &soon("kill -SEGV $$")),
+            of("crashes", &soon("kill -ABRT $$")),
             "rolled_back",
             "health_failed",
         ),
