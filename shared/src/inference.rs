@@ -40,6 +40,8 @@ pub enum InferenceRequest {
     Embed(Embed),
     /// Answered by [`InferenceEvent::Figures`].
     Figures,
+    /// Answered by [`InferenceEvent::Abilities`].
+    Abilities,
 }
 
 /// What a text must be.
@@ -306,6 +308,8 @@ pub enum InferenceEvent {
         elapsed_ms: u64,
     },
     Figures(Figures),
+    /// What the model's own card says that it can do (`docs/mind.md`); none where it says nothing.
+    Abilities(Option<Vec<String>>),
 }
 
 /// What a worker does and has done since it was started.
