@@ -7,6 +7,8 @@ use crate::jail::Limits;
 pub struct Arguments {
     pub limits: Limits,
     pub strictness: Strictness,
+    /// How much this process gives way to others, as of `nice`.
+    pub nice: u64,
 }
 
 /// What happens when the machine lacks a part of the jail.
@@ -20,6 +22,7 @@ pub enum Strictness {
 
 /// Bounds of `--memory-mib`: less does not hold an interpreter and one full frame, more is not counted in this type.
 const MEMORY_MIB: std::ops::RangeInclusive<u64> = 96..=1 << 20;
+const NICE: std::ops::RangeInclusive<u64> = 0..=19;
 const CPU_SECONDS: std::ops::RangeInclusive<u64> = 1..=1 << 20;
 
 /// Parses the command line without the program's name. The error is a sentence.
@@ -27,11 +30,13 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
     let mut arguments = Arguments {
         limits: Limits::default(),
         strictness: Strictness::Whole,
+        nice: 0,
     };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--memory-mib" => arguments.limits.memory_mib = number(&word, words.next(), MEMORY_MIB)?,
             "--cpu-seconds" => arguments.limits.cpu_seconds = number(&word, words.next(), CPU_SECONDS)?,
+            "--nice" => arguments.nice = number(&word, words.next(), NICE)?,
             "--allow-weak-jail" => arguments.strictness = Strictness::Weak,
             _ => {
                 return Err(format!(

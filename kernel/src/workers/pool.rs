@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::conversation::{Activation, Broken, fault, outcome_fault, run};
 use super::lane::{Job, Lane, Queue};
-use super::process::{End, Settings, Worker};
+use super::process::{End, Settings, Work, Worker};
 use crate::image::state::State;
 use crate::overlay::World;
 
@@ -61,7 +61,7 @@ impl Workers {
         }
         loop {
             while !self.idle().iter().any(|worker| worker.runs == 0) {
-                let fresh = self.start_patiently().await;
+                let fresh = self.start_patiently(Work::Thoughts).await;
                 self.idle().push(fresh);
             }
             self.used_up.notified().await;
@@ -77,7 +77,7 @@ impl Workers {
 
     async fn keep_lane(self: Arc<Self>) {
         loop {
-            let worker = self.start_patiently().await;
+            let worker = self.start_patiently(Work::Sends).await;
             let pid = worker.pid();
             self.in_lanes().extend(pid);
             self.manned.notify_one();
@@ -87,9 +87,9 @@ impl Workers {
         }
     }
 
-    async fn start_patiently(&self) -> Worker {
+    async fn start_patiently(&self, work: Work) -> Worker {
         loop {
-            match Worker::start(&self.settings).await {
+            match Worker::start(&self.settings, work).await {
                 Ok(worker) => return worker,
                 Err(error) => {
                     tracing::error!(%error, "no method-worker could be started");
@@ -196,12 +196,14 @@ impl Workers {
         self.used_up.notify_one();
         match found {
             Some(worker) => Ok(worker),
-            None => Worker::start(&self.settings).await.map_err(|error| {
-                Fault::new(
-                    reason::WORKER_DIED,
-                    format!("no method-worker could be started: {error}"),
-                )
-            }),
+            None => Worker::start(&self.settings, Work::Thoughts)
+                .await
+                .map_err(|error| {
+                    Fault::new(
+                        reason::WORKER_DIED,
+                        format!("no method-worker could be started: {error}"),
+                    )
+                }),
         }
     }
 

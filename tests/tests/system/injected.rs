@@ -263,6 +263,16 @@ impl Trials {
         (hasher.finalize().to_vec(), slots, objects)
     }
 
+    /// Another kernel, once the old one is gone for certain.
+    fn begin_anew(&mut self) {
+        self.scripted.kill();
+        self.scripted.start();
+        self.plot
+            .kernel
+            .store(self.scripted.kernel_pid(), Ordering::SeqCst);
+        self.line = Line::of(self.scripted.system.socket());
+    }
+
     /// One fault, and the judgement of what is left of it.
     fn run(&mut self, fault: Fault) {
         self.sequence += 1;
@@ -273,21 +283,18 @@ impl Trials {
         let before = self.standing(&receiver);
         *self.plot.fault.lock().unwrap() = Some(fault);
         let message = json!({"receiver": receiver, "selector": "count_up", "arguments": [], "client": CLIENT, "sequence": self.sequence});
-        let answer = match self.line.call("send", message.clone()) {
+        let is_killed = matches!(fault.wrong, KillKernel | KillKernelLater(_));
+        let first = self.line.call("send", message.clone());
+        // A kill that comes later than the answer has met what follows a commit; a fault whose step was not reached kills nobody.
+        let answer = match first.filter(|_| !is_killed) {
             Some(answer) => answer,
             None => {
-                self.scripted.kill();
-                self.scripted.start();
-                self.plot
-                    .kernel
-                    .store(self.scripted.kernel_pid(), Ordering::SeqCst);
-                self.line = Line::of(self.scripted.system.socket());
+                self.begin_anew();
                 // What a client does whose kernel went: it asks again, and is answered once.
                 let again = self.line.call("send", message);
                 again.unwrap_or_else(|| panic!("{fault:?}: the new kernel went as well"))
             }
         };
-        let is_killed = matches!(fault.wrong, KillKernel | KillKernelLater(_));
         *self.plot.fault.lock().unwrap() = None;
         let mut line = Line::of(self.scripted.system.socket());
         until("no mission is under way", || {
