@@ -94,6 +94,8 @@ fn a_model_that_speaks_is_asked_for_plan_facets_method_and_review() {
     }
     assert!(asked[6].words().contains("self.count = self.count + 1"));
     assert!(asked[6].words().contains(&format!("it changed: {object}")));
+    // No persona has an adapter yet.
+    assert!(asked.iter().all(|ask| ask.adapter.is_none()));
     // The cycle is an object of the image, at the end of its way.
     let why = system.ok(&["why", &object, "count_up"]);
     let cycle = made(system, &why);
