@@ -277,7 +277,7 @@ pub enum UpgradeCommand {
             batos upgrade submit --python requirements.txt --allow toolz.frequencies\n  \
             batos upgrade submit --kernel ./kernel --sequence 7 --output up.json && minisign -S -m up.json && batos upgrade submit up.json"
     )]
-    Submit(UpgradeSubmit),
+    Submit(Box<UpgradeSubmit>),
     /// Tell which instruction is being carried out and in which state, how many wait, and the last result
     Status,
     /// List results, newest last

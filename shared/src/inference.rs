@@ -45,6 +45,8 @@ pub enum InferenceRequest {
     Serve,
     /// The same: accept no more of them, finish those that are open. Answered by [`InferenceEvent::Yielded`].
     Yield,
+    /// Answered by [`InferenceEvent::Abilities`].
+    Abilities,
 }
 
 /// What a text must be.
@@ -316,6 +318,8 @@ pub enum InferenceEvent {
     Yielded {
         open: u32,
     },
+    /// What the model's own card says that it can do (`docs/mind.md`); none where it says nothing.
+    Abilities(Option<Vec<String>>),
 }
 
 /// What a worker does and has done since it was started.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::conversation::{Activation, Broken, fault, outcome_fault, run};
 use super::lane::{Job, Lane, Queue};
-use super::process::{End, Environment, Settings, Worker};
+use super::process::{End, Environment, Settings, Work, Worker};
 use super::shift::{self, News, Shift, Shifts};
 use crate::image::state::State;
 use crate::overlay::World;
@@ -93,7 +93,7 @@ impl Workers {
         }
         loop {
             while !self.idle().iter().any(|worker| worker.runs == 0) {
-                let fresh = self.start_patiently().await;
+                let fresh = self.start_patiently(Work::Thoughts).await;
                 self.idle().push(fresh);
             }
             self.used_up.notified().await;
@@ -208,7 +208,7 @@ impl Workers {
         loop {
             let (worker, turn) = match next.take() {
                 Some((worker, turn)) => (worker, Some(turn)),
-                None => (self.start_patiently().await, None),
+                None => (self.start_patiently(Work::Sends).await, None),
             };
             let (pid, shift) = (worker.pid(), worker.shift);
             self.in_lanes
@@ -256,7 +256,7 @@ impl Workers {
         let _ = shifts.wait_for(|shifts| shifts.current.number != shift).await;
         loop {
             if let Ok(turn) = self.turn.acquire().await {
-                return (self.start_patiently().await, turn);
+                return (self.start_patiently(Work::Sends).await, turn);
             }
         }
     }
@@ -288,7 +288,7 @@ impl Workers {
             let parked = self.parked().pop();
             let worker = match parked {
                 Some(worker) => Ok(worker),
-                None => Worker::start(&former.settings).await,
+                None => Worker::start(&former.settings, Work::Sends).await,
             };
             let Ok(mut worker) = worker else {
                 let _ = job.answer.send(Err(fault));
@@ -316,19 +316,20 @@ impl Workers {
     }
 
     /// Of the shift that carries methods out now.
-    async fn start_patiently(&self) -> Worker {
+    async fn start_patiently(&self, work: Work) -> Worker {
         let mut failures = 0;
         loop {
             let shift = self.shift();
             let parked = {
                 let mut parked = self.parked();
-                let at = parked.iter().position(|worker| worker.shift == shift.number);
+                let is_wanted = |worker: &Worker| work == Work::Sends && worker.shift == shift.number;
+                let at = parked.iter().position(is_wanted);
                 at.map(|at| parked.swap_remove(at))
             };
             if let Some(worker) = parked {
                 return worker;
             }
-            match Worker::start(&shift.settings).await {
+            match Worker::start(&shift.settings, work).await {
                 Ok(mut worker) => {
                     worker.shift = shift.number;
                     return worker;
@@ -458,7 +459,7 @@ impl Workers {
         self.used_up.notify_one();
         match found {
             Some(worker) => Ok(worker),
-            None => match Worker::start(&shift.settings).await {
+            None => match Worker::start(&shift.settings, Work::Thoughts).await {
                 Ok(mut worker) => {
                     worker.shift = shift.number;
                     Ok(worker)
