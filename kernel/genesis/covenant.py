@@ -7,6 +7,7 @@ parents = [ref("traits")]
 rule = "state lives in slots; a change ends with self._p_changed = True"
 max_slots = 24
 max_methods = 4
+focus = True
 
 
 def render(self, brief):
@@ -35,7 +36,7 @@ def visible_slots(self, receiver, selector, round):
         data.append(name + ":" + kind)
         if self.is_named(name, selector):
             named.append(name + ":" + kind)
-    if named and round == 1:
+    if named and round == 1 and self.focus:
         return named[:self.max_slots]
     return data[:self.max_slots] + methods[:self.max_methods]
 

@@ -3,6 +3,8 @@ parents = [ref("pllm"), ref("traits")]
 thoughts_at_once = 8
 token_budget = 20000
 seconds_budget = 600
+corrections = 2
+narrowing = True
 cycle_prototype = ref("cycle")
 states = ref("states")
 

@@ -209,6 +209,8 @@ pub enum Call {
         name: String,
         hold: AdapterHold,
     },
+    /// The hash over all objects and entries as they are now.
+    Digest,
 }
 
 /// What an inference-worker is told about an adapter.
@@ -472,6 +474,10 @@ pub enum Answer {
     AdapterHeld {
         name: String,
         hold: AdapterHold,
+    },
+    Digested {
+        /// In hexadecimal.
+        digest: String,
     },
 }
 

@@ -17,7 +17,7 @@ def _process_synthesis_(self, event, payload):
             "max_tokens": self.max_tokens,
             "temperature": temperature,
             "seed": round,
-            "grammar": "method",
+            "grammar": self.grammar,
             "refusal": "<|refuse|>",
         }
     if not payload["ok"]:

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use shared::activation::{Finished, Mode, Outcome};
 use shared::bridge::{Answer, Fault, Finding, ThoughtEvent};
 use shared::id::{ObjectId, TransactionId};
-use shared::inference::{Generate, Grammar, MethodGrammar, Options};
+use shared::inference::{ANY_SLOT, Generate, Grammar, MethodGrammar, Options};
 use shared::reason;
 use shared::value::Value;
 use tokio::sync::broadcast;
@@ -438,7 +438,10 @@ impl Cycle<'_> {
                     // The grammar of names is that of ASCII; the guard and the trial say the rest.
                     return Ok(None);
                 }
-                let mut slots: Vec<String> = self.visible_slots(&mission).into_iter().collect();
+                let mut slots: Vec<String> = match narrow::is_wanted(self.kernel) {
+                    true => self.visible_slots(&mission).into_iter().collect(),
+                    false => vec![ANY_SLOT.to_owned()],
+                };
                 slots.sort_unstable();
                 Grammar::Method(MethodGrammar {
                     arguments: mission.arguments.len() as u32,
@@ -477,7 +480,9 @@ impl Cycle<'_> {
         let mission = self.lock().clone();
         let expected = guard::Expectation::message(&mission.selector, mission.arguments.len());
         let mut found = findings(&guard::check(source, &expected));
-        found.extend(narrow::unknown_slots(source, &self.visible_slots(&mission)));
+        if narrow::is_wanted(self.kernel) {
+            found.extend(narrow::unknown_slots(source, &self.visible_slots(&mission)));
+        }
         found
     }
 
