@@ -321,6 +321,9 @@ pub struct DnuBench {
     /// Run with everything on, and then without each switch
     #[arg(long, conflicts_with = "without")]
     pub ablations: bool,
+    /// Tell the model what is wanted, in words and with the visible examples, by the receiver's slot `wishes`
+    #[arg(long)]
+    pub wishes: bool,
     /// Hold every task to its own reference method, and ask no model
     #[arg(long, conflicts_with_all = ["model", "backend", "without", "ablations"])]
     pub check: bool,

@@ -46,6 +46,8 @@ pub struct BenchHome {
     codex: Option<String>,
     /// Tasks whose covenants are in the image, with what they bind.
     covered: HashSet<String>,
+    /// Receivers get a slot `wishes`.
+    pub tells_wishes: bool,
 }
 
 /// What thoughts cost, as the stream of consciousness tells it.
@@ -73,6 +75,7 @@ impl BenchHome {
             token_budget: None,
             codex: None,
             covered: HashSet::new(),
+            tells_wishes: false,
         })
     }
 

@@ -131,10 +131,14 @@ fn arm(asked: &DnuBench, tasks: &[Task], without: Vec<Switch>) -> Result<Arm, Fa
     let begun = Instant::now();
     let mut home = BenchHome::up(&engine)?;
     let model = home.model()?;
+    home.tells_wishes = asked.wishes;
     for switch in &without {
         switch.turn_off(&mut home)?;
     }
-    let name = switch::name(&without);
+    let name = match asked.wishes {
+        true => format!("{}, wishes told", switch::name(&without)),
+        false => switch::name(&without),
+    };
     let mut progress = Counter::new(&name, tasks.len());
     let mut trials: Vec<Trial> = Vec::new();
     for task in tasks {

@@ -167,11 +167,17 @@ impl Rest<'_> {
     }
 
     fn value(&mut self) -> Result<Value, String> {
-        let mut stream = Deserializer::from_str(self.0).into_iter::<Json>();
+        self.0 = self.0.trim_start();
+        // A word or a number ends at one of these; a text, a list and a map end by themselves.
+        let whole = match self.0.starts_with(['"', '[', '{']) {
+            true => self.0,
+            false => self.0.split([',', ')', ';', ' ']).next().unwrap_or_default(),
+        };
+        let mut stream = Deserializer::from_str(whole).into_iter::<Json>();
         let json = match stream.next() {
             Some(Ok(json)) => json,
-            Some(Err(error)) => return Err(format!("no JSON before {:?}: {error}", self.0)),
-            None => return Err("a value is wanted at the end".into()),
+            Some(Err(error)) => return Err(format!("no JSON at {:?}: {error}", self.0)),
+            None => return Err(format!("a value is wanted at {:?}", self.0)),
         };
         self.0 = &self.0[stream.byte_offset()..];
         from_json(&json).map_err(|error| error.to_string())

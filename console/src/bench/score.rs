@@ -229,8 +229,12 @@ pub fn document(arms: &[Arm]) -> Json {
                 .iter()
                 .zip(&arm.trials)
                 .map(|(task, trial)| {
+                    let why = match &task.answer {
+                        Answer::Refusal { why, .. } => Some(why),
+                        Answer::Reference(_) => None,
+                    };
                     json!({
-                        "id": task.id, "family": task.family, "part": task.part.word(),
+                        "id": task.id, "family": task.family, "part": task.part.word(), "refused_because": why,
                         "verdict": trial.verdict.word(), "right": trial.verdict.is_right(),
                         "visible_right": trial.is_visible_right, "installed": trial.is_installed,
                         "write_set_exact": trial.is_write_set_exact, "image_equal": trial.is_image_equal,

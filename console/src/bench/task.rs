@@ -30,10 +30,10 @@ pub struct Task {
     pub methods: Vec<Method>,
     pub covenants: Vec<Covenant>,
     pub selector: String,
-    /// What the user wants, in a sentence or two.
-    pub intent: String,
     /// The first is the message that is sent.
     pub visible: Vec<Example>,
+    /// Intent and visible examples in words, as a user would write them down for an object.
+    pub wish: String,
     pub hidden: Vec<Example>,
     /// `SLOT` of the receiver or `OBJECT.SLOT`, sorted.
     pub writes: Vec<String>,
@@ -196,6 +196,10 @@ fn checked(raw: RawTask, family: &str) -> Result<Task, String> {
     let hash = hash_of(&raw, family);
     let objects = all(&raw.objects, drawing)?;
     let visible = all(&raw.visible, example)?;
+    let wish = std::iter::once(raw.intent.clone())
+        .chain(raw.visible.iter().map(|text| format!("Example: {text}")))
+        .collect::<Vec<_>>()
+        .join(" ");
     let hidden = all(&raw.hidden, example)?;
     let answer = match (raw.reference, raw.impossible, raw.ambiguous) {
         (Some(source), None, None) => Answer::Reference(source),
@@ -220,8 +224,8 @@ fn checked(raw: RawTask, family: &str) -> Result<Task, String> {
         methods: raw.methods,
         covenants: raw.covenants,
         selector: raw.selector,
-        intent: raw.intent,
         visible,
+        wish,
         hidden,
         writes,
         budget: raw.budget.unwrap_or(BUDGET),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use shared::bridge::{Answer, Call, Fault};
 use shared::id::{ObjectId, ThoughtId, TransactionId};
+use shared::json::to_json;
 use shared::reason;
 use shared::value::Value;
 
@@ -15,6 +16,8 @@ use crate::failure::Failure;
 
 /// The slot of what an object delegates to.
 const PARENTS: &str = "parents";
+/// Where the covenant looks for what a method is to do.
+const WISHES: &str = "wishes";
 
 /// A fresh copy of a task's objects.
 pub struct World<'a> {
@@ -24,6 +27,7 @@ pub struct World<'a> {
     before: BTreeMap<(String, String), Value>,
     /// The newest transaction when it was made.
     made: TransactionId,
+    tells_wishes: bool,
 }
 
 /// What a send came to.
@@ -57,6 +61,7 @@ impl<'a> World<'a> {
             ids: BTreeMap::new(),
             before: BTreeMap::new(),
             made: TransactionId(0),
+            tells_wishes: home.tells_wishes,
         };
         let mut left: Vec<&Drawing> = task.objects.iter().collect();
         while !left.is_empty() {
@@ -146,8 +151,7 @@ impl<'a> World<'a> {
         if wrong.is_some() {
             return Ok(wrong);
         }
-        if let Some(stray) = sent.writes.iter().find(|write| !self.task.writes.contains(write)) {
-            let _ = stray;
+        if sent.writes.iter().any(|write| !self.task.writes.contains(write)) {
             return Ok(Some(Wrong::Writes));
         }
         let mut expected = self.before.clone();
@@ -256,6 +260,13 @@ impl<'a> World<'a> {
                 None => slots.push((held.slot.clone(), held.value.clone())),
             }
         }
+        if self.tells_wishes && object.name == self.task.receiver().name {
+            let wish = (
+                Value::Text(self.task.selector.clone()),
+                Value::Text(self.task.wish.clone()),
+            );
+            slots.push((WISHES.into(), Value::Map(vec![wish])));
+        }
         slots
     }
 
@@ -309,7 +320,7 @@ impl<'a> World<'a> {
         for change in views.iter().flat_map(|view| &view.changes) {
             let slot = match (&change.slot, &change.key) {
                 (Some(slot), _) => slot.clone(),
-                (None, Some(key)) => format!("[{key:?}]"),
+                (None, Some(key)) => format!("[{}]", to_json(key)),
                 (None, None) => continue,
             };
             let is_method = matches!(change.value, Some(Value::Method(_)));
