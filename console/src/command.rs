@@ -17,8 +17,8 @@ use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
 use crate::{
-    adapter, bench, blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status, up,
-    upgrade,
+    adapter, bench, blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status,
+    up, upgrade,
 };
 
 /// Runs the command line and returns the exit code.

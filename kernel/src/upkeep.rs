@@ -6,8 +6,8 @@ use shared::bridge::{Answer, Fault};
 use shared::reason;
 
 use crate::image::Image;
-use crate::image::digest::{hex, objects_digest};
 use crate::image::backup::{BackupError, backup};
+use crate::image::digest::{hex, objects_digest};
 use crate::image::pack::pack;
 use crate::image::verify::{Chains, verify};
 use crate::reporter::Reporter;

@@ -114,7 +114,9 @@ impl BenchHome {
     }
 
     pub fn inspect(&mut self, object: &str) -> Result<ObjectImage, Failure> {
-        match self.ask(Call::Inspect { object: object.into() })? {
+        match self.ask(Call::Inspect {
+            object: object.into(),
+        })? {
             Answer::Object(view) => Ok(view.object),
             _ => Err(unexpected("inspect")),
         }

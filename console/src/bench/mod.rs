@@ -107,7 +107,9 @@ fn list(tasks: &[Task]) -> Report {
         .collect();
     let listed: Vec<_> = tasks
         .iter()
-        .map(|task| json!({"id": task.id, "family": task.family, "part": task.part.word(), "hash": task.hash}))
+        .map(
+            |task| json!({"id": task.id, "family": task.family, "part": task.part.word(), "hash": task.hash}),
+        )
         .collect();
     let of = |part: Part| tasks.iter().filter(|task| task.part == part).count();
     let last = format!(

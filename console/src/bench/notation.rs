@@ -69,11 +69,7 @@ pub fn drawing(text: &str) -> Result<Drawing, String> {
         }
         slots.push((held.slot, held.value));
     }
-    Ok(Drawing {
-        name,
-        parents,
-        slots,
-    })
+    Ok(Drawing { name, parents, slots })
 }
 
 /// Reads an example.
@@ -110,7 +106,10 @@ pub fn example(text: &str) -> Result<Example, String> {
             expected,
             after,
         }),
-        false => Err(format!("nothing may stand after the answer but `;`: {:?}", rest.0)),
+        false => Err(format!(
+            "nothing may stand after the answer but `;`: {:?}",
+            rest.0
+        )),
     }
 }
 
@@ -198,7 +197,8 @@ mod tests {
 
     #[test]
     fn objects_are_read() {
-        let read = drawing(r#"pump < machine, counter: gap=4 label="a: (b) -> c" parts=["@saw", 1]"#).unwrap();
+        let read =
+            drawing(r#"pump < machine, counter: gap=4 label="a: (b) -> c" parts=["@saw", 1]"#).unwrap();
         assert_eq!(
             (read.name.as_str(), read.parents),
             ("pump", vec!["machine".to_owned(), "counter".into()])

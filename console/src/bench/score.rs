@@ -93,9 +93,7 @@ impl Arm {
             }
             score
         };
-        let refused = |wanted: Refusal| {
-            move |task: &Task| matches!(&task.answer, Answer::Refusal { kind, .. } if *kind == wanted)
-        };
+        let refused = |wanted: Refusal| move |task: &Task| matches!(&task.answer, Answer::Refusal { kind, .. } if *kind == wanted);
         let groups = [
             of("one step", &|task| task.is_solvable() && !is_composition(task)),
             of("compositions", &|task| task.is_solvable() && is_composition(task)),
@@ -111,7 +109,11 @@ impl Arm {
         Verdict::ALL
             .into_iter()
             .map(|verdict| {
-                let count = self.trials.iter().filter(|trial| trial.verdict == verdict).count();
+                let count = self
+                    .trials
+                    .iter()
+                    .filter(|trial| trial.verdict == verdict)
+                    .count();
                 (verdict, count)
             })
             .filter(|(_, count)| *count > 0)

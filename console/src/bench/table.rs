@@ -34,7 +34,10 @@ fn whole(out: &mut String, arm: &Arm) {
         "| family | tasks | pass@1 | 95 % interval | visible right | gap | installed | of them wrong | write set exact | calls a task | \
          tokens a success | s a success |"
     );
-    let _ = writeln!(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    let _ = writeln!(
+        out,
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    );
     for score in arm.families() {
         row(out, &score, false);
     }
@@ -85,7 +88,10 @@ fn row(out: &mut String, score: &Score, is_sum: bool) {
         true => ("–".into(), "–".into()),
         false => {
             let gap = score.visible_right as f64 - score.right as f64;
-            (of_count(score.visible_right), percent(gap / score.count.max(1) as f64))
+            (
+                of_count(score.visible_right),
+                percent(gap / score.count.max(1) as f64),
+            )
         }
     };
     let exact = match score.installed {

@@ -258,12 +258,21 @@ fn sound(task: &Task) -> Result<(), String> {
                 return Err(format!("an example names {object}, which is no object of it"));
             }
             if task.is_bound(object) {
-                return Err(format!("{object} is bound by a covenant; examples cannot set its slots"));
+                return Err(format!(
+                    "{object} is bound by a covenant; examples cannot set its slots"
+                ));
             }
         }
     }
-    if let Some(stranger) = task.methods.iter().find(|method| !names.contains(&method.on.as_str())) {
-        return Err(format!("a method is on {}, which is no object of it", stranger.on));
+    if let Some(stranger) = task
+        .methods
+        .iter()
+        .find(|method| !names.contains(&method.on.as_str()))
+    {
+        return Err(format!(
+            "a method is on {}, which is no object of it",
+            stranger.on
+        ));
     }
     match &task.answer {
         Answer::Reference(_) if task.hidden.len() < MIN_HIDDEN => {
@@ -296,10 +305,12 @@ fn hash_of(raw: &RawTask, family: &str) -> [u8; 32] {
         .chain([&raw.selector, &raw.intent])
         .chain(&raw.visible)
         .chain(&raw.hidden);
-    hash(first
-        .into_iter()
-        .chain(texts.map(String::as_str))
-        .chain(last.iter().map(String::as_str)))
+    hash(
+        first
+            .into_iter()
+            .chain(texts.map(String::as_str))
+            .chain(last.iter().map(String::as_str)),
+    )
 }
 
 fn all<T>(texts: &[String], read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
@@ -341,11 +352,26 @@ reference = "def note_entry(self):\n    pass\n"
     fn what_is_no_task_is_named() {
         check(GOOD, "1 tasks");
         check(&GOOD.replace("writes =", "wrote ="), "wrote");
-        check(&GOOD.replace("'tally=9 () -> _; tally=10'", ""), "task a: it has fewer than 5");
-        check(&GOOD.replace("tally=9 ()", "door.tally=9 ()"), "door, which is no object");
-        check(&GOOD.replace("tally=9 ()", "tally=9 (3)"), "different numbers of arguments");
-        check(&GOOD.replace("reference =", "impossible ="), "neither hidden examples");
+        check(
+            &GOOD.replace("'tally=9 () -> _; tally=10'", ""),
+            "task a: it has fewer than 5",
+        );
+        check(
+            &GOOD.replace("tally=9 ()", "door.tally=9 ()"),
+            "door, which is no object",
+        );
+        check(
+            &GOOD.replace("tally=9 ()", "tally=9 (3)"),
+            "different numbers of arguments",
+        );
+        check(
+            &GOOD.replace("reference =", "impossible ="),
+            "neither hidden examples",
+        );
         check(&format!("{GOOD}impossible = \"x\"\n"), "exactly one of");
-        check(&GOOD.replace("visible = ['() -> _; tally=2']", "visible = ['() -> !']"), "must be answered");
+        check(
+            &GOOD.replace("visible = ['() -> _; tally=2']", "visible = ['() -> !']"),
+            "must be answered",
+        );
     }
 }

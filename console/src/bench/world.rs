@@ -69,7 +69,10 @@ impl<'a> World<'a> {
                 world.ids.contains_key(name) || !task.objects.iter().any(|object| object.name == *name)
             };
             let Some(at) = left.iter().position(|object| object.parents.iter().all(is_known)) else {
-                return Err(Failure::usage(format!("{}: its objects are their own parents", task.id)));
+                return Err(Failure::usage(format!(
+                    "{}: its objects are their own parents",
+                    task.id
+                )));
             };
             let object = left.remove(at);
             world.make_one(home, object, given)?;
@@ -109,7 +112,11 @@ impl<'a> World<'a> {
         let call = Call::Send {
             receiver: self.receiver().to_string(),
             selector: self.task.selector.clone(),
-            arguments: example.arguments.iter().map(|value| self.resolved(value)).collect(),
+            arguments: example
+                .arguments
+                .iter()
+                .map(|value| self.resolved(value))
+                .collect(),
             deadline_ms: Some(self.task.budget.seconds * 1_000 + 5_000),
         };
         let begun = Instant::now();
@@ -140,12 +147,19 @@ impl<'a> World<'a> {
     }
 
     /// How the send and the objects after it differ from the example, if they do.
-    pub fn judge(&self, home: &mut BenchHome, example: &Example, sent: &Sent) -> Result<Option<Wrong>, Failure> {
+    pub fn judge(
+        &self,
+        home: &mut BenchHome,
+        example: &Example,
+        sent: &Sent,
+    ) -> Result<Option<Wrong>, Failure> {
         let wrong = match (&example.expected, &sent.outcome) {
             (Expected::Failure, Ok(_)) => Some(Wrong::NotRaised),
             (Expected::Failure, Err(fault)) if !is_refusal_of_a_method(fault) => Some(Wrong::Raised),
             (Expected::Answer(_) | Expected::Any, Err(_)) => Some(Wrong::Raised),
-            (Expected::Answer(value), Ok(answer)) if !same(&self.resolved(value), answer) => Some(Wrong::Answer),
+            (Expected::Answer(value), Ok(answer)) if !same(&self.resolved(value), answer) => {
+                Some(Wrong::Answer)
+            }
             _ => None,
         };
         if wrong.is_some() {
@@ -165,7 +179,11 @@ impl<'a> World<'a> {
     }
 
     /// Whether the task's objects hold exactly this.
-    fn is_as(&self, home: &mut BenchHome, expected: &BTreeMap<(String, String), Value>) -> Result<bool, Failure> {
+    fn is_as(
+        &self,
+        home: &mut BenchHome,
+        expected: &BTreeMap<(String, String), Value>,
+    ) -> Result<bool, Failure> {
         let mut found = BTreeMap::new();
         for (name, id) in &self.ids {
             if self.task.is_bound(name) {
@@ -201,7 +219,10 @@ impl<'a> World<'a> {
             name: is_bound.then(|| object.name.clone()),
         };
         match home.ask(call)? {
-            Answer::Created { object: id, transaction } => {
+            Answer::Created {
+                object: id,
+                transaction,
+            } => {
                 self.ids.insert(object.name.clone(), id);
                 self.made = transaction;
                 Ok(())
@@ -217,7 +238,11 @@ impl<'a> World<'a> {
         if self.task.is_bound(&object.name) {
             return Ok(());
         }
-        let mut sets: Vec<(String, Value)> = slots.iter().filter(|(_, value)| has_name(value)).cloned().collect();
+        let mut sets: Vec<(String, Value)> = slots
+            .iter()
+            .filter(|(_, value)| has_name(value))
+            .cloned()
+            .collect();
         if object.parents.len() > 1 {
             let mut parents = Vec::new();
             for parent in &object.parents {
@@ -315,7 +340,8 @@ impl<'a> World<'a> {
             return Err(unexpected("log"));
         };
         let receiver = self.receiver();
-        let names: BTreeMap<ObjectId, &str> = self.ids.iter().map(|(name, id)| (*id, name.as_str())).collect();
+        let names: BTreeMap<ObjectId, &str> =
+            self.ids.iter().map(|(name, id)| (*id, name.as_str())).collect();
         let mut writes = BTreeSet::new();
         for change in views.iter().flat_map(|view| &view.changes) {
             let slot = match (&change.slot, &change.key) {

@@ -304,7 +304,9 @@ impl Kernel {
                         result: Ok(answer.map(|answer| (request, answer))),
                     };
                 }
-                End::Failed { fault, may_correct } if may_correct && corrections < spent.budget.corrections => {
+                End::Failed { fault, may_correct }
+                    if may_correct && corrections < spent.budget.corrections =>
+                {
                     corrections += 1;
                     flaw = Some(fault.message);
                 }

@@ -22,9 +22,7 @@ pub fn is_wanted(kernel: &Kernel) -> bool {
         .resolve("orchestrator")
         .ok()
         .and_then(|id| kernel.image.state.object(id));
-    let slot = orchestrator
-        .as_ref()
-        .and_then(|object| object.slot("narrowing"));
+    let slot = orchestrator.as_ref().and_then(|object| object.slot("narrowing"));
     slot.is_none_or(|slot| slot.value != Value::Bool(false))
 }
 

@@ -11,6 +11,7 @@ mod channel;
 mod codex;
 mod collections;
 mod damage;
+mod dnu;
 mod embedder;
 mod exports;
 mod families;
