@@ -315,6 +315,9 @@ pub struct DnuBench {
     /// openai, llama.cpp, vllm or ollama
     #[arg(long, value_name = "KIND", requires = "backend")]
     pub backend_kind: Option<String>,
+    /// Threads of the model; one is best where others keep the processor busy [default: the worker's own choice]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
     /// Do without this; may be given more than once
     #[arg(long, value_enum)]
     pub without: Vec<Switch>,

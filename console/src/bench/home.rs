@@ -33,6 +33,7 @@ pub struct Engine {
     pub backend: Option<String>,
     pub backend_model: Option<String>,
     pub backend_kind: Option<String>,
+    pub threads: Option<u32>,
 }
 
 /// Runs until it is dropped.
@@ -225,10 +226,13 @@ impl Audit {
 
 /// The steward's configuration for an engine.
 fn configuration(engine: &Engine) -> String {
-    let mut text = String::new();
+    let mut text = "[inference]\n".to_owned();
     if let Some(model) = &engine.model {
         let path = std::path::absolute(model).unwrap_or_else(|_| model.clone());
-        text += &format!("[inference]\nmodel = {}\n", quoted(&path));
+        text += &format!("model = {}\n", quoted(&path));
+    }
+    if let Some(threads) = engine.threads {
+        text += &format!("threads = {threads}\n");
     }
     if let Some(url) = &engine.backend {
         text += &format!("[inference.server]\nurl = {url:?}\n");

@@ -129,6 +129,7 @@ fn arm(asked: &DnuBench, tasks: &[Task], without: Vec<Switch>) -> Result<Arm, Fa
         backend: asked.backend.clone(),
         backend_model: asked.backend_model.clone(),
         backend_kind: asked.backend_kind.clone(),
+        threads: asked.threads,
     };
     let begun = Instant::now();
     let mut home = BenchHome::up(&engine)?;
