@@ -321,9 +321,9 @@ pub struct DnuBench {
     /// Do without this; may be given more than once
     #[arg(long, value_enum)]
     pub without: Vec<Switch>,
-    /// Run with everything on, and then without each switch
-    #[arg(long, conflicts_with = "without")]
-    pub ablations: bool,
+    /// Run with everything on, and then without each of these switches [of no list: without each there is]
+    #[arg(long, value_enum, num_args = 0.., value_delimiter = ',', require_equals = true, conflicts_with = "without", value_name = "SWITCH,…")]
+    pub ablations: Option<Vec<Switch>>,
     /// Tell the model what is wanted, in words and with the visible examples, by the receiver's slot `wishes`
     #[arg(long)]
     pub wishes: bool,

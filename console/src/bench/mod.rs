@@ -45,9 +45,13 @@ pub fn run(command: BenchCommand, json: bool) -> Result<Report, Failure> {
         return check::run(&tasks);
     }
     let mut arms = vec![asked.without.clone()];
-    if asked.ablations {
+    if let Some(switches) = &asked.ablations {
+        let switches = match switches.is_empty() {
+            true => &Switch::ALL[..],
+            false => switches,
+        };
         arms = std::iter::once(Vec::new())
-            .chain(Switch::ALL.into_iter().map(|switch| vec![switch]))
+            .chain(switches.iter().map(|switch| vec![*switch]))
             .collect();
     }
     let mut done = Vec::new();
