@@ -431,7 +431,8 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
         | Answer::AdapterImported { .. }
         | Answer::Adapters { .. }
         | Answer::AdapterDropped { .. }
-        | Answer::AdapterHeld { .. } => (document.to_string(), exit::ANSWERED),
+        | Answer::AdapterHeld { .. }
+        | Answer::Figures(_) => (document.to_string(), exit::ANSWERED),
     };
     let text = if io::stdout().is_terminal() {
         render::harmless(&text)

@@ -11,6 +11,24 @@ rule = "state lives in slots; a change ends with self._p_changed = True"
 max_slots = 24
 max_methods = 4
 focus = True
+conversation = ref("covenant.conversation")
+
+
+def method_ask(self, cycle):
+    return {
+        "do": "infer",
+        "persona": cycle.thinker.persona,
+        "prompt": self.render(cycle.brief),
+        "max_tokens": cycle.max_tokens,
+        "temperature": cycle.temperature_now(),
+        "seed": cycle.brief["round"],
+        "grammar": cycle.grammar,
+        "refusal": "<|refuse|>",
+    }
+
+
+def method_in(self, text):
+    return text
 
 
 def render(self, brief):

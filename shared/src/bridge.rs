@@ -209,6 +209,8 @@ pub enum Call {
         name: String,
         hold: AdapterHold,
     },
+    /// Who serves, and what it has counted since it does.
+    Figures,
     /// The hash over all objects and entries as they are now.
     Digest,
 }
@@ -475,10 +477,24 @@ pub enum Answer {
         name: String,
         hold: AdapterHold,
     },
+    Figures(KernelFigures),
     Digested {
         /// In hexadecimal.
         digest: String,
     },
+}
+
+/// Who serves, and how its requests fared: sends, reads and edits that needed no thought.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelFigures {
+    pub pid: u32,
+    pub epoch: Epoch,
+    pub last_transaction: TransactionId,
+    /// Since it serves: requests that had a reply, and of these, how many were refused or failed.
+    pub answered: u64,
+    pub failed: u64,
+    /// How many replies took how long; places as in [`crate::spread`].
+    pub took: Vec<u64>,
 }
 
 /// A generation of an adapter: what the image says of it, and where it is now.

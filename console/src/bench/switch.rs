@@ -21,7 +21,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    /// Those that this image has; memory is not among them until something is retrieved.
+    /// Those that matter for a model that writes methods alone. What is retrieved is told only to one that plans: `--without memory` names it.
     pub const ALL: [Switch; 4] = [
         Switch::Grammar,
         Switch::Narrowing,
@@ -46,7 +46,7 @@ impl Switch {
             Switch::Narrowing => ("orchestrator", "narrowing", Value::Bool(false)),
             Switch::Focus => ("covenant", "focus", Value::Bool(false)),
             Switch::Correction => ("orchestrator", "corrections", Value::Int(0)),
-            Switch::Memory => ("covenant", "memory", Value::Bool(false)),
+            Switch::Memory => ("covenant.conversation", "most_retrievals", Value::Int(0)),
         }
     }
 

@@ -344,11 +344,12 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
                 _ => AdapterHold::Unpin,
             },
         },
+        "figures" => Call::Figures,
         other => {
             let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
                          pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read, \
                          branch_new, branch_list, branch_show, branch_drop, branch_commit, adapter_import, adapter_list, \
-                         adapter_drop, adapter_stage, adapter_pin, adapter_unpin";
+                         adapter_drop, adapter_stage, adapter_pin, adapter_unpin, figures";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),
