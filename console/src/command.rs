@@ -17,8 +17,8 @@ use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
 use crate::{
-    adapter, blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status, up,
-    upgrade,
+    adapter, bench, blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status,
+    up, upgrade,
 };
 
 /// Runs the command line and returns the exit code.
@@ -65,6 +65,8 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         | Command::Restore { .. }
         | Command::Upgrade { .. }
         | Command::Adapter { .. }
+        | Command::Bench { .. }
+        | Command::Digest
         | Command::Blob {
             command: BlobCommand::Get(_),
         }
@@ -85,6 +87,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Blob { command } => blob::run(&home, command, json, branch),
         Command::Upgrade { command } => upgrade::run(&home, command),
         Command::Adapter { command } => adapter::run(&home, command, json),
+        Command::Bench { command } => bench::run(command, json),
         Command::Codex {
             command: CodexCommand::Export { file },
         } if file != Path::new("-") => codex::export(&home, &file),
@@ -251,6 +254,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
             BranchCommand::Commit { name, request } => (Call::BranchCommit { name }, request.id, true),
         },
         Command::Verify => (Call::Verify, None, false),
+        Command::Digest => (Call::Digest, None, true),
         Command::Pack => (Call::Pack, None, false),
         Command::Export {
             objects,
@@ -292,6 +296,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         | Command::Upgrade { .. }
         | Command::Blob { .. }
         | Command::Adapter { .. }
+        | Command::Bench { .. }
         | Command::Console => {
             return Err(Failure::internal("a command without a call"));
         }
@@ -346,6 +351,7 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
             format!("transaction {undone} is taken back by transaction {transaction}"),
             exit::ANSWERED,
         ),
+        Answer::Digested { digest } => (digest.clone(), exit::ANSWERED),
         Answer::Verified(found) => {
             let exit = match found.faults.is_empty() {
                 true => exit::ANSWERED,

@@ -154,6 +154,7 @@ impl Kernel {
             Call::Diff { from, to } => self.difference(&from, &to),
             Call::Undo { transaction } => self.undo(asker, transaction).await,
             Call::Verify => self.upkeep(asker, upkeep::verified).await,
+            Call::Digest => self.upkeep(asker, upkeep::digested).await,
             Call::Pack => self.upkeep(asker, upkeep::packed).await,
             Call::Backup { folder } => {
                 self.upkeep(asker, move |image, reporter| {

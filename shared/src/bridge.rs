@@ -211,6 +211,8 @@ pub enum Call {
     },
     /// Who serves, and what it has counted since it does.
     Figures,
+    /// The hash over all objects and entries as they are now.
+    Digest,
 }
 
 /// What an inference-worker is told about an adapter.
@@ -476,6 +478,10 @@ pub enum Answer {
         hold: AdapterHold,
     },
     Figures(KernelFigures),
+    Digested {
+        /// In hexadecimal.
+        digest: String,
+    },
 }
 
 /// Who serves, and how its requests fared: sends, reads and edits that needed no thought.

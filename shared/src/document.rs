@@ -60,6 +60,7 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             json!({ "ok": true, "undone": undone.0, "transaction": transaction.0 })
         }
         Answer::Verified(found) => verification(found),
+        Answer::Digested { digest } => json!({ "ok": true, "digest": digest }),
         Answer::Packed(packing) => json!({
             "ok": true,
             "base": packing.base.0,

@@ -59,13 +59,16 @@ pub enum Grammar {
     Method(MethodGrammar),
 }
 
+/// Among the slots of a [`MethodGrammar`]: every name may follow `self.`.
+pub const ANY_SLOT: &str = "*";
+
 /// A Python method that can answer a message, or a refusal to write one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MethodGrammar {
     pub selector: String,
     /// How many the message has.
     pub arguments: u32,
-    /// The only names that may follow `self.`.
+    /// The only names that may follow `self.`; with [`ANY_SLOT`] among them, any name.
     pub slots: Vec<String>,
     /// The token, or the text, that a refusal begins with, when it may refuse; a line of words follows.
     pub refusal: Option<String>,

@@ -63,7 +63,7 @@ def method_ask(self, cycle):
         parts.append("What is known:\n" + self.listed(cycle.found))
     parts += [partial["facet"] + " says:\n" + partial["answer"] for partial in cycle.partials]
     ask = cycle.asking(self.question(cycle.thinker, self.method_task, parts), self.method_tokens)
-    ask["grammar"] = "method"
+    ask["grammar"] = cycle.grammar
     return ask
 
 
@@ -102,6 +102,9 @@ def brief_in_words(self, brief):
         "Its slots, with their kinds: " + ", ".join(self.visible_slots(receiver, brief["selector"], 2)),
         "It delegates to: " + ", ".join(brief["chain"]),
     ] + self.guidance
+    wish = self.wish_for(receiver, brief["selector"])
+    if wish:
+        lines.append("What is wanted of it: " + wish)
     if brief["flaw"] is not None:
         lines.append("An earlier attempt failed: " + brief["flaw"])
         if brief["flawed"]:

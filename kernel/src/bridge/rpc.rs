@@ -273,6 +273,7 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             transaction: TransactionId(params.number("transaction")?.unwrap_or(0)),
         },
         "verify" => Call::Verify,
+        "digest" => Call::Digest,
         "pack" => Call::Pack,
         "backup" => Call::Backup {
             folder: params.text("folder")?,

@@ -13,6 +13,7 @@ mod codex;
 mod collections;
 mod corpus;
 mod damage;
+mod dnu;
 mod embedder;
 mod exports;
 mod families;

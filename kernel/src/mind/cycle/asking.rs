@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use shared::bridge::Fault;
-use shared::inference::{ChatMessage, Generate, Grammar, MethodGrammar};
+use shared::inference::{ANY_SLOT, ChatMessage, Generate, Grammar, MethodGrammar};
 use shared::value::Value;
 use tokio::task::JoinSet;
 
 use super::directive::{broken_mind, failure, list, map, member, number, options, text};
-use super::{Attempt, Cycle, MODEL_DEADLINE, MOST_SECONDS, schema};
+use super::{Attempt, Cycle, MODEL_DEADLINE, MOST_SECONDS, narrow, schema};
 use crate::mind::model::{Generated, Question};
 use crate::mind::recall::recall;
 
@@ -237,7 +237,10 @@ impl Cycle<'_> {
                     // The grammar of names is that of ASCII; the guard and the trial say the rest.
                     return Ok((None, None));
                 }
-                let mut slots: Vec<String> = self.visible_slots(&mission).into_iter().collect();
+                let mut slots: Vec<String> = match narrow::is_wanted(self.kernel) {
+                    true => self.visible_slots(&mission).into_iter().collect(),
+                    false => vec![ANY_SLOT.to_owned()],
+                };
                 slots.sort_unstable();
                 let grammar = Grammar::Method(MethodGrammar {
                     arguments: mission.arguments.len() as u32,

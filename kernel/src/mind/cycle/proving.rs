@@ -59,7 +59,9 @@ impl Cycle<'_> {
         let expected = guard::Expectation::message(&mission.selector, mission.arguments.len())
             .allowing(&self.kernel.workers.allowed());
         let mut found = findings(&guard::check(source, &expected));
-        found.extend(narrow::unknown_slots(source, &self.visible_slots(&mission)));
+        if narrow::is_wanted(self.kernel) {
+            found.extend(narrow::unknown_slots(source, &self.visible_slots(&mission)));
+        }
         found
     }
 
