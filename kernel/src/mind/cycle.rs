@@ -362,6 +362,8 @@ impl Cycle<'_> {
         let mut allowed = question.clone();
         allowed.generate.max_tokens = self.spent.left(question.generate.max_tokens)?;
         self.lock().model_calls += 1;
+        // What the model is shown never becomes a document of the memory.
+        self.kernel.memory.ledger.note(&question.generate.prompt);
         let begun = Instant::now();
         let answer = match self.kernel.mind.model.generate(allowed).await {
             Ok(generated) => {

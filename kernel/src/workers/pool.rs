@@ -15,6 +15,7 @@ use super::conversation::{Activation, Broken, fault, outcome_fault, run};
 use super::lane::{Job, Lane, Queue};
 use super::process::{End, Settings, Worker};
 use crate::image::state::State;
+use crate::memory::Memory;
 use crate::overlay::World;
 
 /// A worker that thoughts have used is replaced after so many activations.
@@ -28,6 +29,7 @@ const IDLE: usize = 2;
 pub struct Workers {
     settings: Settings,
     state: Arc<State>,
+    memory: Arc<Memory>,
     queue: Queue,
     permits: Semaphore,
     idle: Mutex<Vec<Worker>>,
@@ -40,11 +42,12 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn new(settings: Settings, state: Arc<State>) -> Arc<Workers> {
+    pub fn new(settings: Settings, state: Arc<State>, memory: Arc<Memory>) -> Arc<Workers> {
         Arc::new(Workers {
             permits: Semaphore::new(settings.workers),
             settings,
             state,
+            memory,
             queue: Queue::default(),
             idle: Mutex::new(Vec::new()),
             used_up: Notify::new(),
@@ -81,7 +84,12 @@ impl Workers {
             let pid = worker.pid();
             self.in_lanes().extend(pid);
             self.manned.notify_one();
-            let lane = Lane::new(worker, &self.state, &self.queue, self.settings.memory_mib);
+            let lane = Lane::new(
+                worker,
+                (&self.state, &self.memory),
+                &self.queue,
+                self.settings.memory_mib,
+            );
             lane.serve().await;
             self.in_lanes().retain(|other| Some(*other) != pid);
         }
@@ -97,6 +105,11 @@ impl Workers {
                 }
             }
         }
+    }
+
+    /// What methods ask when they index and search.
+    pub fn memory(&self) -> Arc<Memory> {
+        self.memory.clone()
     }
 
     /// The time that a proven method may take.
@@ -151,7 +164,7 @@ impl Workers {
         loop {
             attempt += 1;
             let mut worker = self.take(activation.mode).await?;
-            match run(&mut worker, world, chain, activation).await {
+            match run(&mut worker, (world, &self.memory), chain, activation).await {
                 Ok(finished) => {
                     self.give_back(worker, activation.mode);
                     return match outcome_fault(activation, &finished.outcome) {

@@ -27,6 +27,7 @@ mod jail;
 mod journal;
 mod kills;
 mod load;
+mod memory;
 mod methods;
 mod missions;
 mod pipeline;
