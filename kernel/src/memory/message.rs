@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use shared::activation::{FromWorker, OwnChunk, Refused, Remembered, ToWorker, Write};
+use shared::activation::{FromWorker, OwnChunk, Read, Refused, Remembered, ToWorker, Write};
 use shared::bridge::{Fault, Hit, MOST_PASSAGE_BYTES};
 use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
@@ -122,7 +122,7 @@ fn retrieved() -> Fault {
 
 impl Had {
     /// Answers from the world of the activation.
-    pub fn conclude(&mut self, world: World<'_>, ready: Ready) -> ToWorker {
+    pub fn conclude(&mut self, world: World<'_>, ready: Ready, reads: &mut Vec<Read>) -> ToWorker {
         match ready {
             Ready::Refused {
                 fault,
@@ -141,7 +141,7 @@ impl Had {
                 own,
                 prepared,
             } => {
-                let remembered = self.remember(world, &text, source, &meta, &own, prepared);
+                let remembered = self.remember((world, reads), &text, source, &meta, &own, prepared);
                 ToWorker::Remembered(remembered.map_err(refused))
             }
         }
@@ -175,7 +175,7 @@ impl Had {
 
     fn remember(
         &mut self,
-        world: World<'_>,
+        (world, reads): (World<'_>, &mut Vec<Read>),
         text: &str,
         source: Option<String>,
         meta: &[(String, String)],
@@ -188,8 +188,8 @@ impl Had {
         let catalog = catalog(world)?;
         let digest = blake3::hash(text.as_bytes());
         let source = source.unwrap_or_else(|| named_by(&digest));
-        // Who puts the same source at the same time is in conflict at the entry that both put.
-        let former = of_source(world, catalog, &source, &mut Vec::new());
+        // Who puts the same source at the same time is in conflict at this entry.
+        let former = of_source(world, catalog, &source, reads);
         let digest = digest.to_hex().to_string();
         if let Some(former) = &former
             && former.text("digest") == Some(&digest)

@@ -201,7 +201,7 @@ impl Talk {
 
     /// Answers what the memory was asked.
     pub fn conclude(&mut self, world: World<'_>, ready: Ready) -> ToWorker {
-        let answer = self.memory.conclude(world, ready);
+        let answer = self.memory.conclude(world, ready, &mut self.reads);
         self.allocated.extend(Had::allocated(&answer));
         answer
     }

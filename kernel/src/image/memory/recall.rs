@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use shared::id::ObjectId;
 
 use super::analysis::{SPOKEN, asked, pair};
-use super::block::{self, Block};
+use super::block::{self, Block, Row};
 use super::fresh::Fresh;
 use super::kernels;
 use super::matrix::{self, Matrix};
@@ -282,14 +282,16 @@ fn block_of<'r>(key: &[u8], value: &'r [u8]) -> Result<(u32, Block<'r>), ::lmdb:
 struct TextSearch<'r> {
     reading: &'r Reading<'r>,
     fresh: &'r Fresh,
-    /// By block: each place's length plus one, and its score.
-    spaces: BTreeMap<u32, Space>,
+    spaces: BTreeMap<u32, Space<'r>>,
     chunks: u64,
     total: u64,
 }
 
-struct Space {
-    /// Zero for what is no chunk.
+/// A block of ids, and what its chunks score once one of them has a term.
+#[derive(Default)]
+struct Space<'r> {
+    block: Option<Block<'r>>,
+    /// One more than a chunk's length; zero for what is no chunk.
     lengths: Vec<u32>,
     scores: Vec<f32>,
 }
@@ -312,42 +314,39 @@ impl<'r> TextSearch<'r> {
         };
         for (key, value) in reading.slices(Table::Chunks, &[], &[0xff; 8])? {
             let (number, block) = block_of(key, value)?;
-            let space = search.spaces.entry(number).or_insert_with(Space::new);
             search.chunks += block.count() as u64;
             search.total += block.total();
-            for (low, row) in block.rows() {
-                space.lengths[usize::from(low)] = u32::from(row.length) + 1;
-            }
+            search.spaces.entry(number).or_default().block = Some(block);
         }
         for (id, chunk) in &fresh.chunks {
             let (number, low) = block::place(*id);
-            let space = search.spaces.entry(number).or_insert_with(Space::new);
-            let length = &mut space.lengths[usize::from(low)];
-            if *length > 0 {
+            let space = search.spaces.entry(number).or_default();
+            if let Some(row) = space.block.and_then(|block| block.row(low)) {
                 search.chunks -= 1;
-                search.total -= u64::from(*length - 1);
+                search.total -= u64::from(row.length);
             }
-            *length = 0;
             if let Some(chunk) = chunk {
-                let own = chunk.analysis().length.min(u32::from(u16::MAX));
-                *length = own + 1;
                 search.chunks += 1;
-                search.total += u64::from(own);
+                search.total += u64::from(Row::of(&chunk.analysis()).length);
             }
         }
         Ok(search)
     }
 
     fn has(&self, id: ObjectId) -> bool {
+        if let Some(chunk) = self.fresh.chunks.get(&id) {
+            return chunk.is_some();
+        }
         let (number, low) = block::place(id);
-        let space = self.spaces.get(&number);
-        space.is_some_and(|space| space.lengths[usize::from(low)] > 0)
+        let block = self.spaces.get(&number).and_then(|space| space.block);
+        block.is_some_and(|block| block.has(low))
     }
 
     fn of(&self, id: ObjectId) -> f32 {
         let (number, low) = block::place(id);
         let space = self.spaces.get(&number);
-        space.map_or(0.0, |space| space.scores[usize::from(low)])
+        let score = space.and_then(|space| space.scores.get(usize::from(low)));
+        score.copied().unwrap_or(0.0)
     }
 
     fn postings(&self, term: &[u8]) -> Result<Vec<(ObjectId, u32)>, ::lmdb::Error> {
@@ -403,6 +402,9 @@ impl<'r> TextSearch<'r> {
                     at = self.spaces.get_mut(&number).map(|space| (number, space));
                 }
                 if let Some((_, space)) = &mut at {
+                    if space.scores.is_empty() {
+                        space.fill(number, self.fresh);
+                    }
                     let length = space.lengths[usize::from(low)];
                     space.scores[usize::from(low)] += term.worth * weight(*times, length, average);
                 }
@@ -415,10 +417,10 @@ impl<'r> TextSearch<'r> {
     fn explain(&self, terms: &[Term], id: ObjectId) -> Vec<(String, f32)> {
         let average = (self.total as f32 / (self.chunks.max(1)) as f32).max(1.0);
         let (number, low) = block::place(id);
-        let Some(space) = self.spaces.get(&number) else {
+        let space = self.spaces.get(&number);
+        let Some(length) = space.and_then(|space| space.lengths.get(usize::from(low)).copied()) else {
             return Vec::new();
         };
-        let length = space.lengths[usize::from(low)];
         let mut found: Vec<(String, f32)> = terms
             .iter()
             .filter_map(|term| {
@@ -449,11 +451,23 @@ impl<'r> TextSearch<'r> {
     }
 }
 
-impl Space {
-    fn new() -> Space {
-        Space {
-            lengths: vec![0; block::IDS],
-            scores: vec![0.0; block::IDS],
+impl Space<'_> {
+    /// Makes room for scores, and finds the lengths that they need.
+    fn fill(&mut self, number: u32, fresh: &Fresh) {
+        self.scores = vec![0.0; block::IDS];
+        self.lengths = vec![0; block::IDS];
+        for (low, row) in self.block.iter().flat_map(Block::rows) {
+            self.lengths[usize::from(low)] = u32::from(row.length) + 1;
+        }
+        let (first, last) = (
+            block::id_at(number, 0),
+            block::id_at(number, block::IDS as u16 - 1),
+        );
+        for (id, chunk) in fresh.chunks.range(first..=last) {
+            let length = chunk
+                .as_ref()
+                .map(|chunk| u32::from(Row::of(&chunk.analysis()).length) + 1);
+            self.lengths[usize::from(block::place(*id).1)] = length.unwrap_or(0);
         }
     }
 }
