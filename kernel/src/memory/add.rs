@@ -28,6 +28,8 @@ const META_BYTES: usize = 1_024;
 const FORMATS: [&str; 6] = ["text", "markdown", "html", "code", "jsonl", "pdf"];
 /// Another request may index the same source at the same time; then this one looks again.
 const REPLAYS: u32 = 8;
+/// Chunks whose language is told together.
+const TOLD_TOGETHER: usize = 4;
 
 /// Chunks to be, and what they mean.
 pub struct Prepared {
@@ -136,23 +138,19 @@ impl Prepared {
         meta: &[(String, String)],
         mut allocate: impl FnMut() -> ObjectId,
     ) -> Vec<(ObjectId, Vec<(String, Value)>, Option<Vector>)> {
-        let all: String = self
-            .pieces
-            .iter()
-            .take(8)
-            .map(|piece| piece.text.as_str())
-            .collect::<Vec<_>>()
-            .join("\n");
-        let common = analysis::language(&all);
+        // Told of some together: one alone may be too short to tell, and those that follow one another are of one source.
+        let told = |some: &[Piece]| {
+            let prose = some.iter().filter(|piece| !piece.is_code);
+            let texts: Vec<&str> = prose.map(|piece| piece.text.as_str()).collect();
+            analysis::language(&texts.join("\n"))
+        };
+        let languages: Vec<&str> = self.pieces.chunks(TOLD_TOGETHER).map(told).collect();
         let chunks = self.pieces.iter().zip(&self.vectors).enumerate();
         chunks
             .map(|(at, (piece, vector))| {
-                let own = analysis::language(&piece.text);
-                let language = match (piece.is_code, own) {
-                    (true, _) => CODE,
-                    // Too short to tell, or told wrongly: what stands around it decides.
-                    (false, _) if piece.text.len() < 200 => common,
-                    (false, own) => own,
+                let language = match piece.is_code {
+                    true => CODE,
+                    false => languages[at / TOLD_TOGETHER],
                 };
                 let chunk = NewChunk {
                     document,
