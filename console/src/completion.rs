@@ -14,7 +14,7 @@ use shared::home::Home;
 use shared::value::Value;
 
 use crate::kernel::{Kernel, Manner};
-use crate::line::COMMANDS;
+use crate::line::{OWN, programs};
 
 /// A key press must not hang when the kernel is away.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -55,7 +55,8 @@ impl Completion {
         match wanted(line) {
             Wanted::CommandOrObject => {
                 let mut found = self.objects(part);
-                found.extend(COMMANDS.iter().map(ToString::to_string));
+                found.extend(OWN.iter().map(ToString::to_string));
+                found.extend(programs());
                 found
             }
             Wanted::Object => self.objects(part),
@@ -135,10 +136,12 @@ fn wanted(line: &str) -> Wanted<'_> {
     };
     match before {
         [] => Wanted::CommandOrObject,
-        ["inspect" | "set" | "define" | "new" | "send"] => Wanted::Object,
-        ["set", object] => Wanted::Slot(object),
-        ["send", receiver] => Wanted::Selector(receiver),
-        [command, ..] if COMMANDS.contains(command) => Wanted::Nothing,
+        ["inspect" | "set" | "define" | "new" | "send" | "why" | "history" | "export"] => Wanted::Object,
+        ["set" | "history", object] => Wanted::Slot(object),
+        ["send" | "why", receiver] => Wanted::Selector(receiver),
+        [command, ..] if OWN.contains(command) || programs().iter().any(|name| name == command) => {
+            Wanted::Nothing
+        }
         [receiver] => Wanted::Selector(receiver),
         _ => Wanted::Nothing,
     }
@@ -236,6 +239,8 @@ mod tests {
             offered("genesis "),
             (8, vec!["clone".to_owned(), "greet".to_owned()])
         );
+        assert_eq!(offered("hist"), (0, vec!["history".to_owned()]));
+        assert_eq!(offered("history gen"), (8, vec!["genesis".to_owned()]));
         assert_eq!(offered("set genesis m"), (12, vec!["mood".to_owned()]));
         assert_eq!(offered("nobody x"), (7, vec![]));
         assert_eq!(offered("genesis greet x"), (14, vec![]));

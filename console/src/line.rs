@@ -1,16 +1,18 @@
-//! One line of the console: `account deposit 25` is a send; a few words are commands.
+//! One line of the console: `account deposit 25` is a send; the words that `batos` knows are commands, a few of them the console's own.
 
+use clap::CommandFactory as _;
 use serde_json::Value as Json;
 use shared::bridge::Call;
 use shared::id::ThoughtId;
 use shared::object::is_slot_name;
 use shared::value::Value;
 
+use crate::arguments::Arguments;
 use crate::failure::Failure;
 use crate::literal;
 
-/// Words that are commands when a line begins with them.
-pub const COMMANDS: [&str; 15] = [
+/// Words that the console itself understands when a line begins with them; the other commands of `batos` are programs to it.
+pub const OWN: [&str; 15] = [
     "branch", "cancel", "define", "exit", "guard", "help", "inspect", "missions", "new", "quit", "send",
     "set", "status", "thoughts", "why",
 ];
@@ -29,6 +31,9 @@ branch use NAME|main             what follows is said in the branch, or in the i
 thoughts [NUMBER]                what the system has thought
 missions   cancel NUMBER         what it thinks about now; end that
 why OBJECT SELECTOR              how a method came to be
+history OBJECT [SLOT]   log   diff MOMENT MOMENT   undo TRANSACTION   inspect OBJECT --at MOMENT
+verify   pack   backup DIR   blob put|get   codex   adapter   upgrade: every command of `batos`, with its options;
+                                 `help commands` lists them, `help COMMAND` explains one
 send RECEIVER SELECTOR [JSON…]   for receivers that are called like a command
 status   help   quit             Ctrl-C leaves a wait (the thought goes on), Ctrl-D quits
 Objects: #12, personas.brick, genesis. Text needs its quotes: \"abc\". @FILE reads JSON from a file.";
@@ -41,6 +46,8 @@ pub enum Line {
     Quit,
     Status,
     Call(Call),
+    /// A command line of `batos` without its first word.
+    Program(Vec<String>),
     /// What follows is said in this branch; `None` is the image itself.
     Enter(Option<String>),
     /// `None` means that the source is typed below.
@@ -56,9 +63,16 @@ pub enum Line {
 /// Reads a line.
 pub fn parse(line: &str) -> Result<Line, Failure> {
     let (first, rest) = word(line);
+    let has_options = rest.split_whitespace().any(|word| word.starts_with("--"));
     match first {
         "" => Ok(Line::Empty),
-        "help" | "?" => alone(rest, Line::Help),
+        "help" | "?" => match rest {
+            "" => Ok(Line::Help),
+            "commands" => Ok(Line::Program(vec!["help".to_owned()])),
+            command => program("help", command),
+        },
+        "console" => Err(Failure::usage("this is the console")),
+        "inspect" | "status" | "thoughts" if has_options => program(first, rest),
         "quit" | "exit" => alone(rest, Line::Quit),
         "status" => alone(rest, Line::Status),
         "thoughts" => thoughts(rest),
@@ -93,11 +107,52 @@ pub fn parse(line: &str) -> Result<Line, Failure> {
             needed(selector, "send RECEIVER SELECTOR [JSON…]")?;
             send(receiver, rest)
         }
+        command if is_program(command) => program(command, rest),
         object if rest.is_empty() => Ok(Line::Call(Call::Inspect {
             object: object.to_owned(),
         })),
         receiver => send(receiver, rest),
     }
+}
+
+/// Whether `batos` has a command of this name.
+fn is_program(word: &str) -> bool {
+    programs().iter().any(|name| name == word)
+}
+
+/// The commands of `batos` that the console has no form of its own for.
+pub fn programs() -> Vec<String> {
+    let names = Arguments::command();
+    let names = names
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned());
+    names
+        .filter(|name| !OWN.contains(&name.as_str()) && name != "console")
+        .collect()
+}
+
+fn program(command: &str, rest: &str) -> Result<Line, Failure> {
+    let mut words = vec![command.to_owned()];
+    words.extend(quoted_words(rest)?);
+    Ok(Line::Program(words))
+}
+
+/// Words as a shell would divide them; `#12` needs no quotes here.
+fn quoted_words(mut text: &str) -> Result<Vec<String>, Failure> {
+    let mut words = Vec::new();
+    while !text.trim_start().is_empty() {
+        text = text.trim_start();
+        let quote = text.chars().next().filter(|first| matches!(first, '\'' | '"'));
+        let (found, rest) = match quote {
+            Some(quote) => text[1..]
+                .split_once(quote)
+                .ok_or_else(|| Failure::usage(format!("a {quote} is missing at the end of {text}")))?,
+            None => word(text),
+        };
+        words.push(found.to_owned());
+        text = rest;
+    }
+    Ok(words)
 }
 
 fn send(receiver: &str, rest: &str) -> Result<Line, Failure> {
@@ -221,6 +276,13 @@ fn next_value(text: &str) -> Result<(Value, &str), Failure> {
         let (file, rest) = word(text);
         return Ok((literal::value(file)?, rest));
     }
+    // As it would be quoted for a shell.
+    if let Some((quoted, rest)) = text.strip_prefix('\'').and_then(|text| text.split_once('\'')) {
+        return Ok((
+            literal::value(quoted).map_err(Failure::for_console)?,
+            rest.trim_start(),
+        ));
+    }
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Json>();
     match documents.next() {
         Some(Ok(json)) => {
@@ -309,6 +371,17 @@ mod tests {
         check("branch use b", r#"Enter(Some("b"))"#);
         check("branch use main", "Enter(None)");
         check("define a", "file: None");
+        check(r#"account rename '"savings"' 2"#, r#"[Text("savings"), Int(2)]"#);
+        check(
+            r##"history #12 "a slot" --limit 3"##,
+            r##"Program(["history", "#12", "a slot", "--limit", "3"])"##,
+        );
+        check(
+            "inspect a --at -10m",
+            r#"Program(["inspect", "a", "--at", "-10m"])"#,
+        );
+        check("help undo", r#"Program(["help", "undo"])"#);
+        check("send log write", r#"receiver: "log""#);
     }
 
     #[test]
@@ -321,6 +394,8 @@ mod tests {
         check("branch", "something is missing");
         check("branch fly b", "no command");
         check("thoughts x", "not the number");
+        check("export 'a -o b", "a ' is missing");
+        check("console", "this is the console");
         check(&format!("a b {}", "[".repeat(100_000)), "nested deeper");
     }
 }

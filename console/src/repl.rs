@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Read, StdinLock};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -26,6 +27,8 @@ use crate::output::{self, Report, complain, say};
 use crate::progress::Progress;
 use crate::status;
 
+/// The only one of the commands that the console has run that can be said in a branch.
+const BLOB_PUT: [&str; 2] = ["blob", "put"];
 /// Longest line of a script.
 const MAX_LINE_BYTES: u64 = (16 << 20) + 4096;
 
@@ -92,6 +95,7 @@ impl Console {
                 Err(failure) => self.fail(&failure),
             },
             Line::Call(call) => self.call(call),
+            Line::Program(words) => self.program(&words),
             Line::Enter(branch) => {
                 self.input.enter(branch.as_deref());
                 self.branch = branch;
@@ -100,6 +104,34 @@ impl Console {
                 self.with_source(file, |source| Call::Define { object, source });
             }
             Line::Guard { file } => self.with_source(file, |source| Call::Guard { source }),
+        }
+    }
+
+    /// Has `batos` itself do it, as a program that Ctrl-C ends.
+    fn program(&mut self, words: &[String]) {
+        let run = |program: PathBuf| {
+            let mut command = Command::new(program);
+            command.arg("--home").arg(self.home.path()).args(words);
+            if let Some(branch) = self
+                .branch
+                .as_ref()
+                .filter(|_| words.starts_with(&BLOB_PUT.map(str::to_owned)))
+            {
+                command.arg("--branch").arg(branch);
+            }
+            if matches!(self.input, Input::Script(_)) {
+                // The rest of the script is not its input.
+                command.stdin(Stdio::null());
+            }
+            command.status()
+        };
+        match std::env::current_exe().and_then(run) {
+            Ok(status) if status.success() => {}
+            Ok(status) => {
+                let code = status.code().and_then(|code| u8::try_from(code).ok());
+                self.exit = code.unwrap_or(exit::ERROR);
+            }
+            Err(error) => self.fail(&Failure::internal(format!("batos cannot be started: {error}"))),
         }
     }
 
@@ -131,16 +163,7 @@ impl Console {
         let branch = self.branch.clone().filter(|_| within.is_some());
         let call = within.unwrap_or(call);
         let is_one = matches!(call, Call::Thoughts { id: Some(_) });
-        let is_long = matches!(
-            call,
-            Call::Send { .. }
-                | Call::Verify
-                | Call::Pack
-                | Call::Backup { .. }
-                | Call::Export { .. }
-                | Call::Import { .. }
-        );
-        let is_watched = self.interrupt.is_some() && is_long;
+        let is_watched = self.interrupt.is_some() && matches!(call, Call::Send { .. });
         let mut progress = Progress::new(output::has_error_colours());
         let result = {
             let mut watch = |event: &_| progress.show(event);

@@ -11,8 +11,8 @@ use crate::checkpoint::Checkpoint;
 const FUEL: u64 = 5_000_000;
 
 /// The whole text: the conversation up to where the answer begins, and `begun` after it. Without messages, `begun` alone.
-pub fn prompt<'a>(
-    checkpoint: &Checkpoint,
+pub fn prompt<'a, M>(
+    checkpoint: &Checkpoint<M>,
     messages: &[ChatMessage],
     begun: &'a str,
 ) -> Result<Cow<'a, str>, String> {

@@ -9,6 +9,7 @@ mod adapter;
 mod chat;
 mod checkpoint;
 mod crew;
+mod device;
 mod embed;
 mod encoder;
 mod engine;

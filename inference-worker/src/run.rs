@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
+use crate::device::place::Place;
 use crate::embed::EmbedArguments;
 use crate::encoder::{self, Encoder};
 use crate::engine::{Engine, Settings};
@@ -77,6 +78,9 @@ pub struct ModelArguments {
     /// BLAKE3 hash, in hexadecimal, that the GGUF file must have: of a blob, its name.
     #[arg(long, value_name = "HEX64")]
     model_hash: Option<blake3::Hash>,
+    /// Where the model runs: auto, cpu, cuda, or cuda:N. An accelerator needs a program that was built for it (docs/gpu.md).
+    #[arg(long, value_name = "PLACE", default_value_t)]
+    device: Place,
     /// Threads of the tensor kernels; by default as many as there are cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -103,6 +107,7 @@ impl ModelArguments {
             model: self.model.unwrap_or_default(),
             model_hash: self.model_hash,
             weights: self.weights,
+            place: self.device,
             threads: threads(self.threads),
             cache_bytes: self.cache_mib << 20,
             adapters: Budgets {

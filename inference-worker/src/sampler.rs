@@ -4,6 +4,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use shared::inference::{Generate, Likelihood, Options};
 
+/// Tokens that are asked one by one whether they fit; a mask of all costs about as much.
+const MOST_ASKED: usize = 24;
+
 /// Reproducible for a seed, whatever else is decoded at the same time.
 pub struct Sampler {
     temperature: f32,
@@ -58,6 +61,52 @@ impl Sampler {
         self.draw_of(&mut ranked, total)
     }
 
+    /// As `draw` where only tokens that fit count, without asking for each token whether it does: the likeliest are asked until what
+    /// the others weigh cannot change who is drawn from. None, when too many had to be asked.
+    pub fn draw_fitting<E>(
+        &mut self,
+        logits: &[f32],
+        mut fits: impl FnMut(u32) -> Result<bool, E>,
+    ) -> Result<Option<u32>, E> {
+        let most = logits[largest(logits) as usize];
+        let mut ranked: Vec<(u32, f32)> = (0..)
+            .zip(
+                logits
+                    .iter()
+                    .map(|logit| ((logit - most) / self.temperature).exp()),
+            )
+            .collect();
+        let mut rest: f64 = ranked.iter().map(|(_, weight)| f64::from(*weight)).sum();
+        rank(&mut ranked, MOST_ASKED);
+        let mut kept: Vec<(u32, f32)> = Vec::new();
+        let mut sum = 0.0;
+        for (token, weight) in ranked.into_iter().take(MOST_ASKED) {
+            let first = kept.first().map_or(0.0, |(_, first)| *first);
+            if !kept.is_empty() && weight < self.options.min_p * first {
+                rest = 0.0;
+            } else {
+                rest -= f64::from(weight);
+                if fits(token)? {
+                    kept.push((token, weight));
+                    sum += f64::from(weight);
+                }
+            }
+            if self.options.top_k > 0 && kept.len() == self.options.top_k as usize {
+                rest = 0.0;
+            }
+            // Not fewer than these would be drawn from if no other fitted, and not more if all others did.
+            let wanted = f64::from(self.top_p) * (sum + rest.max(0.0));
+            if sum > 0.0
+                && sum >= wanted
+                && fewest(&kept, wanted) == fewest(&kept, f64::from(self.top_p) * sum)
+            {
+                let count = fewest(&kept, wanted);
+                return Ok(Some(self.draw_among(&kept[..count])));
+            }
+        }
+        Ok(None)
+    }
+
     /// Draws among the fewest that hold top-p of the total.
     fn draw_of(&mut self, ranked: &mut [(u32, f32)], total: f32) -> u32 {
         let wanted = self.top_p * total;
@@ -77,8 +126,13 @@ impl Sampler {
                 break;
             }
         }
-        let mut left = self.random.random::<f32>() * kept;
-        for (token, weight) in &ranked[..count] {
+        self.draw_among(&ranked[..count])
+    }
+
+    fn draw_among(&mut self, ranked: &[(u32, f32)]) -> u32 {
+        let total: f32 = ranked.iter().map(|(_, weight)| weight).sum();
+        let mut left = self.random.random::<f32>() * total;
+        for (token, weight) in ranked {
             left -= weight;
             if left <= 0.0 {
                 return *token;
@@ -130,6 +184,17 @@ pub fn likelihood(logits: &[f32], token: u32, top: usize) -> Likelihood {
             .map(|(token, logit)| (token, of(logit)))
             .collect(),
     }
+}
+
+/// How many of these, from the first on, weigh as much as is wanted.
+fn fewest(ranked: &[(u32, f32)], wanted: f64) -> usize {
+    let mut sum = 0.0;
+    let missing = ranked.iter().take_while(|(_, weight)| {
+        let is_missing = sum < wanted;
+        sum += f64::from(*weight);
+        is_missing
+    });
+    missing.count()
 }
 
 /// Sorts the `count` largest to the front; equal ones by token.
@@ -235,6 +300,46 @@ mod tests {
         };
         let found = counts(&request(1.0, 1.0, 5), options, &logits, &[]);
         assert!(found[2] > 200 && found[3] == 0, "{found:?}");
+    }
+
+    /// Asked one by one or masked beforehand, the same tokens come equally often.
+    #[test]
+    fn only_what_fits_is_drawn_as_often_as_within_a_mask() {
+        let mut random = StdRng::seed_from_u64(11);
+        let mut decided = 0;
+        for case in 0..60 {
+            let logits: Vec<f32> = (0..300).map(|_| random.random_range(-12.0..6.0)).collect();
+            let fits: Vec<bool> = logits.iter().map(|_| random.random_range(0..3) > 0).collect();
+            let masked: Vec<f32> = logits
+                .iter()
+                .zip(&fits)
+                .map(|(logit, fits)| if *fits { *logit } else { f32::NEG_INFINITY })
+                .collect();
+            let options = Options {
+                top_k: [0, 5, 0][case % 3],
+                min_p: [0.0, 0.0, 0.2][case % 3],
+                ..Options::default()
+            };
+            let request = request(0.7, 0.8, case as u64);
+            let mut all = Sampler::new(&request, options.clone());
+            let mut one = Sampler::new(&request, options);
+            for _ in 0..20 {
+                let drawn = one
+                    .draw_fitting(&logits, |token| Ok::<_, ()>(fits[token as usize]))
+                    .unwrap();
+                let Some(drawn) = drawn else { break };
+                assert_eq!(drawn, all.draw(&masked), "case {case}");
+                decided += 1;
+            }
+        }
+        assert!(decided > 600, "{decided}");
+    }
+
+    #[test]
+    fn nothing_is_drawn_when_nothing_fits() {
+        let mut sampler = Sampler::new(&request(1.0, 0.9, 1), Options::default());
+        let drawn = sampler.draw_fitting(&[1.0; 100], |_| Ok::<_, ()>(false));
+        assert_eq!(drawn, Ok(None));
     }
 
     #[test]

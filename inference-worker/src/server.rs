@@ -132,10 +132,7 @@ pub fn check_texts(texts: &[String], dimension: usize) -> Result<(), String> {
 }
 
 fn fail(events: &mpsc::UnboundedSender<InferenceEvent>, request: u64, message: String) {
-    let fault = InferenceFault {
-        reason: "bad_request".into(),
-        message,
-    };
+    let fault = InferenceFault::new("bad_request", message);
     let _ = events.send(InferenceEvent::Failed { request, fault });
 }
 

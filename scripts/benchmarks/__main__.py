@@ -6,6 +6,8 @@ A row has: name, value, unit, rival (what the figure is compared with, in the sa
 
 import argparse
 import json
+import sys
+import traceback
 
 import adapters
 import channel
@@ -42,16 +44,33 @@ def main():
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     wanted = {single for name in arguments.names or NAMES for single in GROUPS.get(name, [name])}
-    found = []
-    for part in PARTS:
-        if wanted.intersection(part.NAMES):
-            found += part.measure(wanted, arguments.quick)
+    found, broken = measured(wanted, arguments.quick)
     if arguments.json:
         print(json.dumps({"rows": found}, ensure_ascii=False))
     elif arguments.markdown:
         print(rows.markdown(found))
     else:
         print(rows.text(found))
+    if broken:
+        sys.exit(f"not measured, see above: {', '.join(broken)}")
+
+
+def measured(wanted, quick):
+    """The rows of all parts, and the names of those that broke: an hour of figures is not lost for one of them."""
+    found, broken = [], []
+    for part in PARTS:
+        names = wanted.intersection(part.NAMES)
+        if not names:
+            continue
+        try:
+            found += part.measure(wanted, quick)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit):
+                print(error, file=sys.stderr)
+            else:
+                traceback.print_exc()
+            broken += [name for name in part.NAMES if name in names]
+    return found, broken
 
 
 main()

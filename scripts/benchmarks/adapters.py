@@ -97,7 +97,7 @@ def peft(folder):
     python = os.environ.get("BATOS_PEFT_PYTHON")
     if python is None:
         return None, ""
-    program = RIVAL / "peft.py"
+    program = RIVAL / "adapter_change.py"
     done = subprocess.run([python, "-B", str(program), str(folder / SERVED_ADAPTER)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         sys.exit(f"{python} cannot run {program}: it needs torch, transformers and peft")

@@ -417,3 +417,12 @@ pub struct InferenceFault {
     pub reason: String,
     pub message: String,
 }
+
+impl InferenceFault {
+    pub fn new(reason: impl Into<String>, message: impl Into<String>) -> InferenceFault {
+        InferenceFault {
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+}

@@ -202,7 +202,7 @@ impl Configuration {
                 log: raw.kernel.log,
             },
             inference: Inference {
-                is_seed: raw.inference.model.is_none(),
+                is_seed: raw.inference.model.is_none() && raw.inference.server.is_none(),
                 model_hash,
                 model,
                 embedder,

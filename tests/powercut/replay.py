@@ -208,7 +208,11 @@ def record(asked, folder, trace, *command):
 def verify(asked, folder, *more):
     """The kernel's own word on an image."""
     command = [asked.kernel, "verify", "--json", "--image", str(folder), *more]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ, RUST_LOG="error"))
+    return said(subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ, RUST_LOG="error")))
+
+
+def said(done):
+    """What a verification printed, or that it could not open the image."""
     try:
         return json.loads(done.stdout)
     except ValueError:
@@ -301,15 +305,15 @@ class Replay:
             shutil.copytree(folder, before)
         if second:
             trace = folder + ".trace"
-            record(self.asked, folder, trace, "verify", "--json", "--image", folder)
-            self.again(trace, folder, before, acknowledged, name)
+            first = said(record(self.asked, folder, trace, "verify", "--json", "--image", folder))
+            self.again(trace, folder, before, acknowledged, first["last"], name)
         else:
             self.compare(verify(self.asked, folder), acknowledged, name)
         for left in (folder, before):
             shutil.rmtree(left, ignore_errors=True)
 
-    def again(self, trace, folder, before, acknowledged, name):
-        """A second cut, during the recovery from the first."""
+    def again(self, trace, folder, before, acknowledged, history, name):
+        """A second cut, during the recovery from the first, which found the history until the transaction `history`."""
         events = [event for event in records(trace) if "/verify" not in event[1][len(folder):]]
         rng = random.Random(name)
         disk = Disk(folder)
@@ -320,11 +324,11 @@ class Replay:
         again = folder + ".again"
         os.makedirs(again)
         write(disk.state(rng), folder, again)
-        self.compare(verify(self.asked, again), acknowledged, name + ", and again during its recovery")
+        self.compare(verify(self.asked, again), acknowledged, name + ", and again during its recovery", history)
         shutil.rmtree(again, ignore_errors=True)
         os.remove(trace)
 
-    def strange(self, found, told):
+    def strange(self, found, told, history):
         """A branch that lacks what it was said to hold, or that should not be there."""
         for branch, (word, sends) in told.items():
             held = found["branches"].get(branch)
@@ -332,24 +336,26 @@ class Replay:
                 return f"lost: a branch held {sends} sends, now {held}"
             if word == "gone" and held is not None:
                 return "a branch that was gone is there again"
-            if word == "ending" and held is not None and found["last"] >= self.committed.get(branch, found["last"] + 1):
+            if word == "ending" and held is not None and history >= self.committed.get(branch, history + 1):
                 return "a branch that is committed is there, too"
         return None
 
-    def compare(self, found, told, name):
-        """Judges what the kernel said."""
+    def compare(self, found, told, name, history=None):
+        """Judges what the kernel said. A recovery writes a transaction of its own: what follows `history` is not the recording's."""
         acknowledged, branches = told
         last, wrong = found["last"], None
+        recorded = last if history is None else min(last, history)
         if not found["ok"]:
             wrong = f"faults: {found['faults'][:2]}"
         elif last < acknowledged:
             wrong = f"lost: {acknowledged} was acknowledged, the log ends at {last}"
-        elif last > 0 and str(last) in self.chains and self.chains[str(last)] != found["chain"] and "again" not in name:
+        elif 0 < last == recorded and str(last) in self.chains and self.chains[str(last)] != found["chain"]:
             wrong = f"another history at {last}"
-        elif strange := self.strange(found, branches):
+        elif strange := self.strange(found, branches, recorded):
             wrong = strange
         if wrong:
             self.bad.append(f"{name}: {wrong}")
+            print(f"  {self.bad[-1]}", file=sys.stderr, flush=True)
 
 
 def main():

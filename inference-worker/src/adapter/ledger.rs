@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shared::inference::{Adapter as Wanted, AdapterSummary, AdapterView, InferenceFault, Tier};
 use tokio::sync::oneshot;
 
-use super::store::{Budgets, fault};
+use super::store::Budgets;
 use super::{Adapter, Base};
 
 /// Cold ones beyond this are forgotten, those that were used longest ago first.
@@ -100,7 +100,7 @@ impl Ledger {
         if let Some(entry) = self.known.get_mut(&key) {
             let known = &entry.wanted;
             if known.weights.digest != wanted.weights.digest || known.config != wanted.config {
-                return Err(fault(
+                return Err(InferenceFault::new(
                     "adapter_conflict",
                     format!(
                         "{} generation {} is another adapter here; what a generation means never changes: give it a new number",
@@ -114,7 +114,7 @@ impl Ledger {
             return Ok(key);
         }
         if wanted.name.is_empty() || wanted.name.len() > MAX_NAME_BYTES || wanted.generation == 0 {
-            return Err(fault(
+            return Err(InferenceFault::new(
                 "bad_request",
                 format!(
                     "an adapter has a name of 1 to {MAX_NAME_BYTES} bytes and a generation from 1, not {:?} and {}",
@@ -133,7 +133,12 @@ impl Ledger {
                 .map(|(key, _)| key.clone());
             match oldest {
                 Some(oldest) => drop(self.known.remove(&oldest)),
-                None => return Err(fault("busy", format!("{MAX_KNOWN} adapters are in memory"))),
+                None => {
+                    return Err(InferenceFault::new(
+                        "busy",
+                        format!("{MAX_KNOWN} adapters are in memory"),
+                    ));
+                }
             }
         }
         self.roots += 1;

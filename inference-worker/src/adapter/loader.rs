@@ -9,7 +9,7 @@ use shared::inference::{Adapter as Wanted, AdapterSummary, InferenceFault};
 
 use super::file::AdapterFile;
 use super::packed::Layout;
-use super::store::{Store, Task, fault};
+use super::store::{Store, Task};
 use super::{Adapter, Base, Product};
 
 /// Starts it. `wake` is called whenever something was loaded or could not be.
@@ -61,7 +61,7 @@ fn load(
     let begun = Instant::now();
     let path = Path::new(&wanted.weights.path);
     let about = |reason: &str, what: String| {
-        fault(
+        InferenceFault::new(
             reason,
             format!(
                 "the adapter {} ({}) cannot be used: {what}",
@@ -72,7 +72,7 @@ fn load(
     };
     // What is wrong with it is so wherever it lies.
     let refused = |what: String| {
-        fault(
+        InferenceFault::new(
             "adapter_refused",
             format!("the adapter {} cannot be used: {what}", wanted.name),
         )

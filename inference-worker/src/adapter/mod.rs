@@ -123,6 +123,15 @@ impl Base {
         }
     }
 
+    /// Of a model whose inputs are plain numbers everywhere.
+    pub fn plain(name: &str, shape: Shape) -> Base {
+        Base {
+            name: name.to_owned(),
+            shape,
+            quantised: vec![[false; 4]; shape.layers],
+        }
+    }
+
     fn is_quantised(&self, layer: usize, group: Group) -> bool {
         self.quantised[layer][group as usize]
     }

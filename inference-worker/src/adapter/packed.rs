@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::quantized::GgmlDType;
 use memmap2::MmapMut;
@@ -9,14 +10,18 @@ use memmap2::MmapMut;
 use super::file::{AdapterFile, Pair};
 use super::{Base, Group, Product};
 use crate::kernel::low_rank::Thin;
-use crate::kernel::tile::{Format, Line, ROWS};
+use crate::kernel::tile::{Format, Line, ROWS, floats_of};
 use crate::model::matrix::{Rows, pack_tile};
 
 const LINE_BYTES: usize = size_of::<Line>();
 const PAGE_BYTES: u64 = 4096;
 
+static SERIALS: AtomicU64 = AtomicU64::new(0);
+
 /// Weights of an adapter, ready for the forward pass.
 pub struct Adapter {
+    /// No other has it, as long as the process lives.
+    serial: u64,
     memory: MmapMut,
     layers: Vec<[Option<Packed>; 4]>,
 }
@@ -100,6 +105,7 @@ impl<'a> Layout<'a> {
             }
         }
         Ok(Adapter {
+            serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             memory,
             layers: self.layers,
         })
@@ -265,6 +271,10 @@ impl Adapter {
         })
     }
 
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
     /// Memory that it takes.
     pub fn bytes(&self) -> u64 {
         (self.memory.len() as u64).next_multiple_of(PAGE_BYTES)
@@ -294,6 +304,22 @@ impl<'a> GroupOf<'a> {
     pub fn tile(&self, tile: usize) -> &'a [Line] {
         let per_tile = tile_lines(self.packed.format, self.packed.columns);
         &self.lines[self.packed.a + tile * per_tile..][..per_tile]
+    }
+
+    /// `A`, `[rank][columns]`, and `s·B`, `[rows][rank]`, of the group's product at `place`, as plain numbers; only of what is packed so.
+    pub fn factors(&self, place: usize, rows: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+        let thinned = self.product(place)?;
+        debug_assert_eq!((self.packed.format, thinned.thin), (Format::F32, Thin::F32));
+        let ranks = thinned.first..thinned.first + thinned.rank;
+        let a = ranks.flat_map(|row| {
+            let tile = self.tile(row / ROWS);
+            (0..self.packed.columns).map(move |column| floats_of(&tile[column])[row % ROWS])
+        });
+        let b = (0..rows).flat_map(|row| {
+            let tile = thinned.tiles(row / ROWS..row / ROWS + 1);
+            (0..thinned.rank).map(move |column| floats_of(&tile[column])[row % ROWS])
+        });
+        Some((a.collect(), b.collect()))
     }
 
     /// What the group's product at `place` has.

@@ -186,11 +186,11 @@ impl Store {
             key
         };
         told.await
-            .unwrap_or_else(|_| Err(fault("engine", "the worker is ending")))?;
+            .unwrap_or_else(|_| Err(InferenceFault::new("engine", "the worker is ending")))?;
         let mut ledger = self.ledger();
         if hold == Hold::Pinned {
             if !ledger.heat(&key, self.budgets) {
-                return Err(fault(
+                return Err(InferenceFault::new(
                     "busy",
                     format!(
                         "all room for hot adapters is in use or pinned; {} stays warm",
@@ -202,7 +202,7 @@ impl Store {
             ledger.rest(&key);
         }
         ledger.known.get(&key).map(Entry::view).ok_or_else(|| {
-            fault(
+            InferenceFault::new(
                 "adapter_missing",
                 format!("{} was forgotten meanwhile", wanted.name),
             )
@@ -310,7 +310,7 @@ impl Store {
             hot_bytes,
         } = self.budgets;
         if bytes > warm_bytes || bytes > hot_bytes {
-            return Err(fault(
+            return Err(InferenceFault::new(
                 "adapter_too_large",
                 format!(
                     "{name} takes {} KiB; {} KiB may be warm and {} KiB hot; raise adapters_warm_mib or adapters_hot_mib",
@@ -376,12 +376,5 @@ impl Drop for Lease {
         ledger.entry(&self.key, |entry| entry.in_flight -= 1);
         ledger.rest(&self.key);
         self.store.changed.notify_all();
-    }
-}
-
-pub fn fault(reason: &str, message: impl Into<String>) -> InferenceFault {
-    InferenceFault {
-        reason: reason.into(),
-        message: message.into(),
     }
 }

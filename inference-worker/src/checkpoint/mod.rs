@@ -4,6 +4,7 @@
 //! Parts in reading order: `config` (config.json), `safetensors`, `gguf` (with `pieces`, its tokenizer), `stored` (a tensor in a file).
 
 mod config;
+pub mod digest;
 mod gguf;
 mod pieces;
 pub mod safetensors;
@@ -17,18 +18,22 @@ use std::time::{Instant, SystemTime};
 
 use candle_core::quantized::GgmlDType;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use shared::inference::{Description, InferenceFault};
 use tokenizers::Tokenizer;
 
 use crate::crew::Crew;
+use crate::device;
+use crate::device::place::Accelerator;
+use crate::device::weights::Load;
 use crate::kernel::Level;
 use crate::kernel::tile::Format;
 use crate::meters::METERS;
 use crate::model::matrix::{Matrix, fitting, own_format, packed_bytes};
 use crate::model::rope::{Scaling, speeds};
+use crate::model::shape::Shape;
 use crate::model::{Layer, Llama};
 use config::{Architecture, Config};
+use digest::{ManifestFile, Told, checked_beside};
 use gguf::Gguf;
 use stored::Stored;
 
@@ -42,8 +47,9 @@ const GGUF: &str = "model.gguf";
 pub const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// A model ready to run.
-pub struct Checkpoint {
-    pub model: Llama,
+pub struct Checkpoint<M = Llama> {
+    pub model: M,
+    pub shape: Shape,
     pub tokenizer: Tokenizer,
     /// The token that begins a conversation, by its text, for the chat template.
     pub begin: Option<u32>,
@@ -79,12 +85,6 @@ pub struct Manifest {
     pub files: HashMap<String, ManifestFile>,
 }
 
-#[derive(Deserialize)]
-pub struct ManifestFile {
-    bytes: u64,
-    sha256: String,
-}
-
 /// The stamp of a model: a folder, or a GGUF file.
 pub fn stamp(model: &Path) -> Stamp {
     let look = |path: PathBuf| {
@@ -113,22 +113,37 @@ pub fn load(
     crew: Crew,
 ) -> Result<Checkpoint, InferenceFault> {
     let begun = Instant::now();
-    let gguf = if model.is_file() {
-        model.to_owned()
-    } else {
-        model.join(GGUF)
-    };
-    let parts = if gguf.is_file() && !model.join(safetensors::WEIGHTS).exists() {
-        Parts::of_gguf(&gguf, hash)?
-    } else if hash.is_some() && model.exists() {
-        return Err(damaged(
-            model,
-            "it is no GGUF file, so it cannot have the one hash that is told",
-        ));
-    } else {
-        Parts::of_folder(model)?
-    };
-    parts.load(model, weights, crew, begun)
+    Parts::of(model, hash)?.load(model, weights, begun, fits_in_memory, |plan| plan.pack(crew))
+}
+
+/// As [`load`], into the memory of an accelerator; the crew widens the weights on the way.
+pub fn load_onto(
+    accelerator: Accelerator,
+    model: &Path,
+    hash: Option<blake3::Hash>,
+    crew: Crew,
+) -> Result<Checkpoint<device::Llama>, InferenceFault> {
+    let begun = Instant::now();
+    let fits = |_| Ok(());
+    Parts::of(model, hash)?.load(model, Weights::AsStored, begun, fits, |plan| {
+        plan.load_onto(accelerator, crew)
+    })
+}
+
+impl<M> Checkpoint<M> {
+    /// The model, and all else.
+    pub fn split(self) -> (M, Checkpoint<()>) {
+        let rest = Checkpoint {
+            model: (),
+            shape: self.shape,
+            tokenizer: self.tokenizer,
+            begin: self.begin,
+            ends: self.ends,
+            chat_template: self.chat_template,
+            description: self.description,
+        };
+        (self.model, rest)
+    }
 }
 
 /// What a checkpoint is made of, before its weights are read.
@@ -144,13 +159,25 @@ struct Parts {
     digests: Vec<(PathBuf, Told)>,
 }
 
-/// What is told of a file beside it.
-pub enum Told {
-    Sha256(ManifestFile),
-    Blake3(blake3::Hash),
-}
-
 impl Parts {
+    fn of(model: &Path, hash: Option<blake3::Hash>) -> Result<Parts, InferenceFault> {
+        let gguf = if model.is_file() {
+            model.to_owned()
+        } else {
+            model.join(GGUF)
+        };
+        if gguf.is_file() && !model.join(safetensors::WEIGHTS).exists() {
+            return Parts::of_gguf(&gguf, hash);
+        }
+        if hash.is_some() && model.exists() {
+            return Err(damaged(
+                model,
+                "it is no GGUF file, so it cannot have the one hash that is told",
+            ));
+        }
+        Parts::of_folder(model)
+    }
+
     fn of_folder(folder: &Path) -> Result<Parts, InferenceFault> {
         let files = safetensors::files(folder).map_err(|(path, what)| damaged(&path, &what))?;
         for path in files
@@ -159,13 +186,13 @@ impl Parts {
             .chain([folder.join(CONFIG), folder.join(TOKENIZER)])
         {
             if !path.is_file() {
-                return Err(InferenceFault {
-                    reason: "model_missing".into(),
-                    message: format!(
+                return Err(InferenceFault::new(
+                    "model_missing",
+                    format!(
                         "{} does not exist; put a model there, or name one as [inference] model in steward.toml",
                         path.display()
                     ),
-                });
+                ));
             }
         }
         let mut manifest: Manifest = match folder.join(MANIFEST) {
@@ -222,51 +249,38 @@ impl Parts {
         })
     }
 
-    fn load(
+    /// `fits` is asked whether so many bytes of packed weights have room before `make` makes the model.
+    fn load<M>(
         self,
         model: &Path,
         weights: Weights,
-        crew: Crew,
         begun: Instant,
-    ) -> Result<Checkpoint, InferenceFault> {
+        fits: impl FnOnce(u64) -> Result<(), String>,
+        make: impl FnOnce(&Plan<'_>) -> Result<M, String>,
+    ) -> Result<Checkpoint<M>, InferenceFault> {
         let wrong = |what: String| damaged(&self.weights_path, &what);
         let shape = self.architecture.shape;
-        if self.tokenizer.get_vocab_size(true) > shape.vocabulary {
-            return Err(wrong(
-                "its tokenizer has more tokens than the model has embedding rows".into(),
-            ));
-        }
+        has_rows(&self.tokenizer, shape.vocabulary).map_err(wrong)?;
         let plan = Plan {
             tensors: &self.tensors,
             architecture: &self.architecture,
             weights,
         };
-        plan.check().map_err(wrong)?;
+        plan.check().and_then(fits).map_err(wrong)?;
         METERS.begin_loading(self.tensors.values().map(Stored::bytes).sum());
-        let (packed, digests) = std::thread::scope(|scope| {
-            let digests = scope.spawn(|| {
-                self.digests
-                    .iter()
-                    .try_for_each(|(path, told)| check_digest(path, told))
-            });
-            (plan.pack(crew), digests.join())
-        });
+        let made = checked_beside(&self.weights_path, &self.digests, || make(&plan));
         METERS.end_loading();
-        digests.unwrap_or_else(|_| Err(wrong("its digest could not be made".into())))?;
-        let llama = packed.map_err(wrong)?;
-        let name = self.name.unwrap_or_else(|| {
-            let name = model.file_stem().map(|name| name.to_string_lossy().into_owned());
-            name.unwrap_or_default()
-        });
+        let made = made?.map_err(wrong)?;
         let description = Description {
-            name,
+            name: self.name.unwrap_or_else(|| name_of(model)),
             parameters: self.tensors.values().map(Stored::elements).sum(),
             context_tokens: shape.context_tokens as u32,
             path: model.display().to_string(),
             load_ms: begun.elapsed().as_millis() as u64,
         };
         Ok(Checkpoint {
-            model: llama,
+            model: made,
+            shape,
             tokenizer: self.tokenizer,
             begin: self.architecture.begin,
             ends: self.architecture.ends,
@@ -283,38 +297,26 @@ struct Plan<'a> {
     weights: Weights,
 }
 
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
-const NORM: &str = "model.norm.weight";
+pub const EMBEDDING: &str = "model.embed_tokens.weight";
+pub const HEAD: &str = "lm_head.weight";
+pub const NORM: &str = "model.norm.weight";
 
 impl Plan<'_> {
-    /// Names and shapes against the configuration, and the memory for them against what the machine has.
-    fn check(&self) -> Result<(), String> {
+    /// Names and shapes against the configuration; the memory that they take as the kernels read them.
+    fn check(&self) -> Result<u64, String> {
         let mut bytes = 0;
         for (name, wanted) in self.wanted() {
             let stored = self
                 .tensors
                 .get(&name)
                 .ok_or_else(|| format!("it lacks the tensor {name}"))?;
-            if stored.shape != wanted {
-                return Err(format!(
-                    "{name} has the shape {:?}, the configuration needs {wanted:?}",
-                    stored.shape
-                ));
-            }
+            stored.has_shape(&name, &wanted)?;
             let format = self.format(&name, stored);
             if let [rows, columns] = *wanted {
                 bytes += packed_bytes(format, rows, columns);
             }
         }
-        match available_bytes() {
-            Some(available) if bytes > available => Err(format!(
-                "its weights need {} MiB, {} MiB of memory are left",
-                bytes >> 20,
-                available >> 20
-            )),
-            _ => Ok(()),
-        }
+        Ok(bytes)
     }
 
     fn wanted(&self) -> Vec<(String, Vec<usize>)> {
@@ -357,6 +359,19 @@ impl Plan<'_> {
             Weights::Q4K if is_plain => fitting(Format::Q4K, columns),
             _ => own_format(stored.kind, columns),
         }
+    }
+
+    fn load_onto(&self, accelerator: Accelerator, crew: Crew) -> Result<device::Llama, String> {
+        let Architecture { shape, .. } = *self.architecture;
+        let scaling: &Scaling = &self.architecture.scaling;
+        let load = Load {
+            tensors: self.tensors,
+            shape,
+            is_tied: self.architecture.is_tied,
+            rope_speeds: speeds(shape.head_dimension, self.architecture.rope_base, scaling),
+            crew,
+        };
+        load.onto(accelerator)
     }
 
     fn pack(&self, crew: Crew) -> Result<Llama, String> {
@@ -427,8 +442,34 @@ fn chat_template(folder: &Path) -> Result<Option<String>, InferenceFault> {
         .and_then(|template| template.as_str().map(str::to_owned)))
 }
 
+/// A model without a name of its own has that of its file or folder.
+pub fn name_of(model: &Path) -> String {
+    let name = model.file_stem().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_default()
+}
+
+/// Each of the tokenizer's tokens has a row of the embedding.
+pub fn has_rows(tokenizer: &Tokenizer, rows: usize) -> Result<(), String> {
+    match tokenizer.get_vocab_size(true) > rows {
+        true => Err("its tokenizer has more tokens than the model has embedding rows".into()),
+        false => Ok(()),
+    }
+}
+
+/// Weights of so many bytes against what the machine has left.
+pub fn fits_in_memory(bytes: u64) -> Result<(), String> {
+    match available_bytes() {
+        Some(available) if bytes > available => Err(format!(
+            "its weights need {} MiB, {} MiB of memory are left",
+            bytes >> 20,
+            available >> 20
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Of Linux; elsewhere nothing is known, and nothing is refused for it.
-pub fn available_bytes() -> Option<u64> {
+fn available_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -454,50 +495,14 @@ pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-pub fn check_digest(path: &Path, told: &Told) -> Result<(), InferenceFault> {
-    let wrong = |what: &str| damaged(path, what);
-    let mut file = fs::File::open(path).map_err(|error| wrong(&error.to_string()))?;
-    let told = match told {
-        Told::Sha256(told) => told,
-        Told::Blake3(told) => {
-            let mut hasher = blake3::Hasher::new();
-            hasher
-                .update_reader(file)
-                .map_err(|error| wrong(&error.to_string()))?;
-            return match hasher.finalize() == *told {
-                true => Ok(()),
-                false => Err(wrong("its content has another hash than the one that names it")),
-            };
-        }
-    };
-    let bytes = file.metadata().map_err(|error| wrong(&error.to_string()))?.len();
-    if bytes != told.bytes {
-        return Err(wrong(&format!(
-            "it has {bytes} bytes, {MANIFEST} says {}",
-            told.bytes
-        )));
-    }
-    let mut digest = Sha256::new();
-    std::io::copy(&mut file, &mut digest).map_err(|error| wrong(&error.to_string()))?;
-    let digest: String = digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    if digest != told.sha256 {
-        return Err(wrong(&format!("its SHA-256 differs from the one in {MANIFEST}")));
-    }
-    Ok(())
-}
-
 pub fn damaged(path: &Path, what: &str) -> InferenceFault {
-    InferenceFault {
-        reason: "model_damaged".into(),
-        message: format!(
+    InferenceFault::new(
+        "model_damaged",
+        format!(
             "{} cannot be used: {what}; replace it with an intact copy",
             path.display()
         ),
-    }
+    )
 }
 
 #[cfg(test)]

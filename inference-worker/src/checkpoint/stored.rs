@@ -28,6 +28,17 @@ pub enum Order {
 }
 
 impl Stored {
+    /// The shape that the configuration needs.
+    pub fn has_shape(&self, name: &str, needed: &[usize]) -> Result<(), String> {
+        match self.shape == needed {
+            true => Ok(()),
+            false => Err(format!(
+                "{name} has the shape {:?}, the configuration needs {needed:?}",
+                self.shape
+            )),
+        }
+    }
+
     /// A vector of plain numbers, all finite.
     pub fn plain(&self) -> Result<Vec<f32>, String> {
         self.plain_row(0)

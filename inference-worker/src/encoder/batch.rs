@@ -10,7 +10,7 @@ use shared::inference::{Embedder, Embedding, InferenceEvent, InferenceFault};
 
 use super::bert::Scratch;
 use super::source::{self, Loaded};
-use super::{EmbedJob, Settings, fault};
+use super::{EmbedJob, Settings};
 use crate::checkpoint::{self, Stamp};
 use crate::crew::Crew;
 use crate::meters::METERS;
@@ -68,7 +68,7 @@ pub fn encode(
         loop {
             match queue.try_recv() {
                 Ok(job) if open.len() < MAX_OPEN => open.push_back(Open::of(job)),
-                Ok(job) => job.fail(fault(
+                Ok(job) => job.fail(InferenceFault::new(
                     "busy",
                     "too many requests wait for the embedder; try later",
                 )),
@@ -96,7 +96,7 @@ fn load(
 ) -> (Result<Ready, InferenceFault>, Stamp) {
     let stamp = checkpoint::stamp(&settings.model);
     let ready = Crew::new(settings.threads)
-        .map_err(|error| fault("engine", format!("no threads for the embedder: {error}")))
+        .map_err(|error| InferenceFault::new("engine", format!("no threads for the embedder: {error}")))
         .and_then(|crew| source::load(&settings.model, settings.hash, crew))
         .map(|loaded| Ready {
             loaded,
@@ -134,10 +134,11 @@ impl Open {
                 elapsed_ms: self.job.arrived.elapsed().as_millis() as u64,
             });
         } else if self.job.cancelled.load(Ordering::Relaxed) {
-            self.job.fail(fault("cancelled", "the request was cancelled"));
+            self.job
+                .fail(InferenceFault::new("cancelled", "the request was cancelled"));
         } else if self.job.is_late() {
             let limit = self.job.request.deadline_ms;
-            self.job.fail(fault(
+            self.job.fail(InferenceFault::new(
                 "deadline",
                 format!("its texts were not encoded within {limit} ms"),
             ));
@@ -167,7 +168,7 @@ impl Ready {
             if vector.iter().any(|value| !value.is_finite()) {
                 let message =
                     "the embedder answered numbers that are not finite: its weights do not fit together";
-                request.failed = Some(fault("engine", message));
+                request.failed = Some(InferenceFault::new("engine", message));
             }
             request.done.push(Embedding {
                 tokens: text.tokens.len() as u32,
@@ -215,26 +216,24 @@ impl Ready {
     }
 
     fn tokens(&self, text: &str) -> Result<Text, InferenceFault> {
-        let encoding = self
-            .loaded
-            .tokenizer
-            .encode(text, true)
-            .map_err(|error| fault("bad_request", format!("a text cannot be tokenised: {error}")))?;
+        let encoding = self.loaded.tokenizer.encode(text, true).map_err(|error| {
+            InferenceFault::new("bad_request", format!("a text cannot be tokenised: {error}"))
+        })?;
         let tokens = encoding.get_ids().to_vec();
         let vocabulary = self.loaded.settings.sizes.vocabulary;
         if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
             let message = format!("the tokenizer made the token {token}, the embedder has {vocabulary}");
-            return Err(fault("engine", message));
+            return Err(InferenceFault::new("engine", message));
         }
         if tokens.is_empty() {
-            return Err(fault("bad_request", "a text has no tokens"));
+            return Err(InferenceFault::new("bad_request", "a text has no tokens"));
         }
         if tokens.len() > self.loaded.settings.most_tokens {
             let message = format!(
                 "the tokenizer made {} tokens of a text that it was to cut",
                 tokens.len()
             );
-            return Err(fault("engine", message));
+            return Err(InferenceFault::new("engine", message));
         }
         Ok(Text {
             is_cut: !encoding.get_overflowing().is_empty(),

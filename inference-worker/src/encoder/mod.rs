@@ -50,11 +50,14 @@ impl Encoder {
             let why = "no embedder is configured; name one as [inference] embedder in steward.toml (./scripts/embedding-model fetches one)";
             return Ok(Encoder {
                 jobs: None,
-                description: Arc::new(Mutex::new(Err(fault("no_embedder", why)))),
+                description: Arc::new(Mutex::new(Err(InferenceFault::new("no_embedder", why)))),
             });
         };
         let (jobs, queue) = channel();
-        let description = Arc::new(Mutex::new(Err(fault("loading", "the embedder is being loaded"))));
+        let description = Arc::new(Mutex::new(Err(InferenceFault::new(
+            "loading",
+            "the embedder is being loaded",
+        ))));
         let told = description.clone();
         std::thread::Builder::new()
             .name("encode".into())
@@ -92,13 +95,6 @@ impl EmbedJob {
 
     fn is_late(&self) -> bool {
         self.arrived.elapsed() >= Duration::from_millis(self.request.deadline_ms)
-    }
-}
-
-fn fault(reason: &str, message: impl Into<String>) -> InferenceFault {
-    InferenceFault {
-        reason: reason.into(),
-        message: message.into(),
     }
 }
 

@@ -10,9 +10,10 @@ use tokenizers::{Tokenizer, TruncationParams};
 
 use super::bert::{Bert, Linear, Norm, Weights};
 use super::settings::{Settings, Sizes};
+use crate::checkpoint::digest::{Told, checked_beside};
 use crate::checkpoint::stored::Stored;
 use crate::checkpoint::{
-    MAX_TEXT_BYTES, Manifest, Told, available_bytes, check_digest, damaged, read_bounded, safetensors,
+    MAX_TEXT_BYTES, Manifest, damaged, fits_in_memory, has_rows, name_of, read_bounded, safetensors,
 };
 use crate::crew::Crew;
 use crate::kernel::Level;
@@ -79,13 +80,13 @@ pub fn load(model: &Path, hash: Option<blake3::Hash>, crew: Crew) -> Result<Load
         model.join(safetensors::WEIGHTS)
     };
     if !weights.is_file() {
-        return Err(InferenceFault {
-            reason: "model_missing".into(),
-            message: format!(
+        return Err(InferenceFault::new(
+            "model_missing",
+            format!(
                 "{} does not exist; fetch an embedder by ./scripts/embedding-model, or name another as [inference] embedder in steward.toml",
                 weights.display()
             ),
-        });
+        ));
     }
     let wrong = |what: String| damaged(model, &what);
     let (tensors, words) =
@@ -108,10 +109,6 @@ pub fn load(model: &Path, hash: Option<blake3::Hash>, crew: Crew) -> Result<Load
         .keys()
         .try_for_each(|name| is_inside(name))
         .map_err(wrong)?;
-    let name = manifest.name.clone().unwrap_or_else(|| {
-        let name = model.file_stem().map(|name| name.to_string_lossy().into_owned());
-        name.unwrap_or_default()
-    });
     let plan = Plan {
         prefix: if tensors.keys().any(|name| name.starts_with("bert.")) {
             "bert."
@@ -132,15 +129,7 @@ pub fn load(model: &Path, hash: Option<blake3::Hash>, crew: Crew) -> Result<Load
         }
         None => Vec::new(),
     };
-    let (weights, digests) = std::thread::scope(|scope| {
-        let digests = scope.spawn(|| {
-            digests
-                .iter()
-                .try_for_each(|(path, told)| check_digest(path, told))
-        });
-        (plan.weights(&crew), digests.join())
-    });
-    digests.unwrap_or_else(|_| Err(wrong("its digest could not be made".into())))?;
+    let weights = checked_beside(model, &digests, || plan.weights(&crew))?;
     let bert = Bert {
         sizes: settings.sizes,
         pooling: settings.pooling,
@@ -152,7 +141,7 @@ pub fn load(model: &Path, hash: Option<blake3::Hash>, crew: Crew) -> Result<Load
         bert,
         tokenizer,
         description: Embedder {
-            name,
+            name: manifest.name.unwrap_or_else(|| name_of(model)),
             dimension: settings.sizes.hidden as u32,
             most_tokens: settings.most_tokens as u32,
             path: model.display().to_string(),
@@ -168,9 +157,7 @@ fn tokenizer(source: &Source, settings: &Settings) -> Result<Tokenizer, String> 
         .read(TOKENIZER)?
         .ok_or_else(|| format!("it lacks {TOKENIZER}"))?;
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| format!("{TOKENIZER}: {error}"))?;
-    if tokenizer.get_vocab_size(true) > settings.sizes.vocabulary {
-        return Err("its tokenizer has more tokens than the model has embedding rows".into());
-    }
+    has_rows(&tokenizer, settings.sizes.vocabulary)?;
     tokenizer.with_padding(None);
     let cut = TruncationParams {
         max_length: settings.most_tokens,
@@ -195,25 +182,13 @@ impl Plan<'_> {
         let mut bytes = 0;
         for (name, wanted) in self.wanted() {
             let stored = self.find(&name)?;
-            if stored.shape != wanted {
-                return Err(format!(
-                    "{name} has the shape {:?}, the configuration needs {wanted:?}",
-                    stored.shape
-                ));
-            }
+            stored.has_shape(&name, &wanted)?;
             bytes += match *wanted {
                 [rows, columns] => packed_bytes(Format::F32, rows, columns),
                 _ => 0,
             };
         }
-        match available_bytes() {
-            Some(available) if bytes > available => Err(format!(
-                "its weights need {} MiB, {} MiB of memory are left",
-                bytes >> 20,
-                available >> 20
-            )),
-            _ => Ok(()),
-        }
+        fits_in_memory(bytes)
     }
 
     fn wanted(&self) -> Vec<(String, Vec<usize>)> {

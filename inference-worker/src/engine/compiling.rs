@@ -5,9 +5,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use shared::inference::{Finish, Grammar};
+use shared::inference::{Finish, Grammar, InferenceFault};
 
-use super::{Job, Message, fault};
+use super::{Job, Message};
 use crate::grammar::Grammars;
 
 const MAX_AT_A_TIME: usize = 16;
@@ -44,7 +44,10 @@ impl Compiling {
     pub fn begin(&self, job: Job, grammar: Grammar, messages: &Arc<Sender<Message>>) {
         if self.at_work.fetch_add(1, Ordering::Relaxed) >= MAX_AT_A_TIME {
             self.at_work.fetch_sub(1, Ordering::Relaxed);
-            return job.fail(fault("busy", "too many grammars are being compiled; try later"));
+            return job.fail(InferenceFault::new(
+                "busy",
+                "too many grammars are being compiled; try later",
+            ));
         }
         // Weak: nobody waits for what is compiled when nobody can ask any more.
         let (compiling, messages, events, request) = (
@@ -62,7 +65,7 @@ impl Compiling {
             .stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn(run) {
             self.at_work.fetch_sub(1, Ordering::Relaxed);
-            let fault = fault("engine", format!("no thread for the grammar: {error}"));
+            let fault = InferenceFault::new("engine", format!("no thread for the grammar: {error}"));
             let _ = events.send(shared::inference::InferenceEvent::Failed { request, fault });
         }
     }
@@ -79,7 +82,7 @@ impl Compiling {
                 pass_on(job, messages);
             }
             Err(_) if job.is_late() => job.finish(Finish::Deadline),
-            Err(what) => job.fail(fault("bad_request", what)),
+            Err(what) => job.fail(InferenceFault::new("bad_request", what)),
         }
     }
 

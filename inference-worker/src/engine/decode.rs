@@ -10,16 +10,16 @@ use shared::inference::{Description, Finish, InferenceFault};
 
 use super::blocks::Blocks;
 use super::compiling::Compiling;
+use super::model::Model;
 use super::sequence::{Sequence, Waiting};
-use super::{Job, Message, Settings, fault};
-use crate::adapter::Base;
+use super::{Job, Message, Settings};
 use crate::adapter::store::Store;
 use crate::checkpoint::{self, Checkpoint, Stamp};
 use crate::crew::Crew;
-use crate::grammar::{Ahead, Grammars};
+use crate::grammar::Grammars;
 use crate::meters::METERS;
-use crate::model::cache::{Cache, POSITIONS};
-use crate::model::{Row, Scratch};
+use crate::model::Row;
+use crate::model::cache::POSITIONS;
 
 /// Requests that are decoded at the same time; more wait their turn.
 const MAX_ACTIVE: usize = 32;
@@ -40,13 +40,10 @@ struct Loaded {
 
 /// A model at work.
 struct Ready {
-    checkpoint: Checkpoint,
-    cache: Cache,
+    checkpoint: Checkpoint<()>,
+    model: Model,
     blocks: Blocks,
-    scratch: Scratch,
     active: Vec<Sequence>,
-    /// Made when the first grammar comes.
-    ahead: Option<Ahead>,
     adapters: Arc<Store>,
 }
 
@@ -86,9 +83,10 @@ pub fn decode(
                 Ok(Message::Job(job)) if waiting.len() + arrived.len() < MAX_WAITING => {
                     arrived.push_back(*job);
                 }
-                Ok(Message::Job(job)) => {
-                    job.fail(fault("busy", "too many requests wait for the model; try later"))
-                }
+                Ok(Message::Job(job)) => job.fail(InferenceFault::new(
+                    "busy",
+                    "too many requests wait for the model; try later",
+                )),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,
             }
@@ -124,16 +122,15 @@ fn load(
 ) -> Loaded {
     let stamp = checkpoint::stamp(&settings.model);
     let ready = Crew::new(settings.threads)
-        .map_err(|error| fault("engine", format!("no threads for the model: {error}")))
-        .and_then(|crew| checkpoint::load(&settings.model, settings.model_hash, settings.weights, crew))
-        .and_then(|checkpoint| Ready::new(checkpoint, settings.cache_bytes, adapters.clone()));
+        .map_err(|error| InferenceFault::new("engine", format!("no threads for the model: {error}")))
+        .and_then(|crew| Ready::load(settings, crew, adapters.clone()));
     // Before memory is measured: it is part of the program.
     compiling.loaded(ready.as_ref().ok().map(|ready| Grammars::new(&ready.checkpoint)));
     let base = ready.as_ref().map_err(Clone::clone).map(|ready| {
-        let cache_bytes = ready.blocks.count() as u64 * ready.checkpoint.model.cache_shape().block_bytes();
-        let model = &ready.checkpoint.model;
+        let model = &ready.model;
+        let cache_bytes = ready.blocks.count() as u64 * model.block_bytes();
         adapters.gauges.base_loaded(model.bytes(), cache_bytes);
-        Base::of(&ready.checkpoint.description.name, model)
+        model.base(&ready.checkpoint.description.name)
     });
     adapters.set_base(base);
     let description = ready.as_ref().map(|ready| ready.checkpoint.description.clone());
@@ -146,25 +143,37 @@ fn load(
 }
 
 impl Ready {
-    fn new(checkpoint: Checkpoint, cache_bytes: u64, adapters: Arc<Store>) -> Result<Ready, InferenceFault> {
-        let shape = checkpoint.model.cache_shape();
+    fn load(settings: &Settings, crew: Crew, adapters: Arc<Store>) -> Result<Ready, InferenceFault> {
+        let place = settings.place.open();
+        let place = place.map_err(|what| InferenceFault::new("engine", what))?;
+        let (path, hash) = (&settings.model, settings.model_hash);
+        let (mut model, checkpoint) = match place {
+            None => {
+                let (llama, checkpoint) = checkpoint::load(path, hash, settings.weights, crew)?.split();
+                (Model::on_processor(llama), checkpoint)
+            }
+            Some(accelerator) => {
+                let (llama, checkpoint) = checkpoint::load_onto(accelerator, path, hash, crew)?.split();
+                (Model::on_accelerator(llama), checkpoint)
+            }
+        };
+        let size = model.block_bytes();
         // No more than so many requests of the whole context can use.
-        let useful = MAX_ACTIVE * checkpoint.model.shape.context_tokens.div_ceil(POSITIONS);
-        let count = useful.min((cache_bytes / shape.block_bytes()) as usize);
+        let useful = MAX_ACTIVE * checkpoint.shape.context_tokens.div_ceil(POSITIONS);
+        let count = useful.min((settings.cache_bytes / size) as usize);
         if count == 0 {
             let message = format!(
-                "the cache needs at least {} bytes, it may take {cache_bytes}",
-                shape.block_bytes()
+                "the cache needs at least {size} bytes, it may take {}",
+                settings.cache_bytes
             );
-            return Err(fault("engine", message));
+            return Err(InferenceFault::new("engine", message));
         }
+        model.take_blocks(count)?;
         Ok(Ready {
-            cache: Cache::new(shape, count),
             blocks: Blocks::new(count),
-            scratch: Scratch::default(),
             active: Vec::new(),
-            ahead: None,
             checkpoint,
+            model,
             adapters,
         })
     }
@@ -191,10 +200,7 @@ impl Ready {
                         METERS
                             .shared_tokens
                             .fetch_add(sequence.cached as u64, Ordering::Relaxed);
-                        if sequence.has_grammar() && self.ahead.is_none() {
-                            self.ahead = Ahead::start();
-                        }
-                        match sequence.begin(&self.checkpoint, self.ahead.as_ref()) {
+                        match sequence.begin(&self.checkpoint) {
                             Ok(None) => self.active.push(sequence),
                             Ok(Some(finish)) => {
                                 sequence.finish(&self.checkpoint.tokenizer, &mut self.blocks, finish)
@@ -255,13 +261,18 @@ impl Ready {
             .read_tokens
             .fetch_add(read.map(|(_, count)| *count as u64).sum(), Ordering::Relaxed);
         METERS.active.store(self.active.len() as u32, Ordering::Relaxed);
-        let logits = self
-            .checkpoint
-            .model
-            .forward(&rows, &mut self.cache, &mut self.scratch);
+        let forward = self.model.forward(&rows);
         drop(rows);
+        let logits = match forward {
+            Ok(logits) => logits,
+            Err(fault) => {
+                let failed = self.active.drain(..);
+                failed.for_each(|sequence| sequence.fail(&mut self.blocks, fault.clone()));
+                return;
+            }
+        };
         METERS.wrote(written);
-        let mut chunks = logits.chunks_mut(self.checkpoint.model.shape.vocabulary);
+        let mut chunks = logits.chunks_mut(self.checkpoint.shape.vocabulary);
         let mut wanted: Vec<Option<&mut [f32]>> = self.active.iter().map(|_| None).collect();
         for at in order {
             if counts[at] == self.active[at].pending() {
@@ -272,7 +283,7 @@ impl Ready {
         for ((mut sequence, count), wanted) in self.active.drain(..).zip(counts).zip(wanted) {
             sequence.advance(&mut self.blocks, count);
             let outcome = match wanted {
-                Some(logits) => sequence.choose(&self.checkpoint, self.ahead.as_ref(), logits),
+                Some(logits) => sequence.choose(&self.checkpoint, logits),
                 None => Ok(None),
             };
             match outcome {
@@ -282,8 +293,8 @@ impl Ready {
             }
         }
         self.active = left;
-        let written = self.blocks.written() as u64 * self.checkpoint.model.cache_shape().block_bytes();
-        self.adapters.gauges.worked(written, self.scratch.bytes());
+        let written = self.blocks.written() as u64 * self.model.block_bytes();
+        self.adapters.gauges.worked(written, self.model.scratch_bytes());
     }
 
     /// Tells what is at work now.

@@ -6,6 +6,7 @@
 mod blocks;
 mod compiling;
 mod decode;
+mod model;
 mod sequence;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::adapter::loader;
 use crate::adapter::store::{Budgets, Store};
 use crate::checkpoint::Weights;
+use crate::device::place::Place;
 use crate::grammar::Constraint;
 use crate::meters::METERS;
 use crate::remote::{self, Server};
@@ -39,6 +41,7 @@ pub struct Settings {
     /// For keys and values of all requests together.
     pub cache_bytes: u64,
     pub adapters: Budgets,
+    pub place: Place,
     /// Writes instead of a model.
     pub server: Option<Server>,
 }
@@ -88,7 +91,10 @@ impl Engine {
             return Engine::start_server(server, settings.adapters);
         }
         let (messages, queue) = channel();
-        let description = Arc::new(Mutex::new(Err(fault("loading", "the model is being loaded"))));
+        let description = Arc::new(Mutex::new(Err(InferenceFault::new(
+            "loading",
+            "the model is being loaded",
+        ))));
         let told = description.clone();
         let adapters = Store::new(settings.adapters);
         let messages = Arc::new(messages);
@@ -116,14 +122,14 @@ impl Engine {
     fn start_server(server: Server, budgets: Budgets) -> std::io::Result<Engine> {
         let (jobs, queue) = unbounded_channel();
         let shown = server.url.shown();
-        let description = Arc::new(Mutex::new(Err(fault(
+        let description = Arc::new(Mutex::new(Err(InferenceFault::new(
             "loading",
             format!("{shown} is being asked for its models"),
         ))));
         let told = description.clone();
         // Here no adapter is ever loaded: who asks for one to be is told so by the loader.
         let adapters = Store::new(budgets);
-        adapters.set_base(Err(fault(
+        adapters.set_base(Err(InferenceFault::new(
             "adapter_refused",
             format!("{shown} writes in the place of a model; its adapters are loaded there, and asked for by their names"),
         )));
@@ -195,13 +201,6 @@ impl Job {
 
     fn is_late(&self) -> bool {
         self.arrived.elapsed() >= Duration::from_millis(self.request.deadline_ms)
-    }
-}
-
-fn fault(reason: &str, message: impl Into<String>) -> InferenceFault {
-    InferenceFault {
-        reason: reason.into(),
-        message: message.into(),
     }
 }
 

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 use shared::inference::{Finish, InferenceEvent, InferenceFault};
 use tokenizers::Tokenizer;
 
+use super::Job;
 use super::blocks::{Blocks, Held};
-use super::{Job, fault};
 use crate::adapter::Adapter;
 use crate::adapter::store::{Attempt, Found, Lease, Store};
 use crate::chat;
 use crate::checkpoint::Checkpoint;
-use crate::grammar::Ahead;
 use crate::model::cache::POSITIONS;
 use crate::sampler::{Sampler, likelihood};
 use crate::text::Text;
@@ -39,12 +38,13 @@ enum Wanted {
 impl Waiting {
     /// Refuses, on the spot, what can never run.
     pub fn new(
-        checkpoint: &Checkpoint,
+        checkpoint: &Checkpoint<()>,
         cache_tokens: usize,
         adapters: &Arc<Store>,
         job: Job,
     ) -> Result<Box<Waiting>, Box<(Job, InferenceFault)>> {
-        let refuse = |job, reason: &str, message: String| Err(Box::new((job, fault(reason, message))));
+        let refuse =
+            |job, reason: &str, message: String| Err(Box::new((job, InferenceFault::new(reason, message))));
         let text = match chat::prompt(checkpoint, &job.messages, &job.request.prompt) {
             Ok(text) => text,
             Err(what) => return refuse(job, "bad_request", what),
@@ -61,11 +61,11 @@ impl Waiting {
                 );
             }
         };
-        let context = checkpoint.model.shape.context_tokens.min(cache_tokens);
+        let context = checkpoint.shape.context_tokens.min(cache_tokens);
         if prompt.is_empty() {
             return refuse(job, "bad_request", "the prompt is empty".into());
         }
-        let vocabulary = checkpoint.model.shape.vocabulary;
+        let vocabulary = checkpoint.shape.vocabulary;
         if let Some(token) = prompt.iter().find(|token| **token as usize >= vocabulary) {
             let message = format!("the tokenizer made the token {token}, the model has {vocabulary}");
             return refuse(job, "engine", message);
@@ -229,13 +229,9 @@ impl Sequence {
     }
 
     /// Before its first forward pass: what its grammar begins with is written at once. The reason to end, when nothing can follow.
-    pub fn begin(
-        &mut self,
-        checkpoint: &Checkpoint,
-        ahead: Option<&Ahead>,
-    ) -> Result<Option<Finish>, InferenceFault> {
+    pub fn begin(&mut self, checkpoint: &Checkpoint<()>) -> Result<Option<Finish>, InferenceFault> {
         match self.has_grammar() {
-            true => self.forward(checkpoint, ahead, self.tokens.len()),
+            true => self.forward(checkpoint, self.tokens.len()),
             false => Ok(None),
         }
     }
@@ -243,14 +239,13 @@ impl Sequence {
     /// Chooses the next token and tells its text; the reason to end, when there is one.
     pub fn choose(
         &mut self,
-        checkpoint: &Checkpoint,
-        ahead: Option<&Ahead>,
+        checkpoint: &Checkpoint<()>,
         logits: &mut [f32],
     ) -> Result<Option<Finish>, InferenceFault> {
         // Weights are finite, but sums of them need not be.
         if logits.iter().any(|logit| !logit.is_finite()) {
             let message = "the model answered numbers that are not finite: its weights do not fit together";
-            return Err(fault("engine", message));
+            return Err(InferenceFault::new("engine", message));
         }
         let untouched = self.job.options.likelihoods.map(|top| (top, logits.to_vec()));
         self.sampler.punish_repetition(logits, &self.tokens);
@@ -271,15 +266,14 @@ impl Sequence {
         }
         let first = self.tokens.len();
         self.tokens.push(token);
-        self.forward(checkpoint, ahead, first)
+        self.forward(checkpoint, first)
     }
 
-    /// Appends what the grammar leaves no choice about, tells the text from the token `first` on, and has the next mask computed; the
-    /// reason to end, when the grammar allows nothing further.
+    /// Appends what the grammar leaves no choice about, tells the text from the token `first` on; the reason to end, when the grammar
+    /// allows nothing further.
     fn forward(
         &mut self,
-        checkpoint: &Checkpoint,
-        ahead: Option<&Ahead>,
+        checkpoint: &Checkpoint<()>,
         first: usize,
     ) -> Result<Option<Finish>, InferenceFault> {
         let Some(constraint) = &mut self.job.constraint else {
@@ -293,16 +287,13 @@ impl Sequence {
             let text = forced.iter().take_while(|token| !checkpoint.ends.contains(token));
             self.tokens.extend(text);
         }
-        let is_over = constraint.is_over().map_err(broken_grammar)?;
-        if !is_over {
-            constraint.look_ahead(&self.sampler, ahead);
-        }
+        let is_over = constraint.is_over();
         let stopped = self.tell(checkpoint, first)?;
         Ok(stopped.or(is_over.then_some(Finish::Stop)))
     }
 
     /// Tells the text of the tokens from `first` on, one after the other, as if each had been chosen; whether a stop sequence was met.
-    fn tell(&mut self, checkpoint: &Checkpoint, first: usize) -> Result<Option<Finish>, InferenceFault> {
+    fn tell(&mut self, checkpoint: &Checkpoint<()>, first: usize) -> Result<Option<Finish>, InferenceFault> {
         let mut stopped = false;
         for count in first + 1..=self.tokens.len() {
             stopped = self
@@ -312,7 +303,7 @@ impl Sequence {
                     &self.tokens[self.prompt_tokens..count],
                     &self.job.request.stop,
                 )
-                .map_err(|what| fault("engine", what))?;
+                .map_err(|what| InferenceFault::new("engine", what))?;
             if stopped {
                 self.tokens.truncate(count);
                 break;
@@ -349,7 +340,7 @@ impl Sequence {
                     elapsed_ms: self.job.arrived.elapsed().as_millis() as u64,
                 });
             }
-            Err(what) => self.job.fail(fault("engine", what)),
+            Err(what) => self.job.fail(InferenceFault::new("engine", what)),
         }
         blocks.leave(self.held);
     }
@@ -363,7 +354,7 @@ impl Sequence {
 }
 
 fn broken_grammar(what: String) -> InferenceFault {
-    fault(
+    InferenceFault::new(
         "bad_request",
         format!("the grammar could not be followed: {what}"),
     )

@@ -14,6 +14,7 @@ use super::{Engine, Job, Settings};
 use crate::adapter::folder;
 use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
+use crate::device::place::Place;
 
 const MIB: u64 = 1 << 20;
 const BUDGETS: Budgets = Budgets {
@@ -26,9 +27,14 @@ fn start(cache_bytes: u64) -> Engine {
 }
 
 fn start_with(cache_bytes: u64, adapters: Budgets) -> Engine {
+    start_at(Place::Processor, cache_bytes, adapters)
+}
+
+fn start_at(place: Place, cache_bytes: u64, adapters: Budgets) -> Engine {
     let settings = Settings {
         model: Path::new(env!("CARGO_MANIFEST_DIR")).join("seed/model"),
         model_hash: None,
+        place,
         weights: Weights::AsStored,
         threads: 2,
         server: None,
@@ -168,6 +174,40 @@ fn what_is_written_does_not_depend_on_who_else_is_served() {
         .collect();
     for (asked, alone) in backwards.into_iter().zip(alone.iter().rev()) {
         assert_eq!(&asked.outcome().text, alone);
+    }
+}
+
+/// The accelerator's code on the processor: prompts, next tokens, adapters, grammars and draws of many requests at a time.
+#[test]
+fn an_accelerator_writes_what_the_processor_writes() {
+    let names = ["lantern", "gate", "valve", "door", "alarm", "pump"];
+    let written = |place| {
+        let engine = start_at(place, 8 * MIB, BUDGETS);
+        let asked = names.iter().enumerate().map(|(at, name)| {
+            let request = Generate {
+                temperature: if at % 3 == 2 { 0.9 } else { 0.0 },
+                seed: at as u64,
+                ..greedy(prompt(name))
+            };
+            let adapter = at.is_multiple_of(2).then(strong);
+            let grammar = (at % 4 == 1).then(|| toggling(name));
+            ask_both(&engine, request, Options::default(), adapter, grammar)
+        });
+        let asked: Vec<Asked> = asked.collect();
+        let texts = asked.into_iter().map(|asked| {
+            let outcome = asked.outcome();
+            assert_eq!(outcome.failed, None);
+            outcome.text
+        });
+        texts.collect::<Vec<String>>()
+    };
+    let (here, there) = (written(Place::Processor), written(Place::Rehearsal));
+    assert!(here[1].starts_with("def toggle_gate(self)"), "{}", here[1]);
+    for (at, (here, there)) in here.iter().zip(&there).enumerate() {
+        // The adapter is noise: far into its texts, rounding decides what it writes.
+        let compared = if at.is_multiple_of(2) { 60 } else { usize::MAX };
+        let beginning = |text: &str| text.chars().take(compared).collect::<String>();
+        assert_eq!(beginning(here), beginning(there), "{}", names[at]);
     }
 }
 

@@ -45,11 +45,11 @@ impl Kept {
 }
 
 impl Grammars {
-    pub fn new(checkpoint: &Checkpoint) -> Grammars {
+    pub fn new<M>(checkpoint: &Checkpoint<M>) -> Grammars {
         Grammars::of(
             checkpoint.tokenizer.clone(),
             checkpoint.ends.clone(),
-            checkpoint.model.shape.vocabulary,
+            checkpoint.shape.vocabulary,
         )
     }
 

@@ -7,32 +7,18 @@ use std::time::{Duration, Instant};
 use llguidance::Matcher;
 use llguidance::toktrie::SimpleVob;
 
-use super::ahead::{Ahead, Answer, mask};
 use crate::sampler::Sampler;
 
 /// Where a text stands in its grammar.
 pub struct Constraint {
-    state: State,
+    matcher: Matcher,
     /// Set by an error, so that what its parser learned is not used again.
     is_spoilt: Arc<AtomicBool>,
 }
 
-enum State {
-    Here(Box<Matcher>),
-    /// Its mask is being computed.
-    Away(Answer),
-    /// An error was answered: the request ends.
-    Lost,
-}
-
-const LOST: &str = "the grammar's parser was lost";
-
 impl Constraint {
     pub fn new(matcher: Matcher, is_spoilt: Arc<AtomicBool>) -> Constraint {
-        Constraint {
-            is_spoilt,
-            state: State::Here(Box::new(matcher)),
-        }
+        Constraint { matcher, is_spoilt }
     }
 
     /// Draws a token that fits, and takes it. `logits` are those after the punishment of repetition; they may be changed.
@@ -42,76 +28,53 @@ impl Constraint {
     }
 
     fn draw(&mut self, sampler: &mut Sampler, logits: &mut [f32]) -> Result<u32, String> {
-        let (mut matcher, known) = self.fetch()?;
-        // A draw from all that fits has the distribution of one from what fits; mostly the model's first wish does.
-        if known.is_none() && sampler.draws_from_all() {
-            let token = sampler.draw(logits);
-            if take(&mut matcher, token)? {
-                self.state = State::Here(matcher);
-                return Ok(token);
-            }
-        }
-        let mask = match known {
-            Some(mask) => mask,
-            None => mask(&mut matcher)?,
+        let matcher = &mut self.matcher;
+        let wished = match sampler.draws_from_all() {
+            // A draw from all that fits has the distribution of one from what fits; mostly the model's first wish does.
+            true => Some(sampler.draw(logits)),
+            false => sampler.draw_fitting(logits, |token| fits(matcher, token))?,
         };
-        apply(&mask, logits)?;
-        let token = sampler.draw(logits);
-        if !take(&mut matcher, token)? {
-            return Err(format!(
-                "the grammar's mask allowed the token {token}, its parser does not"
-            ));
+        if let Some(token) = wished
+            && take(matcher, token)?
+        {
+            return Ok(token);
         }
-        self.state = State::Here(matcher);
-        Ok(token)
+        apply(&mask(matcher)?, logits)?;
+        let token = sampler.draw(logits);
+        match take(matcher, token)? {
+            true => Ok(token),
+            false => Err(format!(
+                "the grammar's mask allowed the token {token}, its parser does not"
+            )),
+        }
     }
 
     /// The tokens that must come next; they are taken.
     pub fn forced(&mut self) -> Result<Vec<u32>, String> {
-        let matcher = self.here()?;
-        let tokens = matcher.consume_ff_tokens();
-        match matcher.get_error() {
+        let tokens = self.matcher.consume_ff_tokens();
+        match self.matcher.get_error() {
             None => Ok(tokens),
             Some(error) => Err(error),
         }
     }
 
     /// Whether nothing but the end can follow.
-    pub fn is_over(&mut self) -> Result<bool, String> {
-        self.here().map(|matcher| matcher.is_stopped())
+    pub fn is_over(&self) -> bool {
+        self.matcher.is_stopped()
     }
+}
 
-    /// Has the next mask computed while the model runs, if it will be needed.
-    pub fn look_ahead(&mut self, sampler: &Sampler, ahead: Option<&Ahead>) {
-        let Some(ahead) = ahead.filter(|_| !sampler.draws_from_all()) else {
-            return;
-        };
-        self.state = match std::mem::replace(&mut self.state, State::Lost) {
-            State::Here(matcher) => match ahead.ask(matcher) {
-                Ok(answer) => State::Away(answer),
-                Err(matcher) => State::Here(matcher),
-            },
-            other => other,
-        };
-    }
+/// Whether the token fits.
+fn fits(matcher: &mut Matcher, token: u32) -> Result<bool, String> {
+    matcher
+        .validate_tokens(&[token])
+        .map(|fitting| fitting == 1)
+        .map_err(|error| error.to_string())
+}
 
-    fn fetch(&mut self) -> Result<(Box<Matcher>, Option<SimpleVob>), String> {
-        match std::mem::replace(&mut self.state, State::Lost) {
-            State::Here(matcher) => Ok((matcher, None)),
-            State::Away(answer) => {
-                let (matcher, mask) = answer.recv().map_err(|_| LOST.to_owned())?;
-                Ok((matcher, Some(mask?)))
-            }
-            State::Lost => Err(LOST.to_owned()),
-        }
-    }
-
-    fn here(&mut self) -> Result<&mut Matcher, String> {
-        match &mut self.state {
-            State::Here(matcher) => Ok(matcher),
-            State::Away(_) | State::Lost => Err(LOST.to_owned()),
-        }
-    }
+/// The tokens that may come next.
+fn mask(matcher: &mut Matcher) -> Result<SimpleVob, String> {
+    matcher.compute_mask_or_eos().map_err(|error| error.to_string())
 }
 
 /// Whether the token fits; then it is taken.
@@ -144,7 +107,7 @@ fn apply(mask: &SimpleVob, logits: &mut [f32]) -> Result<(), String> {
 impl Constraint {
     /// How long the mask of each of these tokens takes, one after the other; for measurements.
     pub fn time(&mut self, tokens: &[u32]) -> Result<Vec<Duration>, String> {
-        let matcher = self.here()?;
+        let matcher = &mut self.matcher;
         let mut times = Vec::with_capacity(tokens.len());
         for token in tokens {
             let begun = Instant::now();
@@ -162,14 +125,11 @@ impl Constraint {
 impl Constraint {
     /// Another text of the same grammar.
     pub fn again(&mut self) -> Constraint {
-        Constraint::new(self.matcher().clone(), self.is_spoilt.clone())
+        Constraint::new(self.matcher.clone(), self.is_spoilt.clone())
     }
 
     /// The parser, for tests that walk it themselves.
     pub fn matcher(&mut self) -> &mut Matcher {
-        match &mut self.state {
-            State::Here(matcher) => matcher,
-            State::Away(_) | State::Lost => panic!("{LOST}"),
-        }
+        &mut self.matcher
     }
 }

@@ -53,51 +53,15 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn add_body<L: Lanes>(lanes: L, thin: Thin, lines: &[Line], inner: Inner<'_>, outer: Outer<'_>) {
+fn add_body<L: Lanes>(lanes: L, thin: Thin, lines: &[Line], inner: Inner<'_>, mut outer: Outer<'_>) {
     let mut row = 0;
     while row < inner.rows {
         let count = (inner.rows - row).min(4);
         match count {
-            1 => group::<L, 1>(
-                lanes,
-                thin,
-                lines,
-                &inner,
-                &mut *outer.tiles,
-                outer.m,
-                outer.first,
-                row,
-            ),
-            2 => group::<L, 2>(
-                lanes,
-                thin,
-                lines,
-                &inner,
-                &mut *outer.tiles,
-                outer.m,
-                outer.first,
-                row,
-            ),
-            3 => group::<L, 3>(
-                lanes,
-                thin,
-                lines,
-                &inner,
-                &mut *outer.tiles,
-                outer.m,
-                outer.first,
-                row,
-            ),
-            _ => group::<L, 4>(
-                lanes,
-                thin,
-                lines,
-                &inner,
-                &mut *outer.tiles,
-                outer.m,
-                outer.first,
-                row,
-            ),
+            1 => group::<L, 1>(lanes, thin, lines, &inner, &mut outer, row),
+            2 => group::<L, 2>(lanes, thin, lines, &inner, &mut outer, row),
+            3 => group::<L, 3>(lanes, thin, lines, &inner, &mut outer, row),
+            _ => group::<L, 4>(lanes, thin, lines, &inner, &mut outer, row),
         }
         row += count;
     }
@@ -105,15 +69,12 @@ fn add_body<L: Lanes>(lanes: L, thin: Thin, lines: &[Line], inner: Inner<'_>, ou
 
 /// `M` rows from `row` on, through all tiles. Four sums for each row, of every fourth column: one alone would wait for itself.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 fn group<L: Lanes, const M: usize>(
     lanes: L,
     thin: Thin,
     lines: &[Line],
     inner: &Inner<'_>,
-    tiles: &mut [[f32; ROWS]],
-    m: usize,
-    first: usize,
+    outer: &mut Outer<'_>,
     row: usize,
 ) {
     // Gathered once for all tiles; columns beyond the rank stay zero.
@@ -124,8 +85,12 @@ fn group<L: Lanes, const M: usize>(
             *value = inner.values[column / ROWS * inner.rows + row + at][column % ROWS];
         }
     }
+    let first = outer.first + row;
     let per_tile = thin.lines(inner.rank);
-    for (tile, out) in lines.chunks_exact(per_tile).zip(tiles.chunks_exact_mut(m)) {
+    for (tile, out) in lines
+        .chunks_exact(per_tile)
+        .zip(outer.tiles.chunks_exact_mut(outer.m))
+    {
         let mut sums = [[lanes.splat(0.0); 4]; M];
         match thin {
             Thin::F32 => {
@@ -149,7 +114,7 @@ fn group<L: Lanes, const M: usize>(
                 }
             }
         }
-        for (sums, out) in sums.into_iter().zip(&mut out[first + row..]) {
+        for (sums, out) in sums.into_iter().zip(&mut out[first..]) {
             let sum = lanes.add(lanes.add(sums[0], sums[1]), lanes.add(sums[2], sums[3]));
             let before = lanes.load(out);
             let after = match thin {

@@ -56,8 +56,8 @@ pub fn run(server: Server, jobs: UnboundedReceiver<Job>, told: Told) {
         (Ok(runtime), Ok(connector)) => {
             LocalSet::new().block_on(&runtime, serve(Arc::new(connector), jobs, told));
         }
-        (Err(error), _) => refuse(jobs, &told, fault("engine", error.to_string())),
-        (_, Err(what)) => refuse(jobs, &told, fault("server", what)),
+        (Err(error), _) => refuse(jobs, &told, InferenceFault::new("engine", error.to_string())),
+        (_, Err(what)) => refuse(jobs, &told, InferenceFault::new("server", what)),
     }
 }
 
@@ -86,7 +86,10 @@ async fn serve(connector: Arc<Connector>, mut jobs: UnboundedReceiver<Job>, told
     let looking = tokio::spawn(look(connector.clone(), told.clone()));
     while let Some(job) = jobs.recv().await {
         let Ok(place) = waiting.clone().try_acquire_owned() else {
-            job.fail(fault("busy", "too many requests wait for the server; try later"));
+            job.fail(InferenceFault::new(
+                "busy",
+                "too many requests wait for the server; try later",
+            ));
             continue;
         };
         let (connector, told, active) = (connector.clone(), told.clone(), active.clone());
@@ -156,7 +159,8 @@ struct Meta {
 async fn describe(connector: &Connector, begun: Instant) -> Result<Description, InferenceFault> {
     let server = connector.server();
     let shown = server.url.shown();
-    let wrong = |what: String| fault("server", format!("the server at {shown} cannot be used: {what}"));
+    let wrong =
+        |what: String| InferenceFault::new("server", format!("the server at {shown} cannot be used: {what}"));
     let bytes = connector
         .get("/models")
         .await
@@ -286,7 +290,7 @@ impl Attempts<'_> {
                 Err(Missed::Trouble(trouble, _)) => {
                     let message = format!("the server at {}: {trouble}", server.url.shown());
                     tracing::warn!("{message}");
-                    return Err(fault("server", message));
+                    return Err(InferenceFault::new("server", message));
                 }
             };
             left -= 1;
@@ -306,7 +310,7 @@ impl Attempts<'_> {
         };
         let shown = self.connector.server().url.shown();
         let checked = wanted.check(answer.whole()).await;
-        checked.map_err(|what| fault("server", format!("the server at {shown}: {what}")))
+        checked.map_err(|what| InferenceFault::new("server", format!("the server at {shown}: {what}")))
     }
 
     async fn attempt(&self, answer: &mut Answer<'_>, wanted: Option<&Wanted>) -> Result<(), Missed> {
@@ -314,7 +318,7 @@ impl Attempts<'_> {
         let adapter = self.job.adapter.as_ref();
         if adapter.is_some() && server.kind == Kind::LlamaCpp {
             // It would write without: it looks at no name.
-            return Err(Missed::Refused(fault(
+            return Err(Missed::Refused(InferenceFault::new(
                 "adapter_refused",
                 "a server of the kind llama.cpp has no adapters by name; vLLM has",
             )));
@@ -325,7 +329,7 @@ impl Attempts<'_> {
             .or_else(|| model(self.told))
             .unwrap_or_default();
         let (path, body) = request::request(server.kind, &name, self.job, wanted)
-            .map_err(|what| Missed::Refused(fault("bad_request", what)))?;
+            .map_err(|what| Missed::Refused(InferenceFault::new("bad_request", what)))?;
         let trouble = |trouble| Missed::Trouble(trouble, false);
         let mut stream = self
             .connector
@@ -390,13 +394,6 @@ fn tell_piece(job: &Job, answer: &mut Answer<'_>, end: bool) -> bool {
 async fn given_up(job: &Job) {
     while !job.cancelled.load(Ordering::Relaxed) {
         sleep(LOOK).await;
-    }
-}
-
-fn fault(reason: &str, message: impl Into<String>) -> InferenceFault {
-    InferenceFault {
-        reason: reason.into(),
-        message: message.into(),
     }
 }
 

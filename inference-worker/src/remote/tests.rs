@@ -13,6 +13,7 @@ use super::settings::{Address, Key, Kind};
 use super::*;
 use crate::adapter::store::Budgets;
 use crate::checkpoint::Weights;
+use crate::device::place::Place;
 use crate::engine::{Engine, Settings};
 
 type Turn = Box<dyn FnOnce(&mut dyn Connection) + Send>;
@@ -115,6 +116,7 @@ fn engine(url: &str, change: impl FnOnce(&mut Server)) -> Engine {
     Engine::start(Settings {
         model: "unused".into(),
         model_hash: None,
+        place: Place::Processor,
         weights: Weights::AsStored,
         threads: 1,
         cache_bytes: 1,

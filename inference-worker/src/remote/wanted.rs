@@ -6,7 +6,6 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::{Value as Json, json};
 use shared::inference::{Grammar, InferenceFault};
 
-use super::fault;
 use super::settings::Kind;
 use crate::engine::Job;
 use crate::grammar::document;
@@ -27,21 +26,21 @@ impl Wanted {
             None => return Ok(None),
             Some(Grammar::JsonSchema(text)) => text,
             Some(Grammar::Lark(_) | Grammar::Method(_)) => {
-                return Err(fault(
+                return Err(InferenceFault::new(
                     "no_grammar",
                     "a server knows no grammar but a JSON schema: this needs a model of the worker's own",
                 ));
             }
         };
         if !job.request.stop.is_empty() {
-            return Err(fault(
+            return Err(InferenceFault::new(
                 "bad_request",
                 "a server's text that a stop sequence cuts cannot be checked against a JSON schema",
             ));
         }
-        let schema = document(text).map_err(|what| fault("bad_request", what))?;
+        let schema = document(text).map_err(|what| InferenceFault::new("bad_request", what))?;
         let field = field(kind, !job.messages.is_empty(), &schema).ok_or_else(|| {
-            fault(
+            InferenceFault::new(
                 "no_grammar",
                 "OpenAI's requests have a JSON schema for conversations alone; name the kind of the server if it is llama.cpp or vllm",
             )
@@ -53,7 +52,9 @@ impl Wanted {
                 .build(&schema)
                 .map_err(|error| format!("the schema is none of draft 2020-12: {error}"))
         });
-        let validator = validator.await.map_err(|what| fault("bad_request", what))?;
+        let validator = validator
+            .await
+            .map_err(|what| InferenceFault::new("bad_request", what))?;
         Ok(Some(Wanted {
             field,
             validator: Arc::new(validator),

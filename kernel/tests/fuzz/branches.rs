@@ -6,7 +6,7 @@ use kernel::image::Image;
 use kernel::image::branch::Branch;
 use kernel::image::branch::BranchError;
 use kernel::image::branch::view::View;
-use kernel::image::draft::{Change, CommitError};
+use kernel::image::draft::{Change, CommitError, Draft};
 use shared::activation::{Read, ReadSlot};
 use shared::bridge::Answer;
 use shared::id::{ClientId, ObjectId, TransactionId};
@@ -268,6 +268,21 @@ impl Run<'_> {
         }
     }
 
+    /// What its commit would write.
+    fn committing(&self, name: &str, branch: &Branch) -> Result<Draft, String> {
+        let answer = |sends, objects| Answer::BranchCommitted {
+            name: name.to_owned(),
+            sends,
+            objects,
+            transaction: TransactionId(0),
+        };
+        let request = Some(self.request(branch));
+        self.image()
+            .branches
+            .committing(branch, "fuzz".into(), request, answer)
+            .map_err(told)
+    }
+
     fn commit_branch(&mut self, name: &str) -> Result<&'static str, String> {
         let Some((branch, plain)) = self.found(name)? else {
             return Ok("no branch");
@@ -280,20 +295,7 @@ impl Run<'_> {
             ));
         }
         let expected = self.model.apply(&plain.changes);
-        let branches = &self.image().branches;
-        let draft = branches
-            .committing(
-                &branch,
-                "fuzz".into(),
-                Some(self.request(&branch)),
-                |sends, objects| Answer::BranchCommitted {
-                    name: name.to_owned(),
-                    sends,
-                    objects,
-                    transaction: TransactionId(0),
-                },
-            )
-            .map_err(told)?;
+        let draft = self.committing(name, &branch)?;
         let sends = branch.counts().0;
         if sends != plain.sends {
             return Err(format!("branch {name}: {sends} sends, expected {}", plain.sends));
@@ -327,21 +329,7 @@ impl Run<'_> {
         let Some((branch, plain)) = self.found(name)? else {
             return Ok("no branch");
         };
-        let draft = self
-            .image()
-            .branches
-            .committing(
-                &branch,
-                "fuzz".into(),
-                Some(self.request(&branch)),
-                |sends, objects| Answer::BranchCommitted {
-                    name: name.to_owned(),
-                    sends,
-                    objects,
-                    transaction: TransactionId(0),
-                },
-            )
-            .map_err(told)?;
+        let draft = self.committing(name, &branch)?;
         let mut how = "cut off before";
         if is_committed && self.image().committer.commit_blocking(draft).is_ok() {
             let (world, changed) = self.model.apply(&plain.changes).ok_or("it should not fit")?;

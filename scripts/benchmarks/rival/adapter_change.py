@@ -1,4 +1,4 @@
-"""PEFT changes its adapter: `peft.py FOLDER`; prints the milliseconds of `set_adapter` (both loaded) and of `load_adapter`, as JSON.
+"""PEFT changes its adapter: `adapter_change.py FOLDER`; prints the milliseconds of `set_adapter` (both loaded) and of `load_adapter`, as JSON.
 
 FOLDER is an adapter for the 135 M shape of models.py. Run by an interpreter that has torch, transformers and peft.
 """
