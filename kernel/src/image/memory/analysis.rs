@@ -1,11 +1,12 @@
 //! A text as terms: words of UAX #29, in lower case, no stop words, stemmed by the language's Snowball stemmer.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::hash::Hasher;
 use std::sync::LazyLock;
 
 use rust_stemmers::{Algorithm, Stemmer};
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use shared::object::ObjectImage;
 use unicode_segmentation::UnicodeSegmentation;
 use whatlang::Lang;
@@ -73,8 +74,15 @@ const fn spoken(code: &'static str, lang: Lang, algorithm: Algorithm) -> Spoken 
 /// A language ready to be used.
 struct Known {
     stemmer: Stemmer,
-    stop_words: HashSet<&'static str>,
+    stop_words: FxHashSet<&'static str>,
 }
+
+thread_local! {
+    /// Words that came lately, by language, and their stems; those of stop words are empty.
+    static STEMS: RefCell<FxHashMap<&'static str, FxHashMap<Box<str>, Box<str>>>> = RefCell::default();
+}
+/// So many are kept of a language.
+const STEMS_KEPT: usize = 1 << 16;
 
 static KNOWN: LazyLock<FxHashMap<&'static str, Known>> = LazyLock::new(|| {
     let known = |spoken: &Spoken| Known {
@@ -177,7 +185,7 @@ pub fn asked(question: &str, languages: &[String]) -> Vec<String> {
 
 /// Visits the terms of a text in their order.
 fn each_term(text: &str, language: &str, mut visit: impl FnMut(&str)) {
-    let known = KNOWN.get(language);
+    let known = KNOWN.get_key_value(language);
     let mut lower = String::new();
     for word in text.unicode_words() {
         let mut one = |word: &str| {
@@ -191,8 +199,7 @@ fn each_term(text: &str, language: &str, mut visit: impl FnMut(&str)) {
             }
             let plain = lower.trim_matches('\'');
             match known {
-                Some(known) if known.stop_words.contains(plain) => {}
-                Some(known) => visit(head(&known.stemmer.stem(plain), TERM_BYTES)),
+                Some((code, known)) => known.stem(code, plain, &mut visit),
                 None => visit(head(plain, TERM_BYTES)),
             }
         };
@@ -200,6 +207,32 @@ fn each_term(text: &str, language: &str, mut visit: impl FnMut(&str)) {
         if is_compound(word) {
             parts(word).for_each(&mut one);
         }
+    }
+}
+
+impl Known {
+    /// Visits a word's stem, unless it is a stop word.
+    fn stem(&self, code: &'static str, word: &str, visit: &mut impl FnMut(&str)) {
+        STEMS.with_borrow_mut(|stems| {
+            let stems = stems.entry(code).or_default();
+            if let Some(stem) = stems.get(word) {
+                if !stem.is_empty() {
+                    visit(stem);
+                }
+                return;
+            }
+            let stem = match self.stop_words.contains(word) {
+                true => Box::default(),
+                false => Box::from(head(&self.stemmer.stem(word), TERM_BYTES)),
+            };
+            if !stem.is_empty() {
+                visit(&stem);
+            }
+            if stems.len() >= STEMS_KEPT {
+                stems.clear();
+            }
+            stems.insert(word.into(), stem);
+        });
     }
 }
 
@@ -244,16 +277,18 @@ pub fn fingerprint(text: &str) -> u64 {
 
 /// Hashes of the pairs of neighbouring words; of a single word, of itself.
 pub fn pairs(text: &str) -> Vec<u64> {
-    let words: Vec<u64> = text
-        .unicode_words()
-        .map(|word| {
-            let mut hasher = FxHasher::default();
-            word.chars()
-                .flat_map(char::to_lowercase)
-                .for_each(|letter| hasher.write_u32(u32::from(letter)));
-            hasher.finish()
-        })
-        .collect();
+    let words: Vec<u64> = match text.is_ascii() {
+        true => text
+            .as_bytes()
+            .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
+            .filter(|word| !word.is_empty())
+            .map(|word| hashed(word.iter().map(|byte| u32::from(byte.to_ascii_lowercase()))))
+            .collect(),
+        false => text
+            .unicode_words()
+            .map(|word| hashed(word.chars().flat_map(char::to_lowercase).map(u32::from)))
+            .collect(),
+    };
     match words.as_slice() {
         [only] => vec![mixed(*only)],
         words => words
@@ -261,6 +296,12 @@ pub fn pairs(text: &str) -> Vec<u64> {
             .map(|pair| mixed(pair[0].rotate_left(21) ^ pair[1]))
             .collect(),
     }
+}
+
+fn hashed(letters: impl Iterator<Item = u32>) -> u64 {
+    let mut hasher = FxHasher::default();
+    letters.for_each(|letter| hasher.write_u32(letter));
+    hasher.finish()
 }
 
 /// Spreads a weak hash over all bits (the finalizer of SplitMix64).
@@ -286,6 +327,18 @@ pub fn likeness(one: &str, other: &str) -> f32 {
 /// About how many tokens an encoder makes of a text: a fifth of each word's letters, rounded up, and one for each sign.
 pub fn tokens(text: &str) -> usize {
     let mut tokens = 0;
+    if text.is_ascii() {
+        let mut letters = 0usize;
+        for byte in text.bytes() {
+            if byte.is_ascii_alphanumeric() {
+                letters += 1;
+                continue;
+            }
+            tokens += letters.div_ceil(5) + usize::from(!byte.is_ascii_whitespace());
+            letters = 0;
+        }
+        return tokens + letters.div_ceil(5);
+    }
     for piece in text.split_word_bounds() {
         let letters = piece.chars().filter(|letter| letter.is_alphanumeric()).count();
         tokens += match letters {
