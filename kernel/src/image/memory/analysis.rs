@@ -324,7 +324,10 @@ pub fn likeness(one: &str, other: &str) -> f32 {
     }
 }
 
-/// About how many tokens an encoder makes of a text: a fifth of each word's letters, rounded up, and one for each sign.
+/// Of a longer word an encoder makes several tokens.
+const LETTERS: usize = 7;
+
+/// About how many tokens an encoder makes of a text: a seventh of each word's letters, rounded up, and one for each sign.
 pub fn tokens(text: &str) -> usize {
     let mut tokens = 0;
     if text.is_ascii() {
@@ -334,17 +337,17 @@ pub fn tokens(text: &str) -> usize {
                 letters += 1;
                 continue;
             }
-            tokens += letters.div_ceil(5) + usize::from(!byte.is_ascii_whitespace());
+            tokens += letters.div_ceil(LETTERS) + usize::from(!byte.is_ascii_whitespace());
             letters = 0;
         }
-        return tokens + letters.div_ceil(5);
+        return tokens + letters.div_ceil(LETTERS);
     }
     for piece in text.split_word_bounds() {
         let letters = piece.chars().filter(|letter| letter.is_alphanumeric()).count();
         tokens += match letters {
             0 if piece.trim().is_empty() => 0,
             0 => 1,
-            letters => letters.div_ceil(5),
+            letters => letters.div_ceil(LETTERS),
         };
     }
     tokens
