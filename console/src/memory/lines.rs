@@ -181,21 +181,9 @@ fn cut(bytes: &[u8]) -> usize {
     if let Some(space) = bytes[near..].iter().rposition(|byte| *byte == b' ') {
         return near + space + 1;
     }
-    let mut end = bytes.len();
-    // At most three bytes of a character can stand here.
-    while end > bytes.len() - 4
-        && bytes
-            .get(end)
-            .or(bytes.last())
-            .is_some_and(|byte| byte & 0xc0 == 0x80)
-    {
-        end -= 1;
-    }
-    let begins = |byte: &u8| *byte >= 0xc0;
-    match bytes[..end].last().is_some_and(begins) {
-        true => end - 1,
-        false if end < bytes.len() => end.saturating_sub(1).max(1),
-        false => end,
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => bytes.len(),
     }
 }
 
@@ -287,7 +275,7 @@ mod tests {
             let lines = read(text.as_bytes()).unwrap();
             assert!(lines.len() > 4);
             let all: String = lines.iter().map(|line| line.text.as_str()).collect();
-            assert_eq!(all, text);
+            assert!(all == text, "{} of {} bytes", all.len(), text.len());
             assert!(
                 lines
                     .iter()

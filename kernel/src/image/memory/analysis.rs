@@ -221,7 +221,7 @@ impl Known {
                 }
                 return;
             }
-            let stem = match self.stop_words.contains(word) {
+            let stem: Box<str> = match self.stop_words.contains(word) {
                 true => Box::default(),
                 false => Box::from(head(&self.stemmer.stem(word), TERM_BYTES)),
             };

@@ -20,7 +20,7 @@ use crate::image::lmdb::{Reading, Table};
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
 /// What the text counts for beside the meaning.
-pub const TEXT_SHARE: f32 = 0.5;
+pub const TEXT_SHARE: f32 = 0.4;
 /// Up to so many vectors signatures gain nothing.
 const FEW: usize = 20_000;
 /// The signatures that are nearest are looked into first, so many at least.
@@ -113,30 +113,28 @@ pub fn recall(
     let best_text = pool.iter().map(|id| text.of(*id)).fold(0.0, f32::max);
     let mut candidates: Vec<Candidate> = pool
         .into_iter()
-        .map(|chunk| {
-            let cosine = meaning.as_ref().and_then(|meaning| {
+        .map(|chunk| Candidate {
+            chunk,
+            score: 0.0,
+            text: text.of(chunk),
+            cosine: meaning.as_ref().and_then(|meaning| {
                 let known = cosines.get(&chunk).copied();
                 known.or_else(|| meaning.of(chunk))
-            });
-            let own_text = text.of(chunk);
-            let share = if best_text > 0.0 {
-                own_text / best_text
-            } else {
-                0.0
-            };
-            let score = match (&meaning, cosine) {
-                (None, _) => share,
-                (Some(_), cosine) => TEXT_SHARE * share + (1.0 - TEXT_SHARE) * cosine.unwrap_or(0.0).max(0.0),
-            };
-            Candidate {
-                chunk,
-                score,
-                text: own_text,
-                cosine,
-                terms: Vec::new(),
-            }
+            }),
+            terms: Vec::new(),
         })
         .collect();
+    let all_cosines = candidates.iter().filter_map(|candidate| candidate.cosine);
+    let best_cosine = all_cosines.fold(0.0, f32::max);
+    let part = |own: f32, best: f32| if best > 0.0 { own.max(0.0) / best } else { 0.0 };
+    for candidate in &mut candidates {
+        let text = part(candidate.text, best_text);
+        let cosine = part(candidate.cosine.unwrap_or(0.0), best_cosine);
+        candidate.score = match meaning {
+            Some(_) => TEXT_SHARE * text + (1.0 - TEXT_SHARE) * cosine,
+            None => text,
+        };
+    }
     candidates.sort_by(|one, other| {
         other
             .score
