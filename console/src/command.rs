@@ -429,6 +429,7 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
         | Answer::Adapters { .. }
         | Answer::AdapterDropped { .. }
         | Answer::AdapterHeld { .. }
+        | Answer::Figures(_)
         | Answer::MemoryDocument(_)
         | Answer::MemoryAdded(_)
         | Answer::MemoryHits { .. }

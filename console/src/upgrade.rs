@@ -13,7 +13,9 @@ use serde_json::{Value as Json, json};
 use shared::exit;
 use shared::home::Home;
 
-use crate::arguments::{UpgradeCommand, UpgradeRollback, UpgradeSubmit, UpgradeWait};
+use crate::arguments::{
+    UpgradeCommand, UpgradeKind, UpgradePlank, UpgradeRollback, UpgradeSubmit, UpgradeWait,
+};
 use crate::failure::Failure;
 use crate::output::Report;
 use crate::steward;
@@ -24,7 +26,7 @@ const LOOKS: u32 = 25;
 
 pub fn run(home: &Home, command: UpgradeCommand) -> Result<Report, Failure> {
     match command {
-        UpgradeCommand::Submit(submit) => give(home, submit),
+        UpgradeCommand::Submit(submit) => give(home, *submit),
         UpgradeCommand::Status => status(home),
         UpgradeCommand::List { limit } => list(home, limit),
         UpgradeCommand::Rollback(rollback) => go_back(home, rollback),
@@ -32,7 +34,7 @@ pub fn run(home: &Home, command: UpgradeCommand) -> Result<Report, Failure> {
 }
 
 fn give(home: &Home, submit: UpgradeSubmit) -> Result<Report, Failure> {
-    match (submit.file, submit.kernel) {
+    match (submit.file, submit.plank.chosen()) {
         (Some(file), _) => {
             let bytes = fs::read(&file).map_err(|error| unreadable(&file, &error))?;
             let mut signature = file.clone().into_os_string();
@@ -46,13 +48,17 @@ fn give(home: &Home, submit: UpgradeSubmit) -> Result<Report, Failure> {
             let stem = stem.trim_start_matches('.');
             drop_in(home, stem, &bytes, signature.as_deref(), &submit.wait)
         }
-        (None, Some(kernel)) => {
-            let path = fs::canonicalize(&kernel).map_err(|error| unreadable(&kernel, &error))?;
+        (None, Some((kind, path))) => {
+            let path = fs::canonicalize(path).map_err(|error| unreadable(path, &error))?;
             let digest = digest(&path)?;
+            let kind = kind.word();
             let id = submit
                 .id
-                .unwrap_or_else(|| format!("kernel-{}-{}", &digest[..12], unix_seconds()));
-            let mut document = instruction(&id, &path, &digest);
+                .unwrap_or_else(|| format!("{kind}-{}-{}", &digest[..12], unix_seconds()));
+            let mut document = instruction(&id, kind, &path, &digest);
+            if kind == UpgradeKind::Python.word() {
+                document["target"]["allow"] = json!(submit.allow);
+            }
             if let Some(sequence) = submit.sequence {
                 document["sequence"] = json!(sequence);
             }
@@ -76,7 +82,7 @@ fn give(home: &Home, submit: UpgradeSubmit) -> Result<Report, Failure> {
             give_or_write(home, &id, &document, submit.output.as_deref(), &submit.wait)
         }
         (None, None) => Err(Failure::usage(
-            "name an instruction file, or a program by --kernel; see `batos upgrade submit --help`",
+            "name an instruction file, or what is to be replaced, such as --kernel PROGRAM; see `batos upgrade submit --help`",
         )),
     }
 }
@@ -89,18 +95,32 @@ fn go_back(home: &Home, rollback: UpgradeRollback) -> Result<Report, Failure> {
         let program = home.planks().join(document["program"].as_str()?);
         Some((program, document["blake3"].as_str()?.to_owned()))
     };
-    let Some((program, blake3)) = choice("previous.json") else {
+    let kind = rollback.kind;
+    let Some((program, blake3)) = choice(&kind.record("previous")) else {
         return Err(Failure::refused(
             "no_previous",
             format!(
-                "{} names no program: nothing was ever replaced in this home",
-                home.planks().join("previous.json").display()
+                "{} names no {}: none was ever replaced in this home by another of its planks",
+                home.planks().join(kind.record("previous")).display(),
+                kind.word()
             ),
         ));
     };
     let id = format!("rollback-{}-{}", &blake3[..12.min(blake3.len())], unix_seconds());
-    let mut document = instruction(&id, &program, &blake3);
-    if let Some((_, current)) = choice("current.json") {
+    // An environment is known by its requirements, and built anew of them.
+    let allowed = match kind {
+        UpgradeKind::Python => Some(allowed(&program)?),
+        _ => None,
+    };
+    let program = match kind {
+        UpgradeKind::Python => program.join("requirements.txt"),
+        _ => program,
+    };
+    let mut document = instruction(&id, kind.word(), &program, &blake3);
+    if let Some(allowed) = allowed {
+        document["target"]["allow"] = allowed;
+    }
+    if let Some((_, current)) = choice(&kind.record("current")) {
         document["base"] = json!({ "digest": format!("blake3:{current}") });
     }
     if let Some(sequence) = rollback.sequence {
@@ -109,11 +129,56 @@ fn go_back(home: &Home, rollback: UpgradeRollback) -> Result<Report, Failure> {
     give_or_write(home, &id, &document, rollback.output.as_deref(), &rollback.wait)
 }
 
-fn instruction(id: &str, program: &Path, blake3: &str) -> Json {
+fn instruction(id: &str, kind: &str, program: &Path, blake3: &str) -> Json {
     json!({
         "schema": 2, "id": id, "created": unix_seconds(),
-        "target": { "kind": "kernel", "path": program.display().to_string(), "digest": format!("blake3:{blake3}") },
+        "target": { "kind": kind, "path": program.display().to_string(), "digest": format!("blake3:{blake3}") },
     })
+}
+
+/// What methods may use of an environment that an upgrade built.
+fn allowed(folder: &Path) -> Result<Json, Failure> {
+    let path = folder.join("environment.json");
+    let bytes = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+    let document: Json = serde_json::from_slice(&bytes).unwrap_or_default();
+    Ok(document["allow"].clone())
+}
+
+impl UpgradeKind {
+    /// The word of `docs/upgrade.md`.
+    fn word(self) -> &'static str {
+        match self {
+            UpgradeKind::Kernel => "kernel",
+            UpgradeKind::InferenceWorker => "inference-worker",
+            UpgradeKind::MethodWorker => "method-worker",
+            UpgradeKind::Steward => "steward",
+            UpgradeKind::Model => "model",
+            UpgradeKind::Python => "python",
+        }
+    }
+
+    /// The file in `planks/` that names the current one, or the previous.
+    fn record(self, which: &str) -> String {
+        match self {
+            UpgradeKind::Kernel => format!("{which}.json"),
+            kind => format!("{which}-{}.json", kind.word()),
+        }
+    }
+}
+
+impl UpgradePlank {
+    fn chosen(&self) -> Option<(UpgradeKind, &Path)> {
+        [
+            (UpgradeKind::Kernel, &self.kernel),
+            (UpgradeKind::InferenceWorker, &self.inference_worker),
+            (UpgradeKind::MethodWorker, &self.method_worker),
+            (UpgradeKind::Steward, &self.steward),
+            (UpgradeKind::Model, &self.model),
+            (UpgradeKind::Python, &self.python),
+        ]
+        .into_iter()
+        .find_map(|(kind, path)| Some((kind, path.as_deref()?)))
+    }
 }
 
 /// Into the inbox, or into a file to be signed.
@@ -262,6 +327,10 @@ fn status(home: &Home) -> Result<Report, Failure> {
     text.push_str(&format!("\nwaiting  {}", waiting.len()));
     if let Some(last) = &last {
         text.push_str(&format!("\nlast     {}", line(last)));
+        for remark in last["health"]["remarks"].as_array().into_iter().flatten() {
+            let outcome = last["health"]["outcome"].as_str().unwrap_or_default();
+            text.push_str(&format!("\n{outcome:<8} {}", remark.as_str().unwrap_or_default()));
+        }
     }
     let document = json!({ "ok": true, "running": running, "waiting": waiting, "last": last });
     Ok(Report::answered(document, text))
@@ -322,12 +391,42 @@ fn line(result: &Json) -> String {
     )
 }
 
+/// Of a file its BLAKE3; of a folder that of the list that `b3sum` prints of its files, in the order of their names.
 fn digest(path: &Path) -> Result<String, Failure> {
-    let mut hasher = blake3::Hasher::new();
-    File::open(path)
-        .and_then(|file| hasher.update_reader(file).map(|_| ()))
-        .map_err(|error| unreadable(path, &error))?;
-    Ok(hasher.finalize().to_hex().to_string())
+    let of_file = |path: &Path| {
+        let mut hasher = blake3::Hasher::new();
+        File::open(path)
+            .and_then(|file| hasher.update_reader(file).map(|_| ()))
+            .map_err(|error| unreadable(path, &error))?;
+        Ok(hasher.finalize().to_hex().to_string())
+    };
+    if !path.is_dir() {
+        return of_file(path);
+    }
+    let mut names = Vec::new();
+    let mut folders = vec![path.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)
+            .map_err(|error| unreadable(&folder, &error))?
+            .flatten()
+        {
+            match entry.path().is_dir() {
+                true => folders.push(entry.path()),
+                false => names.push(entry.path()),
+            }
+        }
+    }
+    let mut lines = Vec::new();
+    for file in &names {
+        let name = file.strip_prefix(path).unwrap_or(file).display().to_string();
+        lines.push((name, of_file(file)?));
+    }
+    lines.sort();
+    let list: String = lines
+        .iter()
+        .map(|(name, digest)| format!("{digest}  {name}\n"))
+        .collect();
+    Ok(blake3::hash(list.as_bytes()).to_hex().to_string())
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
@@ -408,11 +507,12 @@ mod tests {
     fn there_is_no_way_back_before_the_first_upgrade() {
         let (_folder, home) = home();
         let rollback = UpgradeRollback {
+            kind: UpgradeKind::Model,
             output: None,
             sequence: None,
             wait: UpgradeWait { no_wait: true },
         };
         let refused = go_back(&home, rollback).err().unwrap();
-        assert!(refused.to_string().contains("nothing was ever replaced"));
+        assert!(refused.to_string().contains("previous-model.json names no model"));
     }
 }

@@ -1,5 +1,7 @@
 //! The tables of names: what may be called, read and followed. Whatever is not here is denied.
 
+use std::cell::RefCell;
+
 /// Builtins that a method may use.
 const FUNCTIONS: &[&str] = &[
     "abs",
@@ -163,15 +165,34 @@ pub(crate) fn is_type(name: &str) -> bool {
     TYPES.contains(&name)
 }
 
+thread_local! {
+    /// `module.name` of what the expectation allows besides, on the thread of one check.
+    static ALLOWED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the check on this thread allows besides the tables.
+pub(crate) fn allow(names: &[String]) {
+    ALLOWED.set(names.to_vec());
+}
+
 pub(crate) fn is_module(name: &str) -> bool {
-    matches!(name, "math" | "datetime")
+    let is_allowed = |names: &Vec<String>| {
+        names
+            .iter()
+            .any(|it| it.split_once('.').is_some_and(|it| it.0 == name))
+    };
+    matches!(name, "math" | "datetime") || ALLOWED.with_borrow(is_allowed)
 }
 
 pub(crate) fn is_module_attribute(module: &str, attribute: &str) -> bool {
     match module {
         "math" => MATH.contains(&attribute),
         "datetime" => DATETIME.contains(&attribute),
-        _ => false,
+        _ => ALLOWED.with_borrow(|names| {
+            names
+                .iter()
+                .any(|it| it.split_once('.') == Some((module, attribute)))
+        }),
     }
 }
 

@@ -15,7 +15,8 @@ use crate::encoder::{self, Encoder};
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
 use crate::remote::ServerArguments;
-use crate::{embed, generate, grammar, listener, measure, server};
+use crate::server::Server;
+use crate::{embed, generate, grammar, listener, measure};
 
 /// Holds a Llama-architecture model and generates for the kernel. The steward starts it.
 ///
@@ -46,6 +47,9 @@ struct Arguments {
     /// A listening socket passed as this descriptor.
     #[arg(long)]
     listen_fd: Option<i32>,
+    /// Accept nothing at that descriptor until the steward says so by the worker's own socket, inference-PID.sock beside --socket.
+    #[arg(long, requires = "listen_fd")]
+    standby: bool,
     /// Print tokens per second as one JSON document and end.
     #[arg(long)]
     measure: bool,
@@ -175,11 +179,24 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     runtime.block_on(async {
         let socket = arguments.socket.unwrap_or_default();
         let listener = listener::open(arguments.listen_fd, &socket)?;
+        let own = match arguments.listen_fd {
+            Some(_) => Some(listener::Own::open(&socket)?),
+            None => None,
+        };
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let server = Server::new(engine, encoder, arguments.standby);
+        let own_socket = own.as_ref().map(|own| &own.listener);
         tokio::select! {
-            () = server::serve(engine, encoder, listener) => {}
+            () = server.clone().serve(&listener, own_socket) => {}
             _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // A worker that gives way writes to its end what it has begun; who stops it sooner kills it.
+        server.close();
+        tokio::select! {
+            () = server.clone().rest() => {}
+            () = server.serve(&listener, own_socket) => {}
             _ = interrupt.recv() => {}
         }
         Ok(())

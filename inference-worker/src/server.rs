@@ -12,7 +12,7 @@ use shared::inference::{
     Adapter, ChatMessage, Embed, Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest,
     MOST_TEXT_BYTES, MOST_TEXTS, Options,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::encoder::{EmbedJob, Encoder};
 use crate::engine::{Engine, Job};
@@ -28,25 +28,105 @@ const MAX_ADAPTED: usize = 64;
 /// Grammars of a connection whose generations have not been asked for yet.
 const MAX_GRAMMARS: usize = 64;
 
-/// Serves for ever.
-pub async fn serve(engine: Engine, encoder: Encoder, listener: Listener) {
-    loop {
-        match listener.accept().await {
-            Ok(stream) => {
-                let (engine, encoder) = (engine.clone(), encoder.clone());
-                tokio::spawn(async move {
-                    if let Err(error) = converse(engine, encoder, stream).await
-                        && !error.is_disconnect()
-                    {
-                        tracing::warn!(%error, "a conversation was ended");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+/// Who answers, and whether it does at the socket that workers share.
+#[derive(Clone)]
+pub struct Server {
+    engine: Engine,
+    encoder: Encoder,
+    gate: Arc<Gate>,
+}
+
+/// At the shared socket.
+struct Gate {
+    is_open: watch::Sender<bool>,
+    /// Conversations that are open.
+    conversations: watch::Sender<u32>,
+}
+
+/// A conversation at the shared socket.
+struct Conversation(Arc<Gate>);
+
+/// Where a conversation came in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Shared,
+    /// The steward's: the gate is asked for there.
+    Own,
+}
+
+impl Server {
+    pub fn new(engine: Engine, encoder: Encoder, is_standby: bool) -> Server {
+        let gate = Gate {
+            is_open: watch::channel(!is_standby).0,
+            conversations: watch::channel(0).0,
+        };
+        Server {
+            engine,
+            encoder,
+            gate: Arc::new(gate),
+        }
+    }
+
+    /// Serves for ever: at its own socket always, at the shared one while the gate is open.
+    pub async fn serve(self, shared: &Listener, own: Option<&Listener>) {
+        let mut gate = self.gate.is_open.subscribe();
+        loop {
+            let is_open = *gate.borrow_and_update();
+            let (accepted, door) = tokio::select! {
+                accepted = shared.accept(), if is_open => (accepted, Door::Shared),
+                accepted = accept(own) => (accepted, Door::Own),
+                _ = gate.changed() => continue,
+            };
+            match accepted {
+                Ok(stream) => {
+                    let server = self.clone();
+                    let counted = (door == Door::Shared).then(|| Conversation::begin(&self.gate));
+                    tokio::spawn(async move {
+                        if let Err(error) = converse(server, stream, door).await
+                            && !error.is_disconnect()
+                        {
+                            tracing::warn!(%error, "a conversation was ended");
+                        }
+                        drop(counted);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
             }
         }
+    }
+
+    /// Accepts nothing more at the shared socket.
+    pub fn close(&self) {
+        self.gate.is_open.send_replace(false);
+    }
+
+    /// Returns when no conversation of the shared socket is open.
+    pub async fn rest(self) {
+        let mut conversations = self.gate.conversations.subscribe();
+        let _ = conversations.wait_for(|open| *open == 0).await;
+    }
+}
+
+impl Conversation {
+    fn begin(gate: &Arc<Gate>) -> Conversation {
+        gate.conversations.send_modify(|open| *open += 1);
+        Conversation(gate.clone())
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.0.conversations.send_modify(|open| *open -= 1);
+    }
+}
+
+async fn accept(own: Option<&Listener>) -> std::io::Result<Stream> {
+    match own {
+        Some(own) => own.accept().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -158,7 +238,12 @@ pub fn check(request: &Generate, options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<(), FrameError> {
+async fn converse(server: Server, stream: Stream, door: Door) -> Result<(), FrameError> {
+    let Server {
+        engine,
+        encoder,
+        gate,
+    } = server;
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (events, mut queue) = mpsc::unbounded_channel::<InferenceEvent>();
     let writing = tokio::spawn(async move {
@@ -180,6 +265,9 @@ async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<()
             }
             Ok(InferenceRequest::Figures) => {
                 let _ = events.send(InferenceEvent::Figures(METERS.figures(engine.adapters.tiers())));
+            }
+            Ok(InferenceRequest::Abilities) => {
+                let _ = events.send(InferenceEvent::Abilities(engine.abilities()));
             }
             Ok(InferenceRequest::Embed(request)) => open.embed(&encoder, &events, request),
             Ok(InferenceRequest::Cancel { request }) => {
@@ -220,6 +308,20 @@ async fn converse(engine: Engine, encoder: Encoder, stream: Stream) -> Result<()
                     open.grammars.clear();
                 }
                 open.grammars.insert(request, grammar);
+            }
+            Ok(InferenceRequest::Serve) if door == Door::Own => {
+                gate.is_open.send_replace(true);
+                tracing::info!("serving");
+                let _ = events.send(InferenceEvent::Serving);
+            }
+            Ok(InferenceRequest::Yield) if door == Door::Own => {
+                gate.is_open.send_replace(false);
+                let open = *gate.conversations.borrow();
+                tracing::info!(open, "yielded");
+                let _ = events.send(InferenceEvent::Yielded { open });
+            }
+            Ok(InferenceRequest::Serve | InferenceRequest::Yield) => {
+                fail(&events, 0, "only a steward says who serves".to_owned());
             }
             Err(error) => break error,
         }

@@ -7,6 +7,24 @@ parents = [ref("traits")]
 rule = "state lives in slots; a change ends with self._p_changed = True"
 max_slots = 24
 max_methods = 4
+conversation = ref("covenant.conversation")
+
+
+def method_ask(self, cycle):
+    return {
+        "do": "infer",
+        "persona": cycle.thinker.persona,
+        "prompt": self.render(cycle.brief),
+        "max_tokens": cycle.max_tokens,
+        "temperature": cycle.temperature_now(),
+        "seed": cycle.brief["round"],
+        "grammar": "method",
+        "refusal": "<|refuse|>",
+    }
+
+
+def method_in(self, text):
+    return text
 
 
 def render(self, brief):

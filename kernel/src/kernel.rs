@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use shared::bridge::{Answer, Call, Fault, Finding, KernelStatus, ThoughtEvent, ThoughtView, Unit};
+use shared::bridge::{
+    Answer, Call, Fault, Finding, KernelFigures, KernelStatus, ThoughtEvent, ThoughtView, Unit,
+};
 use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
 use tokio::sync::{broadcast, watch};
 
 use crate::codex;
 use crate::contention::Contention;
+use crate::figures::Figures;
 use crate::image::Image;
 use crate::image::draft::CommitError;
 use crate::image::record::{Mission, RequestId, Stage};
@@ -44,6 +47,8 @@ pub struct Kernel {
     pub known_covenants: codex::covenants::Known,
     /// How many requests are under way.
     pub requests: Requests,
+    /// How they fared.
+    figures: Figures,
     /// Held while a pack, a verification or a backup runs, and while another kernel reads the same index.
     upkeep_turn: Arc<tokio::sync::Mutex<()>>,
     /// Requests that are being carried out; a repeat waits for the first.
@@ -79,6 +84,7 @@ impl Kernel {
             contention: Arc::default(),
             known_covenants: Default::default(),
             requests: Requests::default(),
+            figures: Figures::default(),
             upkeep_turn: Arc::default(),
             running: Mutex::new(HashMap::new()),
         })
@@ -86,6 +92,16 @@ impl Kernel {
 
     /// Carries out one call. A call that was carried out before gets its stored reply.
     pub async fn call(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
+        if !Figures::counts(&call) {
+            return self.fulfil(asker, call).await;
+        }
+        let begun = Instant::now();
+        let result = self.fulfil(asker, call).await;
+        self.figures.note(begun.elapsed(), &result);
+        result
+    }
+
+    async fn fulfil(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
         let _first = match asker.request.filter(|_| call.may_write()) {
             Some(request) => {
                 let first = self.wait_for_first(request).await;
@@ -113,7 +129,7 @@ impl Kernel {
 
     async fn call_other(self: &Arc<Self>, asker: Asker, call: Call) -> Result<Answer, Fault> {
         match call {
-            Call::Send { .. } => Box::pin(self.call(asker, call)).await,
+            Call::Send { .. } => Box::pin(self.fulfil(asker, call)).await,
             Call::Inspect { object } => self.inspect(self.world(), &object),
             Call::New { parent, slots, name } => {
                 let edit = self.made(self.world(), &asker.author, &parent, slots, name);
@@ -128,7 +144,10 @@ impl Kernel {
                 self.edit(&asker, edit).await
             }
             Call::Guard { source } => Ok(Answer::Verdict {
-                findings: findings(&guard::check(&source, &guard::Expectation::any())),
+                findings: findings(&guard::check(
+                    &source,
+                    &guard::Expectation::any().allowing(&self.workers.allowed()),
+                )),
             }),
             Call::Thoughts { id } => self.thoughts(id),
             Call::Status => Ok(Answer::Status(Box::new(self.status().await))),
@@ -183,6 +202,7 @@ impl Kernel {
             Call::AdapterList { name } => self.adapters(name).await,
             Call::AdapterDrop { name } => self.drop_adapter(&asker, name).await,
             Call::AdapterHold { name, hold } => self.hold_adapter(name, hold).await,
+            Call::Figures => Ok(Answer::Figures(self.figures())),
             Call::MemoryBegin(source) => self.begin_memory(&asker, source).await,
             Call::MemoryAdd {
                 document,
@@ -274,6 +294,19 @@ impl Kernel {
     /// The durable state alone, as most calls see it.
     pub fn world(&self) -> World<'_> {
         World::of(&self.image.state)
+    }
+
+    fn figures(&self) -> KernelFigures {
+        let standing = self.image.state.standing();
+        let (answered, failed, took) = self.figures.told();
+        KernelFigures {
+            pid: std::process::id(),
+            epoch: standing.epoch,
+            last_transaction: standing.last,
+            answered,
+            failed,
+            took,
+        }
     }
 
     fn thoughts(&self, id: Option<ThoughtId>) -> Result<Answer, Fault> {

@@ -2,7 +2,7 @@
 //!
 //! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `adapters`, `export`, `import`, `codex` (what they ask), `reporter` (how far long work is), `description` (objects as
 //! text), `overlay` (what an activation sees),
-//! `memory` (what was read and is found again), `life`, `handover`, `rehearsal` (how one kernel follows another), `requests` (what is under way),
+//! `memory` (what was read and is found again), `life`, `handover`, `rehearsal` (how one kernel follows another), `requests` (what is under way), `figures` (how it fared),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
 //!
 //! A library only for this crate's own program, benchmarks and whole-image tests: other programs talk to a kernel, they never
@@ -16,6 +16,7 @@ mod contention;
 mod description;
 mod edit;
 mod export;
+mod figures;
 mod handover;
 pub mod image;
 mod import;

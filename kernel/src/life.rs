@@ -14,7 +14,7 @@ use shared::home::Home;
 use shared::id::Epoch;
 use shared::reason;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet, block_in_place};
 
 use crate::bridge::{self, Course};
@@ -31,7 +31,7 @@ use crate::mind::model::Model;
 use crate::names::resolve;
 use crate::overlay::World;
 use crate::transfers::Transfers;
-use crate::workers::{Activation, Workers};
+use crate::workers::{Activation, Environment, News, Workers};
 
 /// The log has no way to tell that it grew; a standby looks this often.
 const FOLLOWING: Duration = Duration::from_millis(5);
@@ -51,6 +51,8 @@ pub struct Life {
     pub install_refused: bool,
     pub audit_prompts: Prompts,
     pub workers: Arc<Workers>,
+    /// What becomes of changes of workers.
+    pub news: mpsc::UnboundedReceiver<News>,
     pub channel: Channel,
     /// A duplicate of the listening socket that the steward passed.
     pub listening: Option<OwnedFd>,
@@ -126,6 +128,10 @@ impl Life {
                 _ = terminate.recv() => Happened::Stop,
                 _ = interrupt.recv() => Happened::Stop,
                 heard = self.channel.hear() => Happened::Told(heard),
+                Some(news) = self.news.recv() => {
+                    self.tell(news).await;
+                    continue;
+                }
                 happened = phase.next(&workers) => happened,
             };
             phase = match phase {
@@ -175,8 +181,20 @@ impl Life {
                 self.channel.say(&FromKernel::Answered { question, result }).await;
             }
             Happened::Told(Heard::Message(ToKernel::Lend)) => self.lend().await,
+            Happened::Told(Heard::Message(ToKernel::Workers { program, environment })) => {
+                let environment = environment.map(|environment| Environment {
+                    packages: environment.packages.into(),
+                    allow: environment.allow,
+                });
+                self.workers.replace(program.into(), environment);
+            }
+            Happened::Told(Heard::Message(ToKernel::KeepWorkers)) => self.workers.keep(),
+            Happened::Told(Heard::Message(ToKernel::RestoreWorkers)) => {
+                self.workers.restore("the steward asks for it");
+            }
             Happened::Told(Heard::Ended) => {
                 tracing::warn!("the steward is gone; this kernel serves on");
+                self.workers.restore("the steward is gone");
                 serving.settle();
             }
             Happened::Told(Heard::Adopted) => {
@@ -212,7 +230,13 @@ impl Life {
             Happened::Told(Heard::Message(ToKernel::Lend)) => self.lend().await,
             // It has nothing to let move.
             Happened::Told(Heard::Message(ToKernel::Settle)) => {}
-            Happened::Told(Heard::Message(ToKernel::Prepare | ToKernel::Yield { .. })) => {
+            Happened::Told(Heard::Message(
+                ToKernel::Prepare
+                | ToKernel::Yield { .. }
+                | ToKernel::Workers { .. }
+                | ToKernel::KeepWorkers
+                | ToKernel::RestoreWorkers,
+            )) => {
                 self.refuse("this kernel does not serve").await;
             }
             Happened::Told(Heard::Ended) => return self.stand_alone(standing).await,
@@ -339,6 +363,15 @@ impl Life {
             Some(socket) => self.channel.lend(socket.as_fd()).await,
             None => self.refuse("this kernel has a socket of its own").await,
         }
+    }
+
+    async fn tell(&mut self, news: News) {
+        let message = match news {
+            News::Replaced(workers) => FromKernel::WorkersReplaced { workers },
+            News::Refused(message) => FromKernel::WorkersRefused { message },
+            News::Restored(message) => FromKernel::WorkersRestored { message },
+        };
+        self.channel.say(&message).await;
     }
 
     async fn refuse(&mut self, message: &str) {

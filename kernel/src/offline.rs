@@ -19,6 +19,7 @@ use crate::image::exercise::{Upkeep, exercise};
 use crate::image::inspection::{crash, in_own_process, look_through};
 use crate::image::reindex::reindex;
 use crate::image::restore::{Present, restore};
+use crate::image::segment::FORMAT;
 use crate::image::verify::{Chains, Report, verify};
 use crate::image::{Image, doubt, take_lock};
 use crate::mind::audit::file::check;
@@ -55,6 +56,15 @@ pub enum Offline {
         /// The folder image/ of a home
         #[arg(long)]
         image: PathBuf,
+    },
+    /// Make the image one of that format; this kernel writes one format alone
+    Convert {
+        /// The folder image/ of a home
+        #[arg(long)]
+        image: PathBuf,
+        /// The number of the format
+        #[arg(long)]
+        to: u32,
     },
     /// Make the index anew from the log
     Reindex {
@@ -146,6 +156,21 @@ impl Offline {
             Offline::Rehearse { image } => {
                 let found = rehearse(image)?;
                 println!("{found}");
+                Ok(ExitCode::from(exit::ANSWERED))
+            }
+            Offline::Convert { image, to } => {
+                anyhow::ensure!(
+                    *to == FORMAT,
+                    "this kernel writes format {FORMAT}, and format {to} was asked for"
+                );
+                // An image of another format, older or newer, is refused here with its number.
+                let image = Image::open(image)?;
+                let last = image.state.standing().last.0;
+                image.close();
+                println!(
+                    "{}",
+                    serde_json::json!({ "ok": true, "format": FORMAT, "last": last })
+                );
                 Ok(ExitCode::from(exit::ANSWERED))
             }
             Offline::Reindex {

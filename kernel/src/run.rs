@@ -20,7 +20,7 @@ use crate::memory::Memory;
 use crate::mind::audit::event::Prompts;
 use crate::mind::genesis;
 use crate::offline::Offline;
-use crate::workers::{Settings, Workers};
+use crate::workers::{Environment, Settings, Workers};
 
 /// The kernel of BAT OS. The steward starts it; by hand it is only useful for looking into a fault.
 #[derive(Parser)]
@@ -38,6 +38,12 @@ struct Arguments {
     /// The method-worker program; default beside this one.
     #[arg(long)]
     method_worker: Option<PathBuf>,
+    /// A folder of Python packages that methods may use.
+    #[arg(long, value_name = "DIR")]
+    packages: Option<PathBuf>,
+    /// What of them: module.name, separated by commas.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "packages")]
+    allow: Vec<String>,
     /// Methods that run at the same time.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
     method_workers: u16,
@@ -142,8 +148,13 @@ async fn live(arguments: Arguments, home: Home, beginning: Beginning) -> anyhow:
         Some(program) => program,
         None => std::env::current_exe()?.with_file_name("method-worker"),
     };
+    let environment = arguments.packages.map(|packages| Environment {
+        packages,
+        allow: arguments.allow,
+    });
     let settings = Settings {
         program,
+        environment,
         workers: usize::from(arguments.method_workers),
         deadline: Duration::from_millis(arguments.method_deadline_ms),
         memory_mib: arguments.method_memory_mib,
@@ -156,7 +167,7 @@ async fn live(arguments: Arguments, home: Home, beginning: Beginning) -> anyhow:
         .inference_socket
         .unwrap_or_else(|| home.inference_socket());
     let memory = Arc::new(Memory::new(inference_socket.clone()));
-    let workers = Workers::new(settings, state, memory);
+    let (workers, news) = Workers::new(settings, state, memory);
     let warming = tokio::spawn(workers.clone().keep_warm());
     let life = Life {
         inference_socket,
@@ -164,6 +175,7 @@ async fn live(arguments: Arguments, home: Home, beginning: Beginning) -> anyhow:
         install_refused: arguments.install_refused,
         audit_prompts: arguments.audit_prompts,
         workers,
+        news,
         channel,
         listening: listener.descriptor,
     };

@@ -7,6 +7,19 @@ use crate::jail::Limits;
 pub struct Arguments {
     pub limits: Limits,
     pub strictness: Strictness,
+    /// A folder of packages that methods may use.
+    pub packages: Option<String>,
+    /// What of them.
+    pub allow: Vec<Allowed>,
+    /// How much this process gives way to others, as of `nice`.
+    pub nice: u64,
+}
+
+/// A name of a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    pub module: String,
+    pub name: String,
 }
 
 /// What happens when the machine lacks a part of the jail.
@@ -20,6 +33,7 @@ pub enum Strictness {
 
 /// Bounds of `--memory-mib`: less does not hold an interpreter and one full frame, more is not counted in this type.
 const MEMORY_MIB: std::ops::RangeInclusive<u64> = 96..=1 << 20;
+const NICE: std::ops::RangeInclusive<u64> = 0..=19;
 const CPU_SECONDS: std::ops::RangeInclusive<u64> = 1..=1 << 20;
 
 /// Parses the command line without the program's name. The error is a sentence.
@@ -27,11 +41,17 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
     let mut arguments = Arguments {
         limits: Limits::default(),
         strictness: Strictness::Whole,
+        packages: None,
+        allow: Vec::new(),
+        nice: 0,
     };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--memory-mib" => arguments.limits.memory_mib = number(&word, words.next(), MEMORY_MIB)?,
             "--cpu-seconds" => arguments.limits.cpu_seconds = number(&word, words.next(), CPU_SECONDS)?,
+            "--packages" => arguments.packages = Some(words.next().ok_or("--packages needs a folder")?),
+            "--allow" => arguments.allow = allowed(&words.next().ok_or("--allow needs names")?)?,
+            "--nice" => arguments.nice = number(&word, words.next(), NICE)?,
             "--allow-weak-jail" => arguments.strictness = Strictness::Weak,
             _ => {
                 return Err(format!(
@@ -41,6 +61,26 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
         }
     }
     Ok(arguments)
+}
+
+fn allowed(list: &str) -> Result<Vec<Allowed>, String> {
+    let names = list.split(',').filter(|name| !name.is_empty());
+    names
+        .map(|name| match name.split_once('.') {
+            Some((module, name)) if is_identifier(module) && is_identifier(name) => Ok(Allowed {
+                module: module.to_owned(),
+                name: name.to_owned(),
+            }),
+            _ => Err(format!(
+                "{name:?} is not a module and a name in it, such as math.sqrt"
+            )),
+        })
+        .collect()
+}
+
+fn is_identifier(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.chars().all(is_part) && text.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 fn number(flag: &str, word: Option<String>, range: std::ops::RangeInclusive<u64>) -> Result<u64, String> {
@@ -83,5 +123,7 @@ mod tests {
         check(&["--memory-mib", "1"], Err("from 96"));
         check(&["--cpu-seconds"], Err("needs a number"));
         check(&["--help"], Err("unknown"));
+        check(&["--allow", "a.b,c"], Err("a module and a name"));
+        check(&["--allow", "a._b"], Err("a module and a name"));
     }
 }

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+use crate::arguments::Allowed;
 use crate::primitive;
 use crate::run;
 use crate::time;
@@ -81,7 +82,7 @@ const DATETIME: &[&str] = &["datetime", "timedelta", "timezone"];
 /// The names of a module, which nobody can change.
 #[pyclass(frozen, immutable_type, name = "module", module = "image")]
 struct Module {
-    name: &'static str,
+    name: String,
     names: Py<PyDict>,
 }
 
@@ -97,8 +98,8 @@ impl Module {
         }
     }
 
-    fn __repr__(&self) -> &'static str {
-        self.name
+    fn __repr__(&self) -> &str {
+        &self.name
     }
 }
 
@@ -108,9 +109,42 @@ struct Sources {
     math: Py<Module>,
     datetime: Py<Module>,
     primitive: Py<PyAny>,
+    /// Of packages that were installed for methods, by name.
+    packages: Vec<Py<Module>>,
 }
 
 static SOURCES: PyOnceLock<Sources> = PyOnceLock::new();
+
+/// Once, before the first method: methods find what is allowed of these modules, which are loaded. What is not there is an error.
+pub fn prepare(py: Python<'_>, allow: &[Allowed]) -> PyResult<()> {
+    let mut packages = Vec::new();
+    let mut names: Vec<&str> = allow.iter().map(|allowed| allowed.module.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let shown = |wanted: &str| {
+            let mut allowed = allow.iter();
+            allowed.any(|it| it.module == name && it.name == wanted)
+        };
+        let module = module(py, name, shown)?;
+        for wanted in allow.iter().filter(|allowed| allowed.module == name) {
+            module.get().__getattr__(py, &wanted.name)?;
+        }
+        packages.push(module);
+    }
+    let sources = Sources {
+        packages,
+        ..sources(py)?
+    };
+    let _ = SOURCES.set(py, sources);
+    Ok(())
+}
+
+/// Whether a name is that of a package that was installed for methods.
+pub fn is_package(py: Python<'_>, name: &str) -> bool {
+    let sources = SOURCES.get(py);
+    sources.is_some_and(|sources| sources.packages.iter().any(|module| module.get().name == name))
+}
 
 /// Globals for one method in the run in progress.
 pub fn fresh(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
@@ -132,6 +166,9 @@ pub fn fresh(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     globals.set_item("math", &sources.math)?;
     globals.set_item("datetime", &sources.datetime)?;
     globals.set_item("primitive", &sources.primitive)?;
+    for module in &sources.packages {
+        globals.set_item(&module.get().name, module)?;
+    }
     Ok(globals)
 }
 
@@ -150,10 +187,11 @@ fn sources(py: Python<'_>) -> PyResult<Sources> {
         math: module(py, "math", |name| !name.starts_with('_'))?,
         datetime: module(py, "datetime", |name| DATETIME.contains(&name))?,
         primitive: primitive::function(py)?,
+        packages: Vec::new(),
     })
 }
 
-fn module(py: Python<'_>, name: &'static str, is_shown: impl Fn(&str) -> bool) -> PyResult<Py<Module>> {
+fn module(py: Python<'_>, name: &str, is_shown: impl Fn(&str) -> bool) -> PyResult<Py<Module>> {
     let names = PyDict::new(py);
     for (name, thing) in py.import(name)?.dict() {
         if is_shown(&name.extract::<String>()?) {
@@ -161,5 +199,6 @@ fn module(py: Python<'_>, name: &'static str, is_shown: impl Fn(&str) -> bool) -
         }
     }
     let names = names.unbind();
+    let name = name.to_owned();
     Py::new(py, Module { name, names })
 }

@@ -80,10 +80,33 @@ pub fn start() -> Result<(), String> {
     }
 }
 
+/// Such as `3.11`: of the library, which need not have been started.
+pub fn library() -> String {
+    // SAFETY: CPython documents that this may be called at any time, and that the text is its own for ever.
+    let text = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
+    let mut parts = text.split(['.', ' ']);
+    format!(
+        "{}.{}",
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default()
+    )
+}
+
 /// Such as `3.11.2`.
 pub fn version(py: Python<'_>) -> String {
     let version = py.version_info();
     format!("{}.{}.{}", version.major, version.minor, version.patch)
+}
+
+/// Lets modules of that folder be found, after Python's own, and loads those that are named.
+pub fn load(py: Python<'_>, packages: &str, modules: &[&str]) -> PyResult<()> {
+    py.import("sys")?
+        .getattr("path")?
+        .call_method1("append", (packages,))?;
+    for module in modules {
+        py.import(*module)?;
+    }
+    Ok(())
 }
 
 /// Loads what is left to load, shuts the doors of the import system, and hides what is loaded from the collector.

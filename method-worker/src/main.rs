@@ -34,6 +34,7 @@ mod run;
 mod send;
 mod serve;
 mod time;
+mod tree;
 mod unanswered;
 mod world;
 
@@ -43,6 +44,11 @@ use std::process::ExitCode;
 use shared::exit;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--version") {
+        let python = interpreter::library();
+        println!("method-worker {} (Python {python})", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
     let arguments = match arguments::parse(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(message) => {

@@ -9,6 +9,7 @@ use shared::value::Value;
 use crate::arguments::Arguments;
 use crate::code;
 use crate::decode::decode;
+use crate::globals;
 use crate::interpreter;
 use crate::jail;
 use crate::measure::measure;
@@ -37,15 +38,30 @@ pub enum ServeError {
 /// Starts, closes the jail, says ready, and serves until the kernel closes the connection.
 pub fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     let peer = Peer::take().map_err(ServeError::Spawn)?;
+    jail::give_way(arguments.nice)?;
     interpreter::start().map_err(ServeError::Interpreter)?;
     Python::attach(|py| {
         let python = interpreter::version(py);
+        load(py, arguments).map_err(|error| ServeError::Interpreter(error.to_string()))?;
         let mut peer = rehearse(py, peer)?;
         interpreter::settle(py).map_err(|error| ServeError::Interpreter(error.to_string()))?;
         let jail = jail::close(&arguments.limits, arguments.strictness)?;
         peer.write(&FromWorker::Ready { python, jail })?;
         answer_all(py, peer)
     })
+}
+
+/// Packages first: they import what they need of Python's own.
+fn load(py: Python<'_>, arguments: &Arguments) -> PyResult<()> {
+    if let Some(packages) = &arguments.packages {
+        let modules: Vec<&str> = arguments
+            .allow
+            .iter()
+            .map(|allowed| allowed.module.as_str())
+            .collect();
+        interpreter::load(py, packages, &modules)?;
+    }
+    globals::prepare(py, &arguments.allow)
 }
 
 fn answer_all(py: Python<'_>, mut peer: Peer) -> Result<(), ServeError> {
@@ -90,7 +106,7 @@ fn carry_out(
     } = task;
     world.forget(&stale);
     world.insert(objects);
-    run::begin(Run::new(world, peer, mode));
+    run::begin(Run::new(world, peer, mode, &selector));
     let result = arguments_of(py, &arguments)
         .and_then(|tuple| send::send(py, receiver, &selector, &tuple))
         .and_then(|answer| range::as_list(py, answer));

@@ -209,6 +209,8 @@ pub enum Call {
         name: String,
         hold: AdapterHold,
     },
+    /// Who serves, and what it has counted since it does.
+    Figures,
     /// Begin to index a source, or find how far that is.
     MemoryBegin(SourceView),
     /// The source's next passages; what is said of bytes that are indexed already is left out.
@@ -549,6 +551,7 @@ pub enum Answer {
         name: String,
         hold: AdapterHold,
     },
+    Figures(KernelFigures),
     /// A document, and how far it is indexed.
     MemoryDocument(DocumentView),
     MemoryAdded(Added),
@@ -661,6 +664,19 @@ pub struct MemoryFigures {
     pub vector_bytes: u64,
     /// The encoder, or why there is none.
     pub encoder: Result<String, String>,
+}
+
+/// Who serves, and how its requests fared: sends, reads and edits that needed no thought.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelFigures {
+    pub pid: u32,
+    pub epoch: Epoch,
+    pub last_transaction: TransactionId,
+    /// Since it serves: requests that had a reply, and of these, how many were refused or failed.
+    pub answered: u64,
+    pub failed: u64,
+    /// How many replies took how long; places as in [`crate::spread`].
+    pub took: Vec<u64>,
 }
 
 /// A generation of an adapter: what the image says of it, and where it is now.

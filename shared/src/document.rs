@@ -11,6 +11,7 @@ use crate::bridge::{
 use crate::id::ObjectId;
 use crate::inference::{Figures, Manifest, Tier, TierFigures};
 use crate::json::to_json;
+use crate::spread::quantile_us;
 use crate::time;
 use crate::value::Value;
 
@@ -233,6 +234,16 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             };
             json!({ "ok": true, "name": name, "hold": hold })
         }
+        Answer::Figures(figures) => json!({
+            "ok": true,
+            "pid": figures.pid,
+            "epoch": figures.epoch.0,
+            "last_transaction": figures.last_transaction.0,
+            "answered": figures.answered,
+            "failed": figures.failed,
+            "p50_us": quantile_us(&figures.took, 500),
+            "p99_us": quantile_us(&figures.took, 990),
+        }),
     }
 }
 

@@ -26,6 +26,15 @@ pub enum ToKernel {
     Ask { question: u64, call: Call },
     /// Pass the listening socket.
     Lend,
+    /// Let method-workers of this program and environment take the place of those there are; on trial until `KeepWorkers`.
+    Workers {
+        program: String,
+        environment: Option<Environment>,
+    },
+    /// The change of method-workers was good.
+    KeepWorkers,
+    /// It was not.
+    RestoreWorkers,
 }
 
 /// What a kernel tells the steward.
@@ -66,4 +75,25 @@ pub enum FromKernel {
     },
     /// The listening socket goes with this frame.
     Lent,
+    /// So many method-workers are new; they are on trial.
+    WorkersReplaced {
+        workers: u32,
+    },
+    /// No method-worker was replaced.
+    WorkersRefused {
+        message: String,
+    },
+    /// The former method-workers carry methods out again.
+    WorkersRestored {
+        message: String,
+    },
+}
+
+/// Packages that methods may use beside Python's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The folder of its packages, absolute.
+    pub packages: String,
+    /// `module.name`, each.
+    pub allow: Vec<String>,
 }

@@ -102,6 +102,11 @@ impl Home {
         self.run().join("inference.sock")
     }
 
+    /// Where one inference-worker answers its steward, whether it serves or not.
+    pub fn inference_own_socket(&self, worker: u32) -> PathBuf {
+        self.run().join(format!("inference-{worker}.sock"))
+    }
+
     pub fn steward_socket(&self) -> PathBuf {
         self.run().join("steward.sock")
     }

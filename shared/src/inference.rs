@@ -40,6 +40,13 @@ pub enum InferenceRequest {
     Embed(Embed),
     /// Answered by [`InferenceEvent::Figures`].
     Figures,
+    /// Of the worker's own socket alone (`docs/handover.md`): accept conversations at the passed socket. Answered by
+    /// [`InferenceEvent::Serving`].
+    Serve,
+    /// The same: accept no more of them, finish those that are open. Answered by [`InferenceEvent::Yielded`].
+    Yield,
+    /// Answered by [`InferenceEvent::Abilities`].
+    Abilities,
 }
 
 /// What a text must be.
@@ -306,6 +313,13 @@ pub enum InferenceEvent {
         elapsed_ms: u64,
     },
     Figures(Figures),
+    Serving,
+    /// How many conversations are open.
+    Yielded {
+        open: u32,
+    },
+    /// What the model's own card says that it can do (`docs/mind.md`); none where it says nothing.
+    Abilities(Option<Vec<String>>),
 }
 
 /// What a worker does and has done since it was started.

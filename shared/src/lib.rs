@@ -9,6 +9,7 @@
 //! - [`bridge`]: clients ↔ kernel. [`client`]: the blocking client library of it.
 //! - [`activation`]: kernel ↔ method-worker.
 //! - [`inference`]: kernel ↔ inference-worker.
+//! - [`spread`]: how long things took, counted.
 //! - [`control`]: console ↔ steward. [`handover`]: steward ↔ kernel. [`document`]: the JSON documents of answers.
 //! - [`home`], [`exit`], [`reason`]: the home folder, exit codes, stable words for failures.
 //!
@@ -33,6 +34,7 @@ pub mod key;
 pub mod lookup;
 pub mod object;
 pub mod reason;
+pub mod spread;
 pub mod time;
 pub mod tokens;
 pub mod value;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use shared::home::Home;
 
 use crate::backoff::Intensity;
+use crate::cgroup;
 use crate::spawn::Limits;
 
 /// Where `./scripts/embedding-model` puts the encoder, in the home's models.
@@ -293,6 +294,8 @@ struct RawLimits {
     memory_mib: Option<i64>,
     open_files: Option<i64>,
     nice: Option<i64>,
+    group_memory_mib: Option<i64>,
+    group_cpu_percent: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -466,10 +469,15 @@ fn limits(table: &str, raw: &RawLimits) -> Result<Limits, String> {
     };
     let memory_mib: Option<u64> = bounded("memory_mib", raw.memory_mib, 64, 1 << 24)?;
     let nice: Option<u64> = bounded("nice", raw.nice, 0, 19)?;
+    let group_memory_mib: Option<u64> = bounded("group_memory_mib", raw.group_memory_mib, 64, 1 << 24)?;
     Ok(Limits {
         memory_bytes: memory_mib.map(|mib| mib << 20),
         open_files: bounded("open_files", raw.open_files, 64, 1 << 20)?,
         nice: nice.map(|nice| nice as i32),
+        group: cgroup::Bounds {
+            memory_bytes: group_memory_mib.map(|mib| mib << 20),
+            cpu_percent: bounded("group_cpu_percent", raw.group_cpu_percent, 1, 100_000)?,
+        },
     })
 }
 
@@ -535,6 +543,14 @@ mod tests {
         assert!(said.kernel.install_refused && !said.channel.enabled && !said.inference.is_seed);
         assert_eq!(said.inference.model, Path::new("/h/models/other"));
         assert_eq!(said.inference.threads, Some(3));
+        let grouped = parse("[limits.kernel]\ngroup_memory_mib = 512\ngroup_cpu_percent = 150\n").unwrap();
+        assert_eq!(
+            (
+                grouped.limits.kernel.group.memory_bytes,
+                grouped.limits.kernel.group.cpu_percent
+            ),
+            (Some(512 << 20), Some(150))
+        );
         let limited = parse("[limits.inference-worker]\nmemory_mib = 64\nnice = 19\n").unwrap();
         assert_eq!(limited.limits.kernel, Limits::default());
         assert_eq!(limited.limits.inference.memory_bytes, Some(64 << 20));
@@ -624,6 +640,10 @@ mod tests {
             (
                 "[limits.inference-worker]\nmemory_mib = 1",
                 "limits.inference-worker.memory_mib",
+            ),
+            (
+                "[limits.kernel]\ngroup_cpu_percent = 0",
+                "limits.kernel.group_cpu_percent",
             ),
             ("[limits.console]\nnice = 1", "console"),
             (

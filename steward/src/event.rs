@@ -2,10 +2,11 @@
 
 use std::sync::mpsc::{Receiver, Sender};
 
-use shared::bridge::KernelStatus;
 use shared::control::{ControlReply, ControlRequest};
 
+use crate::exchange;
 use crate::handover::Said;
+use crate::health::Probe;
 use crate::preparation::Prepared;
 
 pub enum Event {
@@ -23,6 +24,8 @@ pub enum Event {
     Prepared(Prepared),
     /// The rehearsal of the running handover has ended.
     Rehearsed(Result<String, String>),
+    /// A question of the running exchange was answered.
+    Errand(exchange::Done),
     /// Something came by a kernel's control channel.
     Kernel(Said),
 }
@@ -37,6 +40,6 @@ pub struct ControlCall {
 
 /// The outcome of asking a plank whether it serves.
 pub enum Probed {
-    Kernel(Result<Box<KernelStatus>, String>),
+    Kernel(Result<Box<Probe>, String>),
     Inference(Result<(), String>),
 }

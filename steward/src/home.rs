@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -9,12 +10,21 @@ use std::time::{Duration, Instant};
 
 use shared::home::Home;
 
+use crate::listener;
+
 /// The home while this process is its steward: the lock is held until this is dropped, or the process ends however.
 #[derive(Debug)]
 pub struct OwnedHome {
     pub home: Home,
     /// Held for its `flock`; a dead steward holds nothing, so no stale lock exists.
-    _lock: File,
+    lock: File,
+}
+
+impl OwnedHome {
+    /// For the steward that this one becomes.
+    pub fn lock(&self) -> io::Result<OwnedFd> {
+        self.lock.try_clone().map(OwnedFd::from)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +45,8 @@ pub enum HomeError {
     InUse { path: PathBuf, pid: String },
 }
 
+/// What the lock is called among the descriptors that a steward leaves to the one that it becomes.
+pub const LOCK: &str = "lock";
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -59,7 +71,10 @@ pub fn prepare(home: Home) -> Result<OwnedHome, HomeError> {
     let run = home.run();
     make_folder(&run)?;
     set_private(&run)?;
-    let lock = lock(&home)?;
+    let lock = match listener::left(LOCK) {
+        Some(lock) => File::from(lock),
+        None => lock(&home)?,
+    };
     for folder in [
         home.image(),
         home.audit(),
@@ -72,7 +87,7 @@ pub fn prepare(home: Home) -> Result<OwnedHome, HomeError> {
     ] {
         make_folder(&folder)?;
     }
-    Ok(OwnedHome { home, _lock: lock })
+    Ok(OwnedHome { home, lock })
 }
 
 fn check_existing(root: &Path, metadata: &fs::Metadata) -> Result<(), HomeError> {

@@ -9,8 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use sd_notify::NotifyState;
 use tracing::{info, warn};
+
+use crate::succession;
 
 /// A listening socket and its file.
 pub struct Listener {
@@ -33,6 +36,14 @@ impl Listener {
     ///
     /// With `adopted`, the socket of a process that an earlier steward left, that one goes on.
     pub fn open(path: &Path, name: &str, adopted: Option<&UnixListener>) -> Result<Listener, ListenError> {
+        if let Some(socket) = left(name) {
+            info!(name, "listening on the socket that this steward had before");
+            return Ok(Listener {
+                socket: UnixListener::from(socket),
+                path: path.to_path_buf(),
+                ours: passed(name).is_none(),
+            });
+        }
         if let Some(socket) = passed(name) {
             info!(name, "listening on the socket that systemd passed");
             return Ok(Listener {
@@ -87,6 +98,17 @@ pub fn reserve_descriptors() -> io::Result<()> {
         }
         std::mem::forget(file);
     }
+}
+
+/// A descriptor that this process had under that name before it became this program. Asked for once a name.
+pub fn left(name: &str) -> Option<OwnedFd> {
+    let number = succession::left(name)?;
+    // SAFETY: the program that this process was before left this descriptor open under this name for this one to own, names are distinct, and
+    // each is asked for once.
+    let owned = unsafe { OwnedFd::from_raw_fd(number) };
+    // Not for the processes that are started from here on.
+    fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+    Some(owned)
 }
 
 /// Gives systemd a duplicate, so that the steward's successor gets it even when no process holds the socket any more. Means nothing where

@@ -1,5 +1,6 @@
 //! One supervised process and the phases of its life.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use crate::spawn::{self, Launch};
 
 /// In the environment of a plank: what its start is known by.
 pub const NONCE: &str = "BATOS_NONCE";
+/// The last argument of a process that was started beside the supervised one.
+pub const STANDBY: &str = "--standby";
 
 /// A process that is kept running.
 pub struct Plank {
@@ -266,41 +269,49 @@ impl Plank {
         self.is_ready() && self.has_greeted
     }
 
+    /// Whether an earlier steward started it.
+    pub fn is_adopted(&self) -> bool {
+        self.running.as_ref().is_some_and(Running::is_adopted)
+    }
+
     pub fn log(&self) -> &Path {
         &self.launch.log
     }
 
-    /// Another process of the same kind, beside this one, with more arguments.
-    pub fn companion(&self, program: &Path, more: &[&str]) -> std::io::Result<Companion> {
+    /// Another process of the same kind, beside this one, that stands by.
+    pub fn companion(&self, program: &Path, arguments: &[OsString]) -> std::io::Result<Companion> {
         let nonce = spawn::nonce();
-        let mut launch = self.launch.beside(program, more)?;
+        let mut launch = self.launch.beside(program, arguments)?;
+        launch.arguments.push(STANDBY.into());
         launch.environment.retain(|(name, _)| name != NONCE);
         launch.environment.push((NONCE.into(), nonce.clone()));
-        match spawn::plank(&launch)? {
-            (pid, Some(control)) => {
-                let process = Running::child(pid);
-                Ok(Companion::new(process, nonce, program.to_path_buf(), control))
-            }
-            (pid, None) => {
-                Running::child(pid).kill_and_reap();
-                Err(std::io::Error::other("it has no control channel"))
-            }
-        }
+        let (pid, control) = spawn::plank(&launch)?;
+        let process = Running::child(pid);
+        Ok(Companion::new(process, nonce, program.to_path_buf(), control))
+    }
+
+    pub fn arguments(&self) -> &[OsString] {
+        &self.launch.arguments
+    }
+
+    /// Changes what the next start is told.
+    pub fn set_arguments(&mut self, arguments: Vec<OsString>) {
+        self.launch.arguments = arguments;
     }
 
     /// Supervises another process from now on, which has not answered yet; answers the one until now, if it runs.
     pub fn exchange(&mut self, other: Companion) -> Option<Companion> {
-        let former = self.running.take().zip(self.control.take());
+        let (former, control) = (self.running.take(), self.control.take());
         let nonce = std::mem::take(&mut self.nonce);
-        let former = former
-            .map(|(process, control)| Companion::new(process, nonce, self.launch.program.clone(), control));
+        let former =
+            former.map(|process| Companion::new(process, nonce, self.launch.program.clone(), control));
         let (process, nonce, program, control) = other.release();
         let pid = process.pid();
         self.set_program(program);
         self.running = Some(process);
         self.nonce = nonce;
-        self.control = Some(control);
-        self.has_greeted = true;
+        self.has_greeted = control.is_some();
+        self.control = control;
         self.phase = Phase::Starting { pid };
         former
     }
@@ -403,6 +414,7 @@ mod tests {
             log: folder.join("plank.log"),
             events: None,
             limits: Limits::default(),
+            group: None,
         };
         let intensity = Intensity {
             ends: 1000,

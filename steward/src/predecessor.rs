@@ -17,14 +17,17 @@ use tracing::{error, info, warn};
 
 use crate::event::Event;
 use crate::handover::Control;
-use crate::plank::NONCE;
+use crate::plank::{NONCE, STANDBY};
 use crate::process::{self, Identity};
 use crate::running::Running;
 use crate::spawn::LISTEN_DESCRIPTOR;
-use crate::supervisor::{INFERENCE, KERNEL, RecordedPlank, inference_mark, kernel_mark, record_path};
+use crate::supervisor::{
+    ALLOW, INFERENCE, KERNEL, METHOD_WORKER, PACKAGES, RecordedPlank, inference_mark, kernel_mark,
+    record_path,
+};
 
-/// What a kernel that was promoted has as its last argument, and one that was started to serve has not.
-const STANDBY: &[u8] = b"--standby";
+/// How long an inference-worker that is not wanted may finish what it writes: the kernel asks again.
+const INFERENCE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// What would be started now.
 pub struct Wanted<'a> {
@@ -89,15 +92,12 @@ fn check(
         parts
     };
     let mut arguments = parts("cmdline");
-    if arguments.last().is_some_and(|last| last == STANDBY) {
+    if arguments.last().is_some_and(|last| last == STANDBY.as_bytes()) {
         arguments.pop();
     }
-    let is_as_wanted = arguments
-        .iter()
-        .skip(1)
-        .map(Vec::as_slice)
-        .eq(wanted.arguments.iter().map(|argument| argument.as_bytes()));
-    if !is_as_wanted {
+    let has = arguments.iter().skip(1).map(Vec::as_slice);
+    let wants = wanted.arguments.iter().map(|argument| argument.as_bytes());
+    if lasting(has) != lasting(wants) {
         return Err("it has other arguments than it would be started with now".to_owned());
     }
     let environment = parts("environ");
@@ -114,14 +114,31 @@ fn check(
             .ok(),
         _ => None,
     };
-    let process = Running::adopted(pid, descriptor, events.clone())
-        .map_err(|error| format!("it cannot be watched: {error}"))?;
+    // This process may have been the earlier steward, before it became this program.
+    let process = match process::is_child(pid) {
+        true => Running::child(pid),
+        false => Running::adopted(pid, descriptor, events.clone())
+            .map_err(|error| format!("it cannot be watched: {error}"))?,
+    };
     Ok(Adopted {
         process,
         nonce: plank.nonce.clone(),
         control,
         listener,
     })
+}
+
+/// Without what a running kernel can be told otherwise.
+fn lasting<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
+    let told = [METHOD_WORKER, PACKAGES, ALLOW].map(str::as_bytes);
+    let mut kept = Vec::new();
+    while let Some(argument) = arguments.next() {
+        match told.contains(&argument) {
+            true => drop(arguments.next()),
+            false => kept.push(argument),
+        }
+    }
+    kept
 }
 
 /// A duplicate of the socket that the process listens on, when it is that of the path.
@@ -171,6 +188,10 @@ pub fn retire(home: &Home, deadline: Duration, adopted: &[i32]) {
                 pid = identity.pid,
                 "left by an earlier steward; asked to end"
             );
+            let deadline = match name {
+                INFERENCE => deadline.min(INFERENCE_DEADLINE),
+                _ => deadline,
+            };
             match identity.stop(deadline) {
                 Ok(true) => {}
                 Ok(false) => error!(plank = name, pid = identity.pid, "does not end, even killed"),
@@ -180,7 +201,8 @@ pub fn retire(home: &Home, deadline: Duration, adopted: &[i32]) {
     }
 }
 
-fn recorded(home: &Home) -> Vec<RecordedPlank> {
+/// What the record names, whether it runs or not.
+pub fn recorded(home: &Home) -> Vec<RecordedPlank> {
     let Ok(bytes) = fs::read(record_path(home)) else {
         return Vec::new();
     };

@@ -2,7 +2,7 @@
 //! loop begins the next when the state that names it is journalled.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
@@ -11,10 +11,13 @@ use shared::bridge::{Answer, Call};
 use shared::client::Client;
 use shared::home::Home;
 
+use crate::conversion;
+use crate::environment;
 use crate::event::Event;
-use crate::instruction::{Action, Instruction};
+use crate::instruction::{Action, Instruction, Kind};
 use crate::spawn;
 use crate::staging::{self, Staged};
+use crate::tree;
 
 /// How long a step follows a kernel that hangs up.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,9 +35,12 @@ pub enum Done {
     /// What the step did, for people.
     Step(String),
     Staged(Box<Both>),
+    /// The image is set aside, and converted; or put back.
+    Converted(String),
+    PutBack,
 }
 
-/// The programs of an upgrade, both in the home's `planks/`.
+/// The planks of an upgrade, both in the home's `planks/`; the old model is where it was.
 pub struct Both {
     pub new: Staged,
     pub old: Staged,
@@ -48,16 +54,28 @@ pub struct Undone {
 /// What is done next.
 #[derive(Clone)]
 pub enum Work {
+    /// While no kernel runs.
+    Convert {
+        kernel: PathBuf,
+    },
+    PutBack,
     Step(Action),
-    Stage { old_program: PathBuf },
+    Stage {
+        old_program: PathBuf,
+        /// For which a Python environment is made.
+        method_worker: PathBuf,
+    },
 }
 
 impl Work {
     /// The action of that number, from 1: the steps, then staging.
-    pub fn numbered(instruction: &Instruction, number: usize, old_program: PathBuf) -> Work {
+    pub fn numbered(instruction: &Instruction, number: usize, old: (PathBuf, PathBuf)) -> Work {
         match instruction.steps.get(number - 1) {
             Some(step) => Work::Step(step.clone()),
-            None => Work::Stage { old_program },
+            None => Work::Stage {
+                old_program: old.0,
+                method_worker: old.1,
+            },
         }
     }
 
@@ -65,6 +83,8 @@ impl Work {
         match self {
             Work::Step(step) => step.word(),
             Work::Stage { .. } => "stage",
+            Work::Convert { .. } => "convert",
+            Work::PutBack => "put_back",
         }
     }
 }
@@ -84,7 +104,17 @@ pub fn begin(
         .spawn(move || {
             let result = match work {
                 Work::Step(step) => carry_out(&home, &step, instruction.limits.step),
-                Work::Stage { old_program } => stage(&home, &instruction, &old_program),
+                Work::Convert { kernel } => convert(&home, &claim, &instruction, &kernel),
+                Work::PutBack => conversion::put_back(&home, &claim)
+                    .map(|_| Done::PutBack)
+                    .map_err(|error| Undone {
+                        reason: "not_recorded",
+                        message: format!("the image cannot be put back: {error}"),
+                    }),
+                Work::Stage {
+                    old_program,
+                    method_worker,
+                } => stage(&home, &instruction, &old_program, &method_worker),
             };
             let _ = events.send(Event::Prepared(Prepared {
                 claim,
@@ -95,29 +125,42 @@ pub fn begin(
     Ok(())
 }
 
+fn convert(home: &Home, claim: &str, instruction: &Instruction, kernel: &Path) -> Result<Done, Undone> {
+    let format = instruction.target.format.unwrap_or_default();
+    conversion::set_aside(home, claim).map_err(|error| Undone {
+        reason: "backup_failed",
+        message: format!("the image cannot be set aside: {error}"),
+    })?;
+    conversion::convert(kernel, home, format, instruction.limits.step)
+        .map(Done::Converted)
+        .map_err(|message| Undone {
+            reason: "conversion_failed",
+            message,
+        })
+}
+
 fn carry_out(home: &Home, step: &Action, limit: Duration) -> Result<Done, Undone> {
     let done = match step {
         Action::Verify => verify(home),
-        Action::Backup(folder) => ask(
-            home,
-            Call::Backup {
-                folder: folder.display().to_string(),
-            },
-        )
-        .and_then(|answer| match answer {
-            Answer::Backed(backup) if backup.damaged.is_empty() => Ok(format!(
-                "transaction {} and all before are in {}",
-                backup.last.0, backup.folder
-            )),
-            Answer::Backed(backup) => Err(format!("the image has damaged blobs: {:?}", backup.damaged)),
-            other => Err(format!("the kernel answered {other:?}")),
-        }),
+        Action::Backup(folder) => back_up(home, folder),
         Action::Command(argv) => spawn::command(argv, home, limit),
     };
     done.map(Done::Step).map_err(|cause| Undone {
         reason: "step_failed",
         message: format!("the step {} failed: {cause}", step.word()),
     })
+}
+
+fn back_up(home: &Home, folder: &Path) -> Result<String, String> {
+    let folder = folder.display().to_string();
+    match ask(home, Call::Backup { folder })? {
+        Answer::Backed(backup) if backup.damaged.is_empty() => Ok(format!(
+            "transaction {} and all before are in {}",
+            backup.last.0, backup.folder
+        )),
+        Answer::Backed(backup) => Err(format!("the image has damaged blobs: {:?}", backup.damaged)),
+        other => Err(format!("the kernel answered {other:?}")),
+    }
 }
 
 fn verify(home: &Home) -> Result<String, String> {
@@ -140,19 +183,50 @@ fn ask(home: &Home, call: Call) -> Result<Answer, String> {
     client.call(call, None).map_err(|error| error.to_string())
 }
 
-fn stage(home: &Home, instruction: &Instruction, old_program: &std::path::Path) -> Result<Done, Undone> {
+fn stage(
+    home: &Home,
+    instruction: &Instruction,
+    old_plank: &Path,
+    method_worker: &Path,
+) -> Result<Done, Undone> {
     let planks = home.planks();
     let (target, limit) = (&instruction.target, instruction.limits.stage);
-    let new = staging::stage(&target.path, &target.digest, &planks, limit).map_err(|error| Undone {
+    let staged = match target.kind {
+        Kind::Model => tree::stage(target.kind, &target.path, &target.digest, &planks, limit),
+        Kind::Python => environment::build(home, target, method_worker, limit),
+        _ => staging::stage(target.kind.plank(), &target.path, &target.digest, &planks, limit),
+    };
+    let new = staged.map_err(|error| Undone {
         reason: error.reason(),
         message: error.to_string(),
     })?;
-    let old = staging::keep(old_program, &planks).map_err(|error| Undone {
+    if let Some(image) = &instruction.image {
+        let limit = instruction.limits.step;
+        back_up(home, &image.folder)
+            .and_then(|_| conversion::prove(old_plank, home, &image.folder, limit))
+            .map_err(|message| Undone {
+                reason: "backup_failed",
+                message,
+            })?;
+    }
+    if target.kind == Kind::Steward {
+        spawn::rehearse_steward(&new.path, home, limit).map_err(|message| Undone {
+            reason: "rehearsal_failed",
+            message,
+        })?;
+    }
+    let kept = match target.kind {
+        // A model stays where it is: it may be large, and nobody replaces it under its name.
+        Kind::Model | Kind::Python => Ok(Staged {
+            path: old_plank.to_path_buf(),
+            blake3: String::new(),
+            version: String::new(),
+        }),
+        kind => staging::keep(kind.plank(), old_plank, &planks),
+    };
+    let old = kept.map_err(|error| Undone {
         reason: "program_unusable",
-        message: format!(
-            "the old program {} cannot be kept: {error}",
-            old_program.display()
-        ),
+        message: format!("the old program {} cannot be kept: {error}", old_plank.display()),
     })?;
     Ok(Done::Staged(Box::new(Both { new, old })))
 }

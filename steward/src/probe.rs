@@ -6,14 +6,15 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use shared::bridge::{Answer, Call, KernelStatus};
+use shared::bridge::{Answer, Call, KernelFigures, KernelStatus};
 use shared::client::Client;
 use shared::frame;
 use shared::inference::{InferenceEvent, InferenceRequest};
 
 use crate::event::{Event, Probed};
+use crate::health::Probe;
 
 /// How long a question follows a kernel that hangs up.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -67,15 +68,40 @@ impl Prober {
     }
 }
 
-fn ask_kernel(socket: &Path) -> Result<Box<KernelStatus>, String> {
+fn ask_kernel(socket: &Path) -> Result<Box<Probe>, String> {
+    let begun = Instant::now();
     let program = concat!("steward ", env!("CARGO_PKG_VERSION"));
-    let mut client = Client::connect(socket, program, PATIENCE).map_err(|error| error.to_string())?;
-    match client
-        .call(Call::Status, None)
-        .map_err(|error| error.to_string())?
-    {
-        Answer::Status(status) => Ok(status),
-        other => Err(format!("asked for its status, it answered {other:?}")),
+    let told = |answer| match answer {
+        Answer::Figures(figures) => Ok((figures, true)),
+        Answer::Status(status) => Ok((of_status(&status), false)),
+        other => Err(format!("asked for its figures, it answered {other:?}")),
+    };
+    let mut client = Client::connect(socket, program, Duration::ZERO).map_err(|error| error.to_string())?;
+    let (figures, has_counts) = match client.call(Call::Figures, None) {
+        Ok(answer) => told(answer)?,
+        // A kernel of an earlier release hangs up on what it does not know.
+        Err(_) => {
+            let mut client = Client::connect(socket, program, PATIENCE).map_err(|error| error.to_string())?;
+            told(
+                client
+                    .call(Call::Status, None)
+                    .map_err(|error| error.to_string())?,
+            )?
+        }
+    };
+    Ok(Box::new(Probe {
+        figures,
+        has_counts,
+        took: begun.elapsed(),
+    }))
+}
+
+fn of_status(status: &KernelStatus) -> KernelFigures {
+    KernelFigures {
+        pid: status.pid,
+        epoch: status.epoch,
+        last_transaction: status.last_transaction,
+        ..KernelFigures::default()
     }
 }
 

@@ -53,11 +53,11 @@ impl Identity {
             return Ok(true);
         }
         let _ = pidfd_send_signal(&descriptor, Signal::TERM);
-        if ended(&descriptor, deadline)? {
+        if has_ended(&descriptor, deadline)? {
             return Ok(true);
         }
         let _ = pidfd_send_signal(&descriptor, Signal::KILL);
-        ended(&descriptor, Duration::from_secs(5))
+        has_ended(&descriptor, Duration::from_secs(5))
     }
 }
 
@@ -91,12 +91,22 @@ pub fn with_arguments(beginning: &[Vec<u8>]) -> Vec<i32> {
     found
 }
 
+/// Whether this process has to reap that one.
+pub fn is_child(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let parent = stat
+        .rsplit_once(") ")
+        .and_then(|(_, fields)| fields.split(' ').nth(1)?.parse::<u32>().ok());
+    parent == Some(std::process::id())
+}
+
 /// The program that a process runs; a replaced file ends in ` (deleted)`.
 pub fn program(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
-fn ended(descriptor: &OwnedFd, within: Duration) -> io::Result<bool> {
+/// Whether a process ends within that time.
+pub fn has_ended(descriptor: &OwnedFd, within: Duration) -> io::Result<bool> {
     let until = Instant::now() + within;
     loop {
         let left = until.saturating_duration_since(Instant::now());

@@ -50,6 +50,10 @@ impl Running {
         })
     }
 
+    pub fn is_adopted(&self) -> bool {
+        self.adopted.is_some()
+    }
+
     pub fn pid(&self) -> i32 {
         self.pid
     }

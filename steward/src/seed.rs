@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use crate::durable;
+use crate::succession;
 
 /// Copies the shipped model to `<models>/seed` when nothing is there. Says why when it could not: the system runs without
 /// a model, it only cannot think.
@@ -44,7 +45,8 @@ fn source() -> Result<PathBuf, String> {
             ))
         };
     }
-    let program = std::env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
+    let programs = succession::programs().map_err(|error| format!("where this program is: {error}"))?;
+    let program = programs.join("steward");
     let installed = program
         .ancestors()
         .nth(2)

@@ -19,9 +19,11 @@ use nix::unistd::Pid;
 use shared::handover::CONTROL_DESCRIPTOR;
 use shared::home::Home;
 
+use crate::cgroup;
 use crate::event::Event;
 use crate::handover::Control;
 use crate::logs::LARGEST_BYTES;
+use crate::succession;
 
 /// Where a plank finds its listening socket.
 pub const LISTEN_DESCRIPTOR: RawFd = 3;
@@ -49,6 +51,8 @@ pub struct Launch {
     /// Where what it says by its control channel goes; without, it has none.
     pub events: Option<mpsc::Sender<Event>>,
     pub limits: Limits,
+    /// The file by which a process joins the plank's control group, where it has one.
+    pub group: Option<File>,
 }
 
 /// Bounds of each process of a plank; `None` for none.
@@ -59,24 +63,22 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// 0 to 19.
     pub nice: Option<i32>,
+    /// Of all its processes together.
+    pub group: cgroup::Bounds,
 }
 
 impl Launch {
-    /// The same for another program, with more arguments.
-    pub fn beside(&self, program: &Path, more: &[&str]) -> io::Result<Launch> {
+    /// The same for another program and other arguments.
+    pub fn beside(&self, program: &Path, arguments: &[OsString]) -> io::Result<Launch> {
         Ok(Launch {
             program: program.to_path_buf(),
-            arguments: self
-                .arguments
-                .iter()
-                .cloned()
-                .chain(more.iter().map(OsString::from))
-                .collect(),
+            arguments: arguments.to_vec(),
             environment: self.environment.clone(),
             listener: self.listener.try_clone()?,
             log: self.log.clone(),
             events: self.events.clone(),
             limits: self.limits.clone(),
+            group: self.group.as_ref().map(File::try_clone).transpose()?,
         })
     }
 }
@@ -103,7 +105,7 @@ pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
         .stdout(log.try_clone()?)
         .stderr(log)
         .process_group(0);
-    for name in OWN_ENVIRONMENT {
+    for name in OWN_ENVIRONMENT.iter().chain(&succession::OWN_ENVIRONMENT) {
         command.env_remove(name);
     }
     if passed.is_some() {
@@ -112,7 +114,8 @@ pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
         command.env_remove(CONTROL_DESCRIPTOR);
     }
     let limits = launch.limits.clone();
-    // SAFETY: between fork and exec only system calls are made (dup2, prctl, setrlimit, setpriority), which are async-signal-safe and
+    let group = launch.group.as_ref().map(AsRawFd::as_raw_fd);
+    // SAFETY: between fork and exec only system calls are made (dup2, prctl, write, setrlimit, setpriority), which are async-signal-safe and
     // allocate nothing. What is duplicated lives until after the spawn. Descriptors 3 and 4 are reserved in this process, so that dup2
     // replaces nothing that the child needs, and differ from those that are duplicated, so that the duplicates survive exec.
     unsafe {
@@ -120,6 +123,10 @@ pub fn plank(launch: &Launch) -> io::Result<(i32, Option<Control>)> {
             check(libc::dup2(listener, LISTEN_DESCRIPTOR))?;
             if let Some(passed) = passed {
                 check(libc::dup2(passed, CONTROL))?;
+            }
+            if let Some(group) = group {
+                // "0" is the process that writes.
+                check(libc::write(group, c"0".as_ptr().cast(), 1) as i32)?;
             }
             // A later steward of this user must be able to have the listening socket back; where no Yama is, there is nothing to allow.
             libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY);
@@ -171,6 +178,38 @@ pub fn version(program: &Path, deadline: Duration) -> Result<String, String> {
         command.arg("--version").stderr(Stdio::null());
         Ok(command)
     })
+}
+
+/// What a kernel prints that works on an image that nobody has open, when it ends well in time; what it logs goes to `log`.
+pub fn work(program: &Path, words: &[OsString], log: &Path, deadline: Duration) -> Result<String, String> {
+    let what = words
+        .first()
+        .map_or_else(String::new, |word| word.to_string_lossy().into_owned());
+    bounded(deadline, &what, &|| {
+        let mut command = Command::new(program);
+        command
+            .args(words)
+            .env_remove(CONTROL_DESCRIPTOR)
+            .stderr(open_log(log)?);
+        Ok(command)
+    })
+    .map(|found| found.trim().to_owned())
+}
+
+/// What `steward rehearse` prints, when it ends well in time.
+pub fn rehearse_steward(program: &Path, home: &Home, deadline: Duration) -> Result<String, String> {
+    let log = home.logs().join("steward.log");
+    bounded(deadline, "the rehearsal", &|| {
+        let mut command = Command::new(program);
+        command
+            .args([OsString::from("rehearse"), "--home".into(), home.path().into()])
+            .stderr(open_log(&log)?);
+        for name in succession::OWN_ENVIRONMENT {
+            command.env_remove(name);
+        }
+        Ok(command)
+    })
+    .map(|found| found.trim().to_owned())
 }
 
 /// What `program rehearse` prints, when it ends well in time; what it logs goes to `log`.
@@ -236,7 +275,7 @@ pub fn command(argv: &[String], home: &Home, deadline: Duration) -> Result<Strin
         .stdout(log.try_clone().map_err(failed)?)
         .stderr(log)
         .process_group(0);
-    for name in OWN_ENVIRONMENT {
+    for name in OWN_ENVIRONMENT.iter().chain(&succession::OWN_ENVIRONMENT) {
         command.env_remove(name);
     }
     // SAFETY: between fork and exec only prctl is called, which is a system call and nothing else.

@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use sha2::Digest as _;
 
 use crate::durable;
-use crate::instruction::Digest;
+use crate::instruction::{Digest, Kind};
 use crate::spawn;
 
 /// Largest program.
@@ -41,8 +41,12 @@ pub enum StagingError {
         found: String,
         expected: String,
     },
-    #[error("the program {path} is no kernel: {cause}")]
-    Version { path: PathBuf, cause: String },
+    #[error("the program {path} is no {kind}: {cause}")]
+    Version {
+        kind: String,
+        path: PathBuf,
+        cause: String,
+    },
     #[error("copying and checking {path} took longer than {limit_ms} ms (limits.stage_ms)")]
     Late { path: PathBuf, limit_ms: u128 },
 }
@@ -59,8 +63,9 @@ impl StagingError {
     }
 }
 
-/// Copies `source` into `planks` as `kernel-<first 12 digits of its BLAKE3>`, within `limit`. Leaves nothing behind when it refuses.
+/// Copies `source` into `planks` as `<kind>-<first 12 digits of its BLAKE3>`, within `limit`. Leaves nothing behind when it refuses.
 pub fn stage(
+    kind: Kind,
     source: &Path,
     expected: &Digest,
     planks: &Path,
@@ -71,7 +76,8 @@ pub fn stage(
         path: source.to_path_buf(),
         cause,
     };
-    let temporary = planks.join(".kernel.new");
+    let word = kind.word();
+    let temporary = planks.join(format!(".{word}.new"));
     let copied = copy(source, &temporary, until).map_err(|error| {
         let _ = fs::remove_file(&temporary);
         match error.kind() {
@@ -82,8 +88,8 @@ pub fn stage(
             _ => unusable(error.to_string()),
         }
     })?;
-    let result = check(source, expected, &copied, &temporary).and_then(|version| {
-        let path = planks.join(format!("kernel-{}", &copied.blake3[..12]));
+    let result = check(word, source, expected, &copied, &temporary).and_then(|version| {
+        let path = planks.join(format!("{word}-{}", &copied.blake3[..12]));
         fs::rename(&temporary, &path)
             .and_then(|()| durable::sync_folder(planks))
             .map_err(|error| unusable(error.to_string()))?;
@@ -106,24 +112,13 @@ pub fn digest(path: &Path) -> io::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// The digest of a file's bytes by the same algorithm as another digest.
-pub fn digest_like(other: &Digest, path: &Path) -> io::Result<Digest> {
-    match other {
-        Digest::Blake3(_) => digest(path).map(Digest::Blake3),
-        Digest::Sha256(_) => {
-            let mut hasher = sha2::Sha256::new();
-            io::copy(&mut File::open(path)?, &mut hasher)?;
-            Ok(Digest::Sha256(hexadecimal(&hasher.finalize())))
-        }
-    }
-}
-
 /// Keeps a program that has proved itself: what lies in `planks` already stays as it is, else it is copied there, unchecked.
-pub fn keep(program: &Path, planks: &Path) -> io::Result<Staged> {
+pub fn keep(kind: Kind, program: &Path, planks: &Path) -> io::Result<Staged> {
     let blake3 = digest(program)?;
-    let path = planks.join(format!("kernel-{}", &blake3[..12]));
+    let word = kind.word();
+    let path = planks.join(format!("{word}-{}", &blake3[..12]));
     if path != program && digest(&path).ok().as_ref() != Some(&blake3) {
-        let temporary = planks.join(".kernel.old");
+        let temporary = planks.join(format!(".{word}.old"));
         // Not what is there by now: the file may have been replaced since the digest was taken.
         let copied = copy(program, &temporary, Instant::now() + KEEP_LIMIT)?;
         if copied.blake3 != blake3 {
@@ -198,6 +193,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 fn check(
+    word: &str,
     source: &Path,
     expected: &Digest,
     copied: &Copied,
@@ -217,17 +213,22 @@ fn check(
         });
     }
     match spawn::version(temporary, VERSION_DEADLINE) {
-        Ok(text) if text.starts_with("kernel ") => {
+        Ok(text) if text.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')) => {
             Ok(text.lines().next().unwrap_or_default().trim().to_owned())
         }
         Ok(text) => Err(StagingError::Version {
+            kind: word.to_owned(),
             path,
             cause: format!(
                 "--version printed {:?}",
                 text.chars().take(60).collect::<String>()
             ),
         }),
-        Err(cause) => Err(StagingError::Version { path, cause }),
+        Err(cause) => Err(StagingError::Version {
+            kind: word.to_owned(),
+            path,
+            cause,
+        }),
     }
 }
 
@@ -250,7 +251,9 @@ mod tests {
         let path = program(folder.path(), text);
         let expected = expected.unwrap_or_else(|| Digest::Blake3(digest(&path).unwrap()));
         assert_eq!(
-            stage(&path, &expected, &planks, LIMIT).unwrap_err().reason(),
+            stage(Kind::Kernel, &path, &expected, &planks, LIMIT)
+                .unwrap_err()
+                .reason(),
             reason,
             "{text}"
         );
@@ -262,7 +265,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = program(folder.path(), "#!/bin/sh\necho kernel 9.9.9\n");
         let blake3 = digest(&path).unwrap();
-        let staged = stage(&path, &Digest::Blake3(blake3.clone()), folder.path(), LIMIT).unwrap();
+        let staged = stage(
+            Kind::Kernel,
+            &path,
+            &Digest::Blake3(blake3.clone()),
+            folder.path(),
+            LIMIT,
+        )
+        .unwrap();
         fs::remove_file(path).unwrap();
         assert_eq!(
             (staged.version.as_str(), &staged.blake3),
@@ -281,7 +291,7 @@ mod tests {
         let path = program(folder.path(), "#!/bin/sh\necho kernel 1\n");
         let sha256 = sha2::Sha256::digest(fs::read(&path).unwrap());
         let hex = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        stage(&path, &Digest::Sha256(hex), folder.path(), LIMIT).unwrap();
+        stage(Kind::Kernel, &path, &Digest::Sha256(hex), folder.path(), LIMIT).unwrap();
     }
 
     #[test]
@@ -305,7 +315,9 @@ mod tests {
         let none = Digest::Blake3("0".repeat(64));
         for path in [pipe.as_path(), folder.path(), Path::new("/no/such")] {
             assert_eq!(
-                stage(path, &none, folder.path(), LIMIT).unwrap_err().reason(),
+                stage(Kind::Kernel, path, &none, folder.path(), LIMIT)
+                    .unwrap_err()
+                    .reason(),
                 "program_unusable"
             );
         }
@@ -318,7 +330,7 @@ mod tests {
         fs::create_dir(&planks).unwrap();
         let path = program(folder.path(), "#!/bin/sh\necho kernel 1\n");
         let digest = Digest::Blake3(digest(&path).unwrap());
-        let late = stage(&path, &digest, &planks, Duration::ZERO).unwrap_err();
+        let late = stage(Kind::Kernel, &path, &digest, &planks, Duration::ZERO).unwrap_err();
         assert_eq!(late.reason(), "limit_passed");
         assert_eq!(fs::read_dir(&planks).unwrap().count(), 0);
     }
@@ -329,16 +341,12 @@ mod tests {
         let planks = folder.path().join("planks");
         fs::create_dir(&planks).unwrap();
         let path = program(folder.path(), "old");
-        let kept = keep(&path, &planks).unwrap();
+        let kept = keep(Kind::Kernel, &path, &planks).unwrap();
         assert_eq!(fs::read(&kept.path).unwrap(), b"old");
-        assert_eq!(keep(&kept.path, &planks).unwrap(), kept);
+        assert_eq!(keep(Kind::Kernel, &kept.path, &planks).unwrap(), kept);
         fs::write(&kept.path, "damaged").unwrap();
-        assert_eq!(keep(&path, &planks).unwrap(), kept);
+        assert_eq!(keep(Kind::Kernel, &path, &planks).unwrap(), kept);
         assert_eq!(fs::read(&kept.path).unwrap(), b"old");
         assert_eq!(fs::read_dir(&planks).unwrap().count(), 1);
-        assert_eq!(
-            digest_like(&Digest::Sha256(String::new()), &path).unwrap(),
-            Digest::Sha256(hexadecimal(&sha2::Sha256::digest(b"old")))
-        );
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -12,6 +13,7 @@ use nix::sys::stat::{Mode, umask};
 use sd_notify::NotifyState;
 use shared::control::{ControlReply, ControlRequest, StewardStatus};
 use shared::exit;
+use shared::handover::{FromKernel, ToKernel};
 use shared::home::Home;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,7 +21,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::channel::{Channel, Report};
-use crate::choice::Choice;
+use crate::chosen::Chosen;
 use crate::configuration::{Configuration, ConfigurationError};
 use crate::control;
 use crate::event::{ControlCall, Event, Probed};
@@ -30,6 +32,7 @@ use crate::logs;
 use crate::predecessor::{self, Adopted, Wanted};
 use crate::probe::Prober;
 use crate::seed;
+use crate::succession;
 use crate::supervisor::{self, INFERENCE, KERNEL, Supervisor};
 use crate::upgrade::Upgrade;
 
@@ -69,19 +72,16 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
     // Everything that is made here is for this user alone.
     umask(Mode::from_bits_truncate(0o077));
     let home = Home::resolve(given).map_err(system("find the home"))?;
+    succession::follow_choice(&home);
     let owned = home::prepare(home)?;
     let home = &owned.home;
     let configuration = Configuration::load(home)?;
     begin_log(home, foreground)?;
     info!(home = %home.path().display(), version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "steward begins");
     let (sender, events) = channel();
-    let choice = Choice::load(home).unwrap_or_else(|error| {
-        warn!("{error}; the kernel beside the steward is started");
-        None
-    });
-    let programs = programs()?;
-    let kernel = kernel_program(home, choice.as_ref(), &programs);
-    let adopted = adopt(home, &configuration, &programs, &kernel, &sender);
+    let programs = succession::programs().map_err(system("find the folder of this program"))?;
+    let chosen = Chosen::load(home, &configuration, &programs);
+    let adopted = adopt(home, &configuration, &chosen, &sender);
     let sockets = (
         adopted.0.as_ref().map(|plank| &plank.listener),
         adopted.1.as_ref().map(|plank| &plank.listener),
@@ -94,8 +94,7 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
     let supervisor = Supervisor::new(
         home,
         &configuration,
-        &programs,
-        kernel,
+        chosen,
         (&listeners.0, &listeners.1),
         &sender,
     );
@@ -114,7 +113,7 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
             plank.adopt(process, nonce, control);
         }
     }
-    let steward = Steward::new(home, &configuration, choice.as_ref(), supervisor, &sender)?;
+    let steward = Steward::new(home, &configuration, supervisor, &sender)?;
     let control = listeners
         .2
         .socket
@@ -122,9 +121,35 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
         .map_err(system("duplicate the control socket"))?;
     control::serve(control, sender.clone()).map_err(system("start a thread"))?;
     watch_signals(sender)?;
-    steward.run(&events);
+    succession::reap_sentry();
+    let left = || -> io::Result<Vec<(&'static str, OwnedFd)>> {
+        let socket = |listener: &Listener| listener.socket.try_clone().map(OwnedFd::from);
+        Ok(vec![
+            (home::LOCK, owned.lock()?),
+            ("kernel", socket(&listeners.0)?),
+            ("inference", socket(&listeners.1)?),
+            ("steward", socket(&listeners.2)?),
+        ])
+    };
+    steward.run(&events, &left);
     Ok(())
 }
+
+/// Reads what a start reads, for a steward that is to become this one; answers one line.
+pub fn rehearse(home: &Path) -> Result<String, StartError> {
+    let home = Home::resolve(Some(home)).map_err(system("find the home"))?;
+    let configuration = Configuration::load(&home)?;
+    let programs = succession::programs().map_err(system("find the folder of this program"))?;
+    let chosen = Chosen::load(&home, &configuration, &programs);
+    let planks = predecessor::recorded(&home).len();
+    let found = serde_json::json!({
+        "ok": true, "version": env!("CARGO_PKG_VERSION"), "kernel": chosen.kernel, "planks": planks,
+    });
+    Ok(found.to_string())
+}
+
+/// Duplicates of what this steward leaves to the one that it becomes.
+type Left<'a> = dyn Fn() -> io::Result<Vec<(&'static str, OwnedFd)>> + 'a;
 
 /// Everything that the loop owns.
 struct Steward {
@@ -154,7 +179,6 @@ impl Steward {
     fn new(
         home: &Home,
         configuration: &Configuration,
-        choice: Option<&Choice>,
         mut supervisor: Supervisor,
         events: &Sender<Event>,
     ) -> Result<Steward, StartError> {
@@ -172,7 +196,7 @@ impl Steward {
         let channel = configuration
             .channel
             .enabled
-            .then(|| Channel::open(home, &configuration.channel, choice, events.clone()));
+            .then(|| Channel::open(home, &configuration.channel, events.clone()));
         Ok(Steward {
             home: home.clone(),
             begun: Instant::now(),
@@ -196,8 +220,9 @@ impl Steward {
         })
     }
 
-    fn run(mut self, events: &Receiver<Event>) {
+    fn run(mut self, events: &Receiver<Event>, left: &Left) {
         self.supervisor.start(Instant::now());
+        self.resume();
         while !self.supervisor.is_stopped() {
             self.ask();
             match events.recv_timeout(self.wait()) {
@@ -206,6 +231,7 @@ impl Steward {
                 Err(RecvTimeoutError::Disconnected) => self.stop(),
             }
             self.move_on();
+            self.become_another(left);
         }
         info!("everything is down; steward ends");
         for call in std::mem::take(&mut self.waiting) {
@@ -230,27 +256,38 @@ impl Steward {
                     self.stop();
                 }
             },
-            Event::Probed(Probed::Kernel(Ok(status))) => {
+            Event::Probed(Probed::Kernel(Ok(probe))) => {
                 let kernel = &mut self.supervisor.kernel;
                 // An answer may come from an earlier process.
-                if kernel.pid() == i32::try_from(status.pid).ok() {
+                if kernel.pid() == i32::try_from(probe.figures.pid).ok() {
                     kernel.answered(now);
                 }
                 if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.probed(&status, kernel, now);
+                    upgrade.probed(&probe, &mut self.supervisor, now);
                 }
             }
             Event::Kernel(said) => {
-                let kernel = &mut self.supervisor.kernel;
-                kernel.heard(&said, now);
-                if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.heard(&said, kernel, now);
+                self.supervisor.kernel.heard(&said, now);
+                match (&mut self.upgrade, &said.message) {
+                    (Some(upgrade), _) => upgrade.heard(&said, &mut self.supervisor, now),
+                    // An adopted kernel has changed to what was chosen.
+                    (None, Some(FromKernel::WorkersReplaced { .. })) => {
+                        self.supervisor.kernel.say(&ToKernel::KeepWorkers);
+                    }
+                    (None, Some(FromKernel::Hello { .. })) if self.supervisor.kernel.is_adopted() => {
+                        self.supervisor.tell_method_workers();
+                    }
+                    _ => {}
                 }
             }
             Event::Rehearsed(result) => {
-                let kernel = &mut self.supervisor.kernel;
                 if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.rehearsed(result, kernel, now);
+                    upgrade.rehearsed(result, &mut self.supervisor, now);
+                }
+            }
+            Event::Errand(done) => {
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.errand(done, &mut self.supervisor, now);
                 }
             }
             Event::Probed(Probed::Inference(Ok(()))) => self.supervisor.inference.answered(now),
@@ -259,7 +296,7 @@ impl Steward {
             }
             Event::Prepared(prepared) => {
                 if let Some(upgrade) = &mut self.upgrade {
-                    upgrade.prepared(prepared, &mut self.supervisor.kernel, now);
+                    upgrade.prepared(prepared, &mut self.supervisor, now);
                 }
             }
         }
@@ -271,11 +308,11 @@ impl Steward {
         self.supervisor.reap(now);
         // Each advance may make the next one possible at once.
         for _ in 0..4 {
-            let kernel = &mut self.supervisor.kernel;
+            let planks = &mut self.supervisor;
             if let Some(report) = self
                 .upgrade
                 .as_mut()
-                .and_then(|upgrade| upgrade.advance(kernel, now))
+                .and_then(|upgrade| upgrade.advance(planks, now))
             {
                 self.conclude(report);
             }
@@ -293,11 +330,35 @@ impl Steward {
 
     fn look_at_inbox(&mut self, now: Instant) {
         let Some(channel) = &mut self.channel else { return };
-        let kernel = &self.supervisor.kernel;
-        if let Some(accepted) = channel.next(now, kernel.program()) {
+        let planks = &self.supervisor;
+        if let Some(accepted) = channel.next(now, planks.chosen()) {
             let events = self.events.clone();
-            let upgrade = Upgrade::begin(&self.home, accepted, kernel, self.limits.clone(), events, now);
+            let upgrade = Upgrade::begin(&self.home, accepted, planks, self.limits.clone(), events, now);
             self.upgrade = Some(upgrade);
+        }
+    }
+
+    /// The upgrade in which this process became this program goes on.
+    fn resume(&mut self) {
+        if let Some(accepted) = self.channel.as_mut().and_then(Channel::resumed) {
+            let (limits, events) = (self.limits.clone(), self.events.clone());
+            let upgrade = Upgrade::resume(
+                &self.home,
+                accepted,
+                &self.supervisor,
+                limits,
+                events,
+                Instant::now(),
+            );
+            self.upgrade = Some(upgrade);
+        }
+    }
+
+    /// Where an upgrade is of the steward itself, and everything is prepared.
+    fn become_another(&mut self, left: &Left) {
+        let Some(upgrade) = &mut self.upgrade else { return };
+        if let Some(failure) = upgrade.succeed(left) {
+            warn!("this steward goes on: {failure}");
         }
     }
 
@@ -315,8 +376,10 @@ impl Steward {
         self.is_stopping = true;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         if let Some(upgrade) = &mut self.upgrade {
-            let report = upgrade.abandon(&mut self.supervisor.kernel);
-            self.conclude(report);
+            match upgrade.abandon(&mut self.supervisor) {
+                Some(report) => self.conclude(report),
+                None => self.upgrade = None,
+            }
         }
         self.supervisor.stop(Instant::now());
     }
@@ -397,21 +460,20 @@ impl Steward {
 fn adopt(
     home: &Home,
     configuration: &Configuration,
-    programs: &Path,
-    kernel: &Path,
+    chosen: &Chosen,
     events: &Sender<Event>,
 ) -> (Option<Adopted>, Option<Adopted>) {
     let kernel = Wanted {
         name: KERNEL,
-        program: kernel,
-        arguments: &supervisor::kernel_arguments(home, configuration, programs),
+        program: &chosen.kernel,
+        arguments: &supervisor::kernel_arguments(home, configuration, chosen),
         environment: &supervisor::kernel_environment(configuration),
         socket: home.kernel_socket(),
     };
     let inference = Wanted {
         name: INFERENCE,
-        program: &programs.join(INFERENCE),
-        arguments: &supervisor::inference_arguments(home, configuration),
+        program: &chosen.inference,
+        arguments: &supervisor::inference_arguments(home, configuration, chosen),
         environment: &[],
         socket: home.inference_socket(),
     };
@@ -426,24 +488,6 @@ fn adopt(
         .collect();
     predecessor::retire(home, configuration.supervision.stop_deadline, &kept);
     adopted
-}
-
-/// The folder of this program: the others lie beside it.
-fn programs() -> Result<PathBuf, StartError> {
-    let program = std::env::current_exe().map_err(system("find the folder of this program"))?;
-    Ok(program.parent().map_or_else(PathBuf::new, Path::to_path_buf))
-}
-
-fn kernel_program(home: &Home, choice: Option<&Choice>, programs: &Path) -> PathBuf {
-    let built_in = programs.join(KERNEL);
-    match choice.map(|choice| choice.verified(home)) {
-        Some(Ok(chosen)) => chosen,
-        Some(Err(error)) => {
-            warn!("{error}; {} is started instead", built_in.display());
-            built_in
-        }
-        None => built_in,
-    }
 }
 
 /// The log goes to standard error in the foreground, else to `logs/steward.log`, and the process leaves its session, so that

@@ -9,24 +9,39 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use shared::control::PlankStatus;
+use shared::handover::ToKernel;
 use shared::home::Home;
 use tracing::warn;
 
 use crate::backoff::Backoff;
+use crate::cgroup::Groups;
+use crate::chosen::{Chosen, configured_model};
 use crate::configuration::Configuration;
 use crate::event::Event;
+use crate::exchange::Orders;
+use crate::instruction::Kind;
 use crate::listener::Listener;
 use crate::plank::Plank;
 use crate::process::Identity;
-use crate::spawn::{LISTEN_DESCRIPTOR, Launch};
+use crate::spawn::{LISTEN_DESCRIPTOR, Launch, Limits};
+use crate::succession;
 
 pub const KERNEL: &str = "kernel";
 pub const INFERENCE: &str = "inference-worker";
+
+/// Arguments of a kernel, each with a value, that an upgrade changes in a running one.
+pub const METHOD_WORKER: &str = "--method-worker";
+pub const PACKAGES: &str = "--packages";
+pub const ALLOW: &str = "--allow";
 
 /// Kernel and inference-worker.
 pub struct Supervisor {
     pub kernel: Plank,
     pub inference: Plank,
+    home: Home,
+    configuration: Configuration,
+    /// What the next starts are of.
+    chosen: Chosen,
     is_stopping: bool,
     record: PathBuf,
     /// What the record holds now.
@@ -45,31 +60,50 @@ pub struct RecordedPlank {
 }
 
 impl Supervisor {
-    /// Knows how to start everything, starts nothing. `programs` is the folder of the steward's own program.
+    /// Knows how to start everything, starts nothing.
     pub fn new(
         home: &Home,
         configuration: &Configuration,
-        programs: &Path,
-        kernel_program: PathBuf,
+        chosen: Chosen,
         listeners: (&Listener, &Listener),
         events: &Sender<Event>,
     ) -> io::Result<Supervisor> {
+        let mut groups = None;
+        let mut remarks = Vec::new();
+        let mut group = |name: &'static str, limits: &Limits| {
+            if limits.group.is_none() {
+                return None;
+            }
+            let groups = groups.get_or_insert_with(Groups::prepare);
+            let made = groups
+                .as_ref()
+                .map_err(String::clone)
+                .and_then(|groups| groups.make(name, &limits.group));
+            made.inspect_err(|why| {
+                let remark = format!("its group_memory_mib and group_cpu_percent bound nothing: {why}");
+                warn!(plank = name, "{remark}");
+                remarks.push((name, remark));
+            })
+            .ok()
+        };
         let kernel = Launch {
-            program: kernel_program,
-            arguments: kernel_arguments(home, configuration, programs),
+            program: chosen.kernel.clone(),
+            arguments: kernel_arguments(home, configuration, &chosen),
             environment: kernel_environment(configuration),
             listener: listeners.0.socket.try_clone()?,
             log: home.logs().join("kernel.log"),
             events: Some(events.clone()),
+            group: group(KERNEL, &configuration.limits.kernel),
             limits: configuration.limits.kernel.clone(),
         };
         let inference = Launch {
-            program: programs.join(INFERENCE),
-            arguments: inference_arguments(home, configuration),
+            program: chosen.inference.clone(),
+            arguments: inference_arguments(home, configuration, &chosen),
             environment: Vec::new(),
             listener: listeners.1.socket.try_clone()?,
             log: home.logs().join("inference-worker.log"),
             events: None,
+            group: group(INFERENCE, &configuration.limits.inference),
             limits: configuration.limits.inference.clone(),
         };
         let supervision = &configuration.supervision;
@@ -81,9 +115,19 @@ impl Supervisor {
             );
             Plank::new(name, launch, backoff, supervision.stop_deadline)
         };
+        let (mut kernel, mut inference) = (plank(KERNEL, kernel), plank(INFERENCE, inference));
+        for (name, remark) in remarks {
+            match name {
+                KERNEL => kernel.remark(remark),
+                _ => inference.remark(remark),
+            }
+        }
         Ok(Supervisor {
-            kernel: plank(KERNEL, kernel),
-            inference: plank(INFERENCE, inference),
+            kernel,
+            inference,
+            home: home.clone(),
+            configuration: configuration.clone(),
+            chosen,
             is_stopping: false,
             record: record_path(home),
             recorded: Vec::new(),
@@ -129,6 +173,46 @@ impl Supervisor {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
+    }
+
+    /// Another plank was chosen: later starts are of it.
+    pub fn choose(&mut self, kind: Kind, path: &Path) {
+        self.chosen = self.chosen.with(kind, path);
+        let kernel = kernel_arguments(&self.home, &self.configuration, &self.chosen);
+        self.kernel.set_arguments(kernel);
+    }
+
+    /// Tells a kernel of an earlier steward which method-workers are chosen, which its arguments may not say.
+    pub fn tell_method_workers(&self) {
+        let program = self.chosen.method_worker.display().to_string();
+        let environment = self
+            .chosen
+            .python
+            .as_ref()
+            .map(|(_, environment)| environment.clone());
+        self.kernel.say(&ToKernel::Workers { program, environment });
+    }
+
+    /// What a choice of that kind stands in the place of in the configuration.
+    pub fn configured(&self, kind: Kind) -> Option<String> {
+        match kind {
+            Kind::Model => configured_model(&self.configuration),
+            Kind::Steward => succession::installed(),
+            _ => None,
+        }
+    }
+
+    /// How an inference-worker of another program or model is started.
+    pub fn inference_orders(&self, kind: Kind, path: &Path) -> Orders {
+        let chosen = self.chosen.with(kind, path);
+        Orders {
+            arguments: inference_arguments(&self.home, &self.configuration, &chosen),
+            program: chosen.inference,
+        }
     }
 
     pub fn status(&self) -> Vec<PlankStatus> {
@@ -177,14 +261,15 @@ impl Supervisor {
     }
 }
 
-/// A kernel that was killed leaves the socket where a later steward would have asked for it.
+/// A process that was killed leaves the socket where its steward, or a later one, would have asked for it.
 fn remove_old_sockets(beside: &Path) {
     let folder = beside.parent().unwrap_or(Path::new("."));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("kernel-")?.strip_suffix(".control"));
+        let number = name.to_str().and_then(|name| match name.strip_prefix("kernel-") {
+            Some(rest) => rest.strip_suffix(".control"),
+            None => name.strip_prefix("inference-")?.strip_suffix(".sock"),
+        });
         let pid = number.and_then(|number| number.parse().ok());
         if pid.is_some_and(|pid| Identity::of(pid).is_none()) {
             let _ = fs::remove_file(entry.path());
@@ -223,14 +308,14 @@ pub fn kernel_environment(configuration: &Configuration) -> Vec<(String, String)
     log.map(|log| ("RUST_LOG".to_owned(), log.clone())).collect()
 }
 
-pub fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &Path) -> Vec<OsString> {
+pub fn kernel_arguments(home: &Home, configuration: &Configuration, chosen: &Chosen) -> Vec<OsString> {
     let kernel = &configuration.kernel;
     let mut arguments = kernel_mark(home);
     arguments.extend([
         "--inference-socket".into(),
         home.inference_socket().into(),
-        "--method-worker".into(),
-        programs.join("method-worker").into(),
+        METHOD_WORKER.into(),
+        chosen.method_worker.clone().into(),
         "--method-workers".into(),
         kernel.method_workers.to_string().into(),
         "--method-deadline-ms".into(),
@@ -238,6 +323,10 @@ pub fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &P
         "--method-memory-mib".into(),
         kernel.method_memory_mib.to_string().into(),
     ]);
+    if let Some((_, environment)) = &chosen.python {
+        arguments.extend([PACKAGES.into(), environment.packages.clone().into()]);
+        arguments.extend([ALLOW.into(), environment.allow.join(",").into()]);
+    }
     if kernel.audit_prompts != "full" {
         arguments.extend(["--audit-prompts".into(), kernel.audit_prompts.clone().into()]);
     }
@@ -247,9 +336,9 @@ pub fn kernel_arguments(home: &Home, configuration: &Configuration, programs: &P
     arguments
 }
 
-pub fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<OsString> {
+pub fn inference_arguments(home: &Home, configuration: &Configuration, chosen: &Chosen) -> Vec<OsString> {
     let mut arguments = inference_mark(home);
-    arguments.extend(["--model".into(), configuration.inference.model.clone().into()]);
+    arguments.extend(["--model".into(), chosen.model.clone().into()]);
     if let Some(server) = &configuration.inference.server {
         let mut say = |name: &str, value: Option<OsString>| {
             arguments.extend(value.into_iter().flat_map(|value| [name.into(), value]));
@@ -274,7 +363,9 @@ pub fn inference_arguments(home: &Home, configuration: &Configuration) -> Vec<Os
     if let Some(threads) = configuration.inference.threads {
         arguments.extend(["--threads".into(), threads.to_string().into()]);
     }
-    if let Some(hash) = &configuration.inference.model_hash {
+    if let Some(hash) = &configuration.inference.model_hash
+        && !chosen.is_model_chosen
+    {
         arguments.extend(["--model-hash".into(), hash.into()]);
     }
     for (option, mib) in [

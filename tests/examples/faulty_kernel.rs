@@ -44,6 +44,9 @@ fn main() {
         ("rehearse", "rehearse_hang") => hang(),
         ("rehearse", "rehearse_refuse") => exit(5),
         ("rehearse", _) => become_kernel(&kernel, &arguments),
+        // In time for nothing that takes long.
+        (_, "failing") => become_kernel(&kernel, &hasty(&arguments)),
+        (_, "leaking") => leak(&kernel, &arguments),
         (_, "standby_crash") => abort(),
         (_, "standby_hang") => hang(),
         _ => stand_between(&fault, &kernel, &arguments),
@@ -73,11 +76,33 @@ fn become_kernel(kernel: &Path, arguments: &[String]) -> ! {
     panic!("{}", Command::new(kernel).args(arguments).exec());
 }
 
+/// With another deadline of methods.
+fn hasty(arguments: &[String]) -> Vec<String> {
+    let mut changed = arguments.to_vec();
+    let at = changed
+        .iter()
+        .position(|word| word == "--method-deadline-ms")
+        .unwrap();
+    changed[at + 1] = "10".to_owned();
+    changed
+}
+
+/// The real kernel with a library in it whose constructor takes memory without end; beside this program.
+fn leak(kernel: &Path, arguments: &[String]) -> ! {
+    let library = std::env::current_exe().unwrap().with_file_name("leak.so");
+    let started = Command::new(kernel)
+        .args(arguments)
+        .env("LD_PRELOAD", library)
+        .exec();
+    panic!("{started}");
+}
+
 fn stand_between(fault: &str, kernel: &Path, arguments: &[String]) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let pid = getpid();
     // Only the one who lies to probes needs to hear what clients say.
-    let front = (fault == "probation_wrong").then(|| {
+    let slowness = fault.strip_prefix("slow_").and_then(|ms| ms.parse().ok());
+    let front = (fault == "probation_wrong" || slowness.is_some()).then(|| {
         let address = SocketAddr::from_abstract_name(format!("batos-behind-{pid}")).unwrap();
         let behind = UnixListener::bind_addr(&address).unwrap();
         (address, behind)
@@ -97,7 +122,8 @@ fn stand_between(fault: &str, kernel: &Path, arguments: &[String]) {
             let listener = unsafe { UnixListener::from(OwnedFd::from_raw_fd(LISTENER)) };
             if let Some((address, behind)) = front {
                 drop(behind);
-                thread::spawn(move || answer_for(&listener, &address));
+                let slowness = slowness.map(Duration::from_millis);
+                thread::spawn(move || answer_for(&listener, &address, slowness));
             } else {
                 drop(listener);
             }
@@ -202,7 +228,7 @@ fn stop(kernel: Pid) {
 }
 
 /// Takes the kernel's clients, once it serves, and passes them on; to the steward's questions it lies.
-fn answer_for(listener: &UnixListener, behind: &SocketAddr) {
+fn answer_for(listener: &UnixListener, behind: &SocketAddr, slowness: Option<Duration>) {
     loop {
         // The socket is the steward's, and its kernels have made it one that does not wait.
         thread::sleep(Duration::from_millis(1));
@@ -211,7 +237,13 @@ fn answer_for(listener: &UnixListener, behind: &SocketAddr) {
         }
         while let Ok((client, _)) = listener.accept() {
             if let Ok(kernel) = UnixStream::connect_addr(behind) {
-                thread::spawn(move || converse(client, kernel));
+                thread::spawn(move || match slowness {
+                    Some(slowness) => {
+                        thread::sleep(slowness);
+                        tunnel(client, kernel);
+                    }
+                    None => converse(client, kernel),
+                });
             }
         }
     }
@@ -243,12 +275,16 @@ fn converse(mut client: UnixStream, mut kernel: UnixStream) {
         let Ok(mut reply) = frame::read::<ToClient>(&mut kernel) else {
             return;
         };
-        if let ToClient::Reply {
-            result: Ok(Answer::Status(status)),
-            ..
-        } = &mut reply
-        {
-            status.epoch = Epoch(0);
+        match &mut reply {
+            ToClient::Reply {
+                result: Ok(Answer::Status(status)),
+                ..
+            } => status.epoch = Epoch(0),
+            ToClient::Reply {
+                result: Ok(Answer::Figures(figures)),
+                ..
+            } => figures.epoch = Epoch(0),
+            _ => {}
         }
         let _ = frame::write(&mut client, &reply);
     }

@@ -343,6 +343,7 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
                 _ => AdapterHold::Unpin,
             },
         },
+        "figures" => Call::Figures,
         "memory_add" => Call::MemoryText {
             source: params.optional_text("source")?,
             text: params.text("text")?,
@@ -366,7 +367,7 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
                          pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read, \
                          branch_new, branch_list, branch_show, branch_drop, branch_commit, adapter_import, adapter_list, \
                          adapter_drop, adapter_stage, adapter_pin, adapter_unpin, memory_add, memory_search, memory_show, \
-                         memory_forget, memory_stats";
+                         memory_forget, memory_stats, figures";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),

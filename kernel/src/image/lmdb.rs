@@ -202,18 +202,32 @@ impl Lmdb {
             .range(table, &[], &[0xff; 512], usize::MAX, Direction::Ascending)
     }
 
-    /// All of it, synced, or nothing.
+    /// All of it, synced, or nothing. The last change of a key counts.
     pub fn write(&self, writes: &[IndexWrite]) -> Result<(), lmdb::Error> {
         if writes.iter().any(|write| write.is_put_later()) {
             self.make_later()?;
         }
         let mut transaction = self.environment.begin_rw_txn()?;
+        // In the order of keys: neighbours share pages, and what comes behind all others fills pages whole, where LMDB would halve them.
+        let mut writes: Vec<&IndexWrite> = writes.iter().collect();
+        writes.sort_by_key(|write| write.place());
+        let mut end: (usize, Vec<u8>) = (usize::MAX, Vec::new());
         for write in writes {
             match write {
                 IndexWrite::Put { table, key, value } => {
-                    let value = sealed(key, value);
+                    let at = *table as usize;
                     let table = self.database(*table).ok_or(lmdb::Error::BadDbi)?;
-                    transaction.put(table, key, &value, WriteFlags::empty())?;
+                    if end.0 != at {
+                        end = (at, last_key(&transaction, table)?);
+                    }
+                    let flags = match *key > end.1 {
+                        true => WriteFlags::APPEND,
+                        false => WriteFlags::empty(),
+                    };
+                    transaction.put(table, key, &sealed(key, value), flags)?;
+                    if !flags.is_empty() {
+                        end.1.clone_from(key);
+                    }
                 }
                 IndexWrite::Delete { table, key } => {
                     let Some(table) = self.database(*table) else {
@@ -227,6 +241,24 @@ impl Lmdb {
             }
         }
         transaction.commit()
+    }
+}
+
+impl IndexWrite {
+    /// Table and key.
+    fn place(&self) -> (usize, &[u8]) {
+        match self {
+            IndexWrite::Put { table, key, .. } | IndexWrite::Delete { table, key } => (*table as usize, key),
+        }
+    }
+}
+
+/// The largest key of a table; empty, which is none, where there is no key.
+fn last_key(transaction: &impl Transaction, table: Database) -> Result<Vec<u8>, lmdb::Error> {
+    match transaction.open_ro_cursor(table)?.get(None, None, LAST) {
+        Ok((key, _)) => Ok(key.unwrap_or_default().to_vec()),
+        Err(lmdb::Error::NotFound) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 
@@ -479,7 +511,68 @@ impl Reading<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    /// In any order, with keys behind the last, before it and twice, and deletions between: as a plain map.
+    #[test]
+    fn writes_come_to_what_a_map_comes_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Lmdb::open(folder.path()).unwrap();
+        let mut plain = BTreeMap::new();
+        let mut seed = 5_u64;
+        let mut random = |most: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % most
+        };
+        for round in 0..60_u64 {
+            let mut writes = Vec::new();
+            for _ in 0..random(40) {
+                let key = (random(20 * (round + 1)) as u32).to_be_bytes().to_vec();
+                let table = Table::Objects;
+                if random(4) == 0 {
+                    plain.remove(&key);
+                    writes.push(IndexWrite::Delete { table, key });
+                } else {
+                    let value = vec![round as u8; random(900) as usize];
+                    plain.insert(key.clone(), value.clone());
+                    writes.push(IndexWrite::Put { table, key, value });
+                }
+            }
+            index.write(&writes).unwrap();
+            let found: BTreeMap<_, _> = index.all(Table::Objects).unwrap().into_iter().collect();
+            assert!(found == plain, "round {round}");
+        }
+        assert!(plain.len() > 300, "{}", plain.len());
+    }
+
+    #[test]
+    fn what_is_appended_fills_its_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Lmdb::open(folder.path()).unwrap();
+        for first in [0, 5_000] {
+            let put = |id: u64| IndexWrite::Put {
+                table: Table::Objects,
+                key: id.to_be_bytes().to_vec(),
+                value: vec![7; 360],
+            };
+            // In whatever order they come.
+            let writes: Vec<IndexWrite> = (first..first + 5_000).rev().map(put).collect();
+            index.write(&writes).unwrap();
+        }
+        let stat = index.reading().unwrap();
+        let stat = stat
+            .transaction
+            .stat(index.tables[Table::Objects as usize])
+            .unwrap();
+        // Ten fit into a page.
+        assert!(
+            (1_000..1_020).contains(&stat.leaf_pages()),
+            "{}",
+            stat.leaf_pages()
+        );
+    }
 
     #[test]
     fn ranges_hold_their_bounds_in_both_directions() {

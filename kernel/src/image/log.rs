@@ -20,6 +20,8 @@ use super::segment::{
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// The newest segment is filled with zeros so far ahead: an overwrite syncs faster than an append.
 const AHEAD: usize = 256 << 10;
+/// Behind a batch of so many bytes there are none: many share its sync, and zeros would double what is written.
+const LARGE_BATCH: usize = 16 << 10;
 /// So much is appended to a segment that could not be closed before it is tried again.
 const ROOM_BYTES: u64 = 1 << 20;
 /// Segments kept open for reading.
@@ -255,10 +257,13 @@ impl Log {
                 Err(worse) => Err(AppendError::Uncertain(at(&self.path)(worse))),
             };
         }
-        let allocated = match end + HEADER_BYTES as u64 > self.allocated {
+        let allocated = if end + HEADER_BYTES as u64 <= self.allocated {
+            self.allocated
+        } else if batch.bytes.len() >= LARGE_BATCH {
+            end
+        } else {
             // Zeros ahead only make later syncs faster: a disk without room for them still has this batch.
-            true => fill_with_zeros(&self.file, end, end + AHEAD as u64).unwrap_or(end),
-            false => self.allocated,
+            fill_with_zeros(&self.file, end, end + AHEAD as u64).unwrap_or(end)
         };
         self.file
             .sync_data()

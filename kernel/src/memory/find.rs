@@ -251,7 +251,6 @@ impl Gathered {
 }
 
 impl Kernel {
-    #[allow(dead_code, reason = "the door for thoughts, whose states do not ask yet")]
     /// What the memory knows about a question, for a thought: its overlay, if it has one, is seen. What is found is noted, so that
     /// no method can bring it back as if it were new.
     pub async fn retrieve(

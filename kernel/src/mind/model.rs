@@ -9,8 +9,9 @@ use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    Adapter, AdapterAnswer, AdapterRequest, Description, Embed, Embedder, Figures, Finish, Generate, Grammar,
-    InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES, MOST_TEXTS, Options,
+    Adapter, AdapterAnswer, AdapterRequest, ChatMessage, Description, Embed, Embedder, Figures, Finish,
+    Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES, MOST_TEXTS,
+    Options,
 };
 use shared::reason;
 use tokio::time::{Instant, sleep, timeout};
@@ -53,10 +54,23 @@ const PRESENT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     pub generate: Generate,
+    /// A conversation before the prompt.
+    pub messages: Vec<ChatMessage>,
     pub options: Options,
     /// None: the model alone.
     pub adapter: Option<Adapter>,
     pub grammar: Option<Grammar>,
+}
+
+impl Question {
+    /// All that the model reads.
+    pub fn words(&self) -> String {
+        let turns = self
+            .messages
+            .iter()
+            .map(|turn| format!("[{}]\n{}\n\n", turn.role, turn.content));
+        turns.chain([self.generate.prompt.clone()]).collect()
+    }
 }
 
 /// What texts mean, and who says so.
@@ -79,8 +93,11 @@ struct Lost {
     is_described: bool,
 }
 
-/// A worker that ended so many conversations about a grammar does not know grammars: it is older than this kernel.
+/// A worker that ended so many conversations about a grammar, or about its model's abilities, does not know of them: it is older than this
+/// kernel.
 const LOST_WITH_GRAMMAR: u32 = 2;
+/// What a model is asked for of which an older worker cannot say what it can do.
+const OLD_ABILITY: &str = "method";
 
 /// What the model wrote.
 pub struct Generated {
@@ -251,13 +268,7 @@ impl Model {
             match self.try_generate(&question).await {
                 Ok(result) => return result,
                 Err(Lost { error, .. }) if Instant::now() >= deadline => {
-                    return Err(Fault::new(
-                        reason::NO_MODEL,
-                        format!(
-                            "no inference-worker answers at {}: {error}",
-                            self.socket.display()
-                        ),
-                    ));
+                    return Err(self.absent(&error));
                 }
                 Err(lost) => {
                     if lost.is_described && question.grammar.is_some() {
@@ -271,6 +282,52 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// What the model's card says that it can do; none where it says nothing. Looks for a worker as [`Model::generate`] does.
+    pub async fn abilities(&self) -> Result<Option<Vec<String>>, Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lost = 0;
+        loop {
+            let mut is_described = false;
+            let error = match self.ask_abilities(&mut is_described).await {
+                Ok(abilities) => return Ok(abilities),
+                Err(error) => error,
+            };
+            lost += u32::from(is_described);
+            if lost >= LOST_WITH_GRAMMAR {
+                tracing::warn!(
+                    "the inference-worker does not know what its model can do: it is asked for methods alone"
+                );
+                return Ok(Some(vec![OLD_ABILITY.to_owned()]));
+            }
+            if Instant::now() >= deadline {
+                return Err(self.absent(&error));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn ask_abilities(&self, is_described: &mut bool) -> Result<Option<Vec<String>>, FrameError> {
+        let mut stream = self.connect().await?;
+        self.find_worker(&mut stream).await?;
+        *is_described = true;
+        asynchronous::write(&mut stream, &InferenceRequest::Abilities).await?;
+        loop {
+            if let InferenceEvent::Abilities(abilities) = asynchronous::read(&mut stream).await? {
+                return Ok(abilities);
+            }
+        }
+    }
+
+    fn absent(&self, error: &FrameError) -> Fault {
+        Fault::new(
+            reason::NO_MODEL,
+            format!(
+                "no inference-worker answers at {}: {error}",
+                self.socket.display()
+            ),
+        )
     }
 
     async fn try_generate(&self, question: &Question) -> Result<Result<Generated, Fault>, Lost> {
@@ -300,7 +357,7 @@ impl Model {
         let request = InferenceRequest::GenerateWith {
             generate,
             options: question.options.clone(),
-            messages: Vec::new(),
+            messages: question.messages.clone(),
         };
         asynchronous::write(&mut stream, &request).await?;
         loop {

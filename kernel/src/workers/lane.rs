@@ -12,7 +12,7 @@ use shared::frame::{FrameError, encode};
 use shared::id::{ObjectId, TransactionId};
 use shared::reason;
 use tokio::io::Interest;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -97,6 +97,8 @@ pub struct Lane<'a> {
     asked: Option<JoinHandle<Ready>>,
     /// What the worker was told and has not answered, in order.
     told: VecDeque<Told>,
+    /// How many of these another worker was given: it carries them out for nothing.
+    given_away: usize,
     /// How many it has answered.
     answered: u64,
     /// How many it had begun when that was last seen to change, and when that was.
@@ -106,6 +108,18 @@ pub struct Lane<'a> {
     told_bytes: u64,
     /// What it knows is not what is thought: it finishes what it was told and is replaced.
     is_misjudged: bool,
+    /// True once another worker stands ready to take its place: it finishes what it was told.
+    leave: watch::Receiver<bool>,
+}
+
+/// What is left of a lane.
+pub struct Left {
+    /// A whole worker, where it was not used up.
+    pub worker: Option<Worker>,
+    /// It broke.
+    pub is_broken: bool,
+    /// The activation that broke it, and what its asker is to be told unless another worker can carry it out.
+    pub guilty: Option<(Job, Fault)>,
 }
 
 /// An activation that the worker was told.
@@ -121,6 +135,7 @@ impl<'a> Lane<'a> {
         (state, memory): (&'a Arc<State>, &'a Arc<Memory>),
         queue: &'a Queue,
         memory_mib: u64,
+        leave: watch::Receiver<bool>,
     ) -> Lane<'a> {
         Lane {
             worker,
@@ -130,20 +145,38 @@ impl<'a> Lane<'a> {
             memory_mib,
             asked: None,
             told: VecDeque::new(),
+            given_away: 0,
             answered: 0,
             begun: 0,
             since: Instant::now(),
             outgoing: Vec::new(),
             told_bytes: 0,
             is_misjudged: false,
+            leave,
         }
     }
 
-    /// Serves until the worker is used up or broken; what was not finished has a fault or is in the queue again.
-    pub async fn serve(mut self) {
+    /// Serves until the worker is used up, broken or to leave; what was not finished is in the queue again, but for what broke it.
+    pub async fn serve(mut self) -> Left {
         match self.work().await {
-            Ok(()) => self.worker.kill().await,
-            Err(broken) => self.break_off(broken).await,
+            Ok(()) if *self.leave.borrow() && !self.is_used_up() => Left {
+                worker: Some(self.worker),
+                is_broken: false,
+                guilty: None,
+            },
+            Ok(()) => {
+                self.worker.kill().await;
+                Left {
+                    worker: None,
+                    is_broken: false,
+                    guilty: None,
+                }
+            }
+            Err(broken) => Left {
+                worker: None,
+                is_broken: true,
+                guilty: self.break_off(broken).await,
+            },
         }
     }
 
@@ -152,10 +185,11 @@ impl<'a> Lane<'a> {
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.tell()?;
-            if self.told.is_empty() && self.is_used_up() {
+            if self.told.is_empty() && (self.is_used_up() || *self.leave.borrow()) {
                 return Ok(());
             }
             let wants_more = self.has_room();
+            let is_staying = !*self.leave.borrow();
             let interest = match self.outgoing.is_empty() {
                 true => Interest::READABLE,
                 false => Interest::READABLE | Interest::WRITABLE,
@@ -173,6 +207,7 @@ impl<'a> Lane<'a> {
                     tokio::task::yield_now().await;
                 }
                 ready = prepared(&mut self.asked) => self.conclude(ready)?,
+                _ = self.leave.changed(), if is_staying => {}
                 _ = clock.tick(), if !self.told.is_empty() => self.look_at_the_clock()?,
             }
         }
@@ -257,6 +292,8 @@ impl<'a> Lane<'a> {
             Said::Finished(finished) => {
                 let told = self.told.pop_front();
                 self.answered += 1;
+                let is_given_away = told.as_ref().is_some_and(|told| told.job.is_none());
+                self.given_away -= usize::from(is_given_away);
                 if let Some(job) = told.and_then(|told| told.job) {
                     let result = match outcome_fault(&job.activation, &finished.outcome) {
                         Some(fault) => Err(fault),
@@ -311,6 +348,7 @@ impl<'a> Lane<'a> {
         if age > SLOW {
             let others = self.told.iter_mut().enumerate().filter(|(at, _)| *at != running);
             let jobs: Vec<Job> = others.filter_map(|(_, told)| told.job.take()).collect();
+            self.given_away += jobs.len();
             if !jobs.is_empty() {
                 self.queue.put_back(jobs.into_iter());
             }
@@ -325,10 +363,13 @@ impl<'a> Lane<'a> {
         usize::try_from(ahead.saturating_sub(1)).map_or(last, |at| at.min(last))
     }
 
+    /// What stood behind an activation that is for nothing would be given away again, and so on for ever.
     fn has_room(&self) -> bool {
         self.told.len() < AHEAD
+            && self.given_away == 0
             && self.outgoing.len() < AHEAD_BYTES
             && !self.is_used_up()
+            && !*self.leave.borrow()
             && (self.told.is_empty() || self.since.elapsed() < 2 * SLOW)
     }
 
@@ -338,8 +379,8 @@ impl<'a> Lane<'a> {
             || self.told_bytes > self.memory_mib * TOLD_BYTES_PER_MIB
     }
 
-    /// The one that broke it is told so; the others begin again elsewhere.
-    async fn break_off(mut self, broken: Broken) {
+    /// Others than the one that broke it begin again elsewhere.
+    async fn break_off(mut self, broken: Broken) -> Option<(Job, Fault)> {
         let running = self.running();
         let guilty = self.told.get_mut(running).and_then(|told| told.job.take());
         let mut again: VecDeque<Job> = self.told.into_iter().filter_map(|told| told.job).collect();
@@ -350,6 +391,7 @@ impl<'a> Lane<'a> {
                 None
             }
         };
+        let mut found = None;
         if let Some(mut job) = guilty {
             job.killed += u32::from(end == Some(End::Killed));
             if end == Some(End::Killed) && job.killed < RETRIES {
@@ -359,10 +401,12 @@ impl<'a> Lane<'a> {
                 );
                 again.push_front(job);
             } else {
-                let _ = job.answer.send(Err(fault(&job.activation, &broken, end)));
+                let fault = fault(&job.activation, &broken, end);
+                found = Some((job, fault));
             }
         }
         self.queue.put_back(again.into_iter());
+        found
     }
 }
 

@@ -4,6 +4,7 @@
 //! - [`conversation`]: one activation: what is sent along, what is fetched, what comes back and is checked.
 //! - [`lane`]: a worker that is told the next activations before it is done.
 //! - [`progress`]: what a worker is at, seen without asking.
+//! - [`shift`]: which program they are of, and how another takes its place.
 //! - [`pool`]: who is warm, who is fresh, who is replaced.
 
 mod conversation;
@@ -11,7 +12,9 @@ mod lane;
 mod pool;
 mod process;
 mod progress;
+mod shift;
 
 pub use conversation::Activation;
 pub use pool::Workers;
-pub use process::Settings;
+pub use process::{Environment, Settings};
+pub use shift::News;

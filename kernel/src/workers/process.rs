@@ -30,13 +30,41 @@ const CPU_SECONDS: &str = "86400";
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How workers are made and bounded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub program: PathBuf,
+    /// What methods may use beside Python's own.
+    pub environment: Option<Environment>,
     /// Activations at the same time.
     pub workers: usize,
     pub deadline: Duration,
     pub memory_mib: u64,
+}
+
+/// Packages that an upgrade has installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// The folder of its packages.
+    pub packages: PathBuf,
+    /// `module.name` of what methods may use.
+    pub allow: Vec<String>,
+}
+
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    Sends,
+    /// Thoughts and trials, of which nobody waits for a millisecond: they give way to sends.
+    Thoughts,
+}
+
+impl Work {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Work::Sends => &[],
+            Work::Thoughts => &["--nice", "10"],
+        }
+    }
 }
 
 /// A running, jailed worker.
@@ -48,11 +76,24 @@ pub struct Worker {
     pub knowledge: Knowledge,
     pub progress: Progress,
     pub runs: u32,
+    /// Of which shift it is.
+    pub shift: u64,
+}
+
+impl Environment {
+    fn arguments(&self) -> [std::ffi::OsString; 4] {
+        [
+            "--packages".into(),
+            self.packages.clone().into(),
+            "--allow".into(),
+            self.allow.join(",").into(),
+        ]
+    }
 }
 
 impl Worker {
     /// Starts one and waits until it says that its jail is closed.
-    pub async fn start(settings: &Settings) -> io::Result<Worker> {
+    pub async fn start(settings: &Settings, work: Work) -> io::Result<Worker> {
         let (ours, theirs) = StdUnixStream::pair()?;
         let (progress, page) = Progress::new()?;
         ours.set_nonblocking(true)?;
@@ -62,6 +103,8 @@ impl Worker {
             .arg(settings.memory_mib.to_string())
             .arg("--cpu-seconds")
             .arg(CPU_SECONDS)
+            .args(settings.environment.iter().flat_map(Environment::arguments))
+            .args(work.arguments())
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())
@@ -95,6 +138,7 @@ impl Worker {
             knowledge: Knowledge::default(),
             progress,
             runs: 0,
+            shift: 0,
         };
         match timeout(START_DEADLINE, worker.hear()).await {
             Ok(Ok(FromWorker::Ready { .. })) => Ok(worker),

@@ -56,6 +56,18 @@ impl Journal {
         Ok(Journal(Rc::new(RefCell::new(open))))
     }
 
+    /// Goes on with the journal of a claim that this process began, before it became this program.
+    pub fn reopen(folder: &Path) -> io::Result<Journal> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(folder.join(NAME))?;
+        let states = read(folder);
+        let end = states.iter().map(|state| line(state).len() as u64).sum();
+        let last = states.last().cloned().unwrap_or(Value::Null);
+        Ok(Journal(Rc::new(RefCell::new(Open { file, end, last }))))
+    }
+
     /// Appends a state with what stands beside it; on disk when this returns, and only then may it be acted on.
     pub fn enter(&self, state: &str, beside: Value) -> io::Result<()> {
         let mut keys = Map::new();
@@ -72,6 +84,11 @@ impl Journal {
         open.end += line.len() as u64;
         open.last = document;
         Ok(())
+    }
+
+    /// The state in force with what stands beside it.
+    pub fn last(&self) -> Value {
+        self.0.borrow().last.clone()
     }
 
     /// The state in force and when it began, milliseconds since 1970; an empty word before the first.
@@ -117,6 +134,10 @@ mod tests {
         journal.enter("accepted", json!({"id": "a\nb"})).unwrap();
         journal.enter("draining", Value::Null).unwrap();
         assert_eq!(journal.state().0, "draining");
+        assert_eq!(
+            Journal::reopen(folder.path()).unwrap().0.borrow().end,
+            journal.0.borrow().end
+        );
         let states = read(folder.path());
         assert_eq!(
             (&states[0]["id"], &states[1]["state"]),

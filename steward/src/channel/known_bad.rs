@@ -14,7 +14,8 @@ use crate::durable;
 /// Programs kept; the oldest are forgotten.
 const MOST: usize = 1000;
 /// Ends that say that the program is at fault, and not the machine or the instruction.
-const FAULTS: [&str; 4] = [
+const FAULTS: [&str; 5] = [
+    "conversion_failed",
     "health_failed",
     "rehearsal_failed",
     "standby_failed",

@@ -24,11 +24,14 @@ pub use journal::Journal;
 pub use outcome::{Outcome, Report, Step};
 
 use crate::choice::Choice;
+use crate::chosen::Chosen;
 use crate::configuration;
+use crate::conversion;
 use crate::durable;
 use crate::event::Event;
-use crate::instruction::{Action, Digest, Instruction, Refusal};
-use crate::staging;
+use crate::instruction::{Action, Digest, Instruction, Kind, Refusal};
+use crate::succession;
+use crate::tree;
 use applied::Applied;
 use arrivals::Arrivals;
 use inbox::Inbox;
@@ -60,6 +63,7 @@ pub struct Channel {
     known_bad: KnownBad,
     /// Claimed and not judged yet: what an earlier steward left so, for one.
     claimed: VecDeque<Claim>,
+    resumed: Option<Accepted>,
     rescan_at: Instant,
     /// Reports that could not be written yet (a full disk, say), tried again with each rescan.
     unwritten: Vec<Report>,
@@ -69,12 +73,7 @@ pub struct Channel {
 
 impl Channel {
     /// Begins to watch, and finishes what an earlier steward had claimed.
-    pub fn open(
-        home: &Home,
-        configuration: &configuration::Channel,
-        choice: Option<&Choice>,
-        events: Sender<Event>,
-    ) -> Channel {
+    pub fn open(home: &Home, configuration: &configuration::Channel, events: Sender<Event>) -> Channel {
         let mut channel = Channel {
             home: home.clone(),
             configuration: configuration.clone(),
@@ -83,11 +82,12 @@ impl Channel {
             applied: Applied::load(home),
             known_bad: KnownBad::load(home),
             claimed: VecDeque::new(),
+            resumed: None,
             rescan_at: Instant::now() + RESCAN,
             unwritten: Vec::new(),
             handled: VecDeque::new(),
         };
-        channel.recover(choice);
+        channel.recover();
         channel
     }
 
@@ -108,9 +108,9 @@ impl Channel {
     }
 
     /// Looks at the inbox as far as that is due, for a slice of time; refuses what is to be refused, and hands out the first
-    /// instruction that is to be carried out on a system where `running` is the kernel's program. The caller ends it by
+    /// instruction that is to be carried out on a system where these planks run. The caller ends it by
     /// [`Channel::conclude`] before it asks again.
-    pub fn next(&mut self, now: Instant, running: &Path) -> Option<Accepted> {
+    pub fn next(&mut self, now: Instant, running: &Chosen) -> Option<Accepted> {
         if now >= self.rescan_at {
             self.rescan_at = now + RESCAN;
             self.inbox.ask();
@@ -248,7 +248,7 @@ impl Channel {
         self.unwritten.push(report.clone());
     }
 
-    fn judge(&self, claim: &Claim, running: &Path) -> Result<Instruction, Refusal> {
+    fn judge(&self, claim: &Claim, running: &Chosen) -> Result<Instruction, Refusal> {
         let bytes = claim.read()?;
         let keys = &self.configuration.public_keys;
         let signed = signature::check(keys, &bytes, claim.signature().as_deref());
@@ -269,7 +269,7 @@ impl Channel {
     }
 
     /// Judges what the form does not say: time, history, place, base.
-    fn admit(&self, instruction: &Instruction, running: &Path) -> Result<(), Refusal> {
+    fn admit(&self, instruction: &Instruction, running: &Chosen) -> Result<(), Refusal> {
         let refuse = |reason, message: String| Err(Refusal::new(reason, message));
         let now = unix_ms() / 1000;
         if let Some(expires) = instruction.expires_unix.filter(|expires| *expires <= now) {
@@ -332,7 +332,7 @@ impl Channel {
             return refuse("not_allowed", message.to_owned());
         }
         match &instruction.base {
-            Some(base) => check_base(base, running),
+            Some(base) => check_base(base, &running.judged_by(instruction.target.kind)),
             None => Ok(()),
         }
     }
@@ -345,8 +345,34 @@ impl Channel {
             .is_ok_and(|planks| path.starts_with(planks))
     }
 
+    /// Of an upgrade of the image's format that was broken off.
+    fn recover_image(&self, claim: &Claim) {
+        let instruction = claim.read().and_then(|bytes| Instruction::parse(&bytes)).ok();
+        if let Some(plan) = instruction.and_then(|instruction| instruction.image) {
+            let choice = Choice::load(&self.home, Kind::Kernel).ok().flatten();
+            let is_chosen = choice.is_some_and(|choice| choice.claim == claim.name);
+            conversion::recover(&self.home, &claim.name, is_chosen, plan.is_restored);
+        }
+    }
+
+    /// The upgrade in which this process became this program, which goes on.
+    pub fn resumed(&mut self) -> Option<Accepted> {
+        self.resumed.take()
+    }
+
+    fn resume(&self, claim: &Claim) -> Option<Accepted> {
+        let instruction = claim.read().and_then(|bytes| Instruction::parse(&bytes));
+        let instruction = instruction.inspect_err(|error| warn!("{error}")).ok()?;
+        let journal = Journal::reopen(claim.folder()).inspect_err(|error| warn!("{error}"));
+        Some(Accepted {
+            claim: claim.clone(),
+            instruction,
+            journal: journal.ok()?,
+        })
+    }
+
     /// Claims without a result get one, decided by their journal and by what is chosen to run.
-    fn recover(&mut self, choice: Option<&Choice>) {
+    fn recover(&mut self) {
         for claim in Claim::left(&self.home) {
             if outcome::has_result(&self.home.results(), &claim) {
                 if let Err(error) = claim.remove() {
@@ -355,38 +381,52 @@ impl Channel {
                 continue;
             }
             let states = journal::read(claim.folder());
+            if Some(&claim.name) == succession::claim().as_ref() && self.resumed.is_none() {
+                self.resumed = self.resume(&claim);
+                if self.resumed.is_some() {
+                    continue;
+                }
+            }
             let Some(last) = states.last() else {
                 // Nothing was begun: it is as if it had been dropped now.
                 self.claimed.push_back(claim);
                 continue;
             };
+            self.recover_image(&claim);
             let report = Report::restored(claim.clone(), last)
-                .unwrap_or_else(|| by_facts(claim, &states[0], last, choice));
+                .unwrap_or_else(|| by_facts(&self.home, claim, &states[0], last));
             self.write(&[report]);
         }
     }
 }
 
 /// The end of a claim whose steward died in the state `last`.
-fn by_facts(claim: Claim, first: &Value, last: &Value, choice: Option<&Choice>) -> Report {
+fn by_facts(home: &Home, claim: Claim, first: &Value, last: &Value) -> Report {
     let instruction = claim.read().and_then(|bytes| Instruction::parse(&bytes)).ok();
-    let digest = instruction.map(|instruction| instruction.target.digest.to_string());
+    let target = instruction.map(|instruction| instruction.target);
+    let choice = target
+        .as_ref()
+        .and_then(|target| Choice::load(home, target.kind).ok().flatten());
+    let digest = target.map(|target| target.digest.to_string());
     let state = last["state"].as_str().unwrap_or_default();
     let text = |key: &str| last[key].as_str();
     let (outcome, reason, message) = if choice.is_some_and(|choice| choice.claim == claim.name) {
         let message = "applied; the steward ended before it could say so".to_owned();
         (Outcome::Applied, "applied".to_owned(), message)
+    } else if let Some((_, why)) = succession::failed().filter(|(failed, _)| *failed == claim.name) {
+        let message = format!("{why}; the old steward serves again");
+        (Outcome::RolledBack, "health_failed".to_owned(), message)
     } else if UNTOUCHED.contains(&state) {
         let message = format!(
             "the steward ended while it was {state}; nothing was switched; drop the file again to repeat it"
         );
         (Outcome::Failed, "interrupted".to_owned(), message)
     } else if let (Some(reason), Some(message)) = (text("reason"), text("message")) {
-        let message = format!("{message}; the steward ended meanwhile; the kernel chosen before runs");
+        let message = format!("{message}; the steward ended meanwhile; what was chosen before runs");
         (Outcome::RolledBack, reason.to_owned(), message)
     } else {
         let message = format!(
-            "the steward ended while it was {state}; the kernel chosen before runs; drop the file again to repeat it"
+            "the steward ended while it was {state}; what was chosen before runs; drop the file again to repeat it"
         );
         (Outcome::RolledBack, "interrupted".to_owned(), message)
     };
@@ -399,12 +439,13 @@ fn by_facts(claim: Claim, first: &Value, last: &Value, choice: Option<&Choice>) 
         reason: reason.into(),
         message,
         steps: Vec::new(),
+        health: serde_json::from_value(last["health"].clone()).ok(),
         ended: unix_ms(),
     }
 }
 
 fn check_base(base: &Digest, running: &Path) -> Result<(), Refusal> {
-    let found = staging::digest_like(base, running).map_err(|error| {
+    let found = tree::digest_like(base, running).map_err(|error| {
         let message = format!("{}, which runs, cannot be read: {error}", running.display());
         Refusal::new("base_mismatch", message)
     })?;
@@ -438,7 +479,7 @@ mod tests {
     fn folder() -> Folder {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::resolve(Some(folder.path())).unwrap();
-        for path in [home.inbox(), home.results(), home.claimed()] {
+        for path in [home.inbox(), home.results(), home.claimed(), home.planks()] {
             fs::create_dir_all(path).unwrap();
         }
         Folder {
@@ -448,13 +489,16 @@ mod tests {
     }
 
     fn open(folder: &Folder, choice: Option<&Choice>) -> Channel {
+        if let Some(choice) = choice {
+            choice.record(Some(choice), &folder.home, Kind::Kernel).unwrap();
+        }
         let configuration = configuration::Channel {
             enabled: true,
             allow_under: vec!["/opt".into()],
             public_keys: Vec::new(),
             allow_commands: false,
         };
-        Channel::open(&folder.home, &configuration, choice, std::sync::mpsc::channel().0)
+        Channel::open(&folder.home, &configuration, std::sync::mpsc::channel().0)
     }
 
     fn good(id: &str) -> String {
@@ -471,6 +515,18 @@ mod tests {
 
     const RUNNING: &str = "/bin/true";
 
+    fn running() -> Chosen {
+        Chosen {
+            kernel: RUNNING.into(),
+            inference: RUNNING.into(),
+            method_worker: RUNNING.into(),
+            model: RUNNING.into(),
+            is_model_chosen: false,
+            python: None,
+            steward: RUNNING.into(),
+        }
+    }
+
     /// Asks until everything has been looked at.
     fn settle(channel: &mut Channel) -> Option<Accepted> {
         channel.ask();
@@ -479,7 +535,7 @@ mod tests {
             if channel.due(now) > now + Duration::from_secs(2) {
                 return None;
             }
-            if let Some(accepted) = channel.next(now, Path::new(RUNNING)) {
+            if let Some(accepted) = channel.next(now, &running()) {
                 return Some(accepted);
             }
         }
@@ -531,7 +587,7 @@ mod tests {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(500) {
             fs::write(&path, "{").unwrap();
-            assert!(channel.next(Instant::now(), Path::new(RUNNING)).is_none());
+            assert!(channel.next(Instant::now(), &running()).is_none());
             assert_eq!(count(&folder.home.results()), 0);
         }
         fs::write(&path, good("slow")).unwrap();
@@ -588,7 +644,7 @@ mod tests {
         assert_eq!(result(&folder, "future")["reason"], "from_future");
         assert_eq!(result(&folder, "based")["reason"], "base_mismatch");
         assert_eq!(result(&folder, "command")["reason"], "not_allowed");
-        let running = staging::digest(Path::new(RUNNING)).unwrap();
+        let running = crate::staging::digest(Path::new(RUNNING)).unwrap();
         write(
             "fits",
             &format!(
@@ -610,7 +666,7 @@ mod tests {
             public_keys: vec![minisign_verify::PublicKey::from_base64(&pair.pk.to_base64()).unwrap()],
             allow_commands: false,
         };
-        let mut channel = Channel::open(&folder.home, &configuration, None, std::sync::mpsc::channel().0);
+        let mut channel = Channel::open(&folder.home, &configuration, std::sync::mpsc::channel().0);
         let inbox = folder.home.inbox();
         let drop_in = |name: &str, text: &str, signed: Option<&str>| {
             if let Some(signed) = signed {
@@ -686,6 +742,7 @@ mod tests {
                     true => accepted.claim.name.clone(),
                     false => "0-0".into(),
                 },
+                instead_of: None,
             };
             for _ in 0..2 {
                 let mut channel = open(&folder, Some(&choice));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Claim, unix_ms};
 use crate::durable;
+use crate::health::Health;
 use crate::instruction::{Instruction, Refusal};
 
 /// Longest message of a result, in characters: it has to fit the journal, too.
@@ -62,6 +63,8 @@ pub struct Report {
     pub reason: Cow<'static, str>,
     pub message: String,
     pub steps: Vec<Step>,
+    /// Where the new program was compared with the old one.
+    pub health: Option<Health>,
     /// Milliseconds since 1970.
     pub ended: u64,
 }
@@ -77,6 +80,7 @@ impl Report {
             reason: refusal.reason.into(),
             message: refusal.message,
             steps: Vec::new(),
+            health: None,
             ended: unix_ms(),
         }
     }
@@ -97,6 +101,7 @@ impl Report {
             reason: reason.into(),
             message: message.into(),
             steps: Vec::new(),
+            health: None,
             ended: unix_ms(),
         }
     }
@@ -118,6 +123,7 @@ impl Report {
             reason: file.reason.into(),
             message: file.message,
             steps: file.steps,
+            health: file.health,
             ended: file.ended,
         })
     }
@@ -152,6 +158,7 @@ impl Report {
                     ..step.clone()
                 })
                 .collect(),
+            health: self.health.clone(),
             begun: self.claim.begun,
             ended: self.ended,
         }
@@ -185,6 +192,8 @@ struct ResultFile {
     reason: String,
     message: String,
     steps: Vec<Step>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    health: Option<Health>,
     begun: u64,
     ended: u64,
 }

@@ -1,6 +1,8 @@
-//! A kernel that runs beside the supervised one: the new one before it is promoted, the old one after it has yielded.
+//! A process that runs beside the supervised one: the new one before it serves, the old one after it has yielded.
 
 use std::path::PathBuf;
+
+use shared::handover::ToKernel;
 
 use super::control::Control;
 use crate::running::Running;
@@ -11,14 +13,15 @@ pub struct Companion {
     pub program: PathBuf,
     nonce: String,
     process: Process,
-    pub control: Control,
+    /// Of a kernel.
+    control: Option<Control>,
 }
 
 /// Reaps by its end.
 struct Process(Option<Running>);
 
 impl Companion {
-    pub fn new(process: Running, nonce: String, program: PathBuf, control: Control) -> Companion {
+    pub fn new(process: Running, nonce: String, program: PathBuf, control: Option<Control>) -> Companion {
         Companion {
             pid: process.pid(),
             program,
@@ -35,12 +38,24 @@ impl Companion {
         Some(end.how)
     }
 
+    /// True when it was said.
+    pub fn say(&self, message: &ToKernel) -> bool {
+        self.control.as_ref().is_some_and(|control| control.say(message))
+    }
+
+    /// Whether that is its channel.
+    pub fn speaks_by(&self, channel: u64) -> bool {
+        self.control
+            .as_ref()
+            .is_some_and(|control| control.id() == channel)
+    }
+
     pub fn ask_to_end(&self) {
         self.process.0.iter().for_each(Running::ask_to_end);
     }
 
     /// Gives the process into other hands: what is known of it, its program, its control channel. One that has ended is given all the same.
-    pub fn release(mut self) -> (Running, String, PathBuf, Control) {
+    pub fn release(mut self) -> (Running, String, PathBuf, Option<Control>) {
         let process = self.process.0.take().unwrap_or_else(|| Running::child(self.pid));
         (process, self.nonce, self.program, self.control)
     }

@@ -15,7 +15,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use shared::bridge::KernelStatus;
 use shared::handover::{FromKernel, PROTOCOL, ToKernel};
 use shared::home::Home;
 use shared::id::{Epoch, TransactionId};
@@ -27,6 +26,7 @@ pub use control::{Control, Said};
 use crate::channel::Journal;
 use crate::configuration;
 use crate::event::Event;
+use crate::health::{self, Bounds, Health, Outcome, Probe, Respect, Watch};
 use crate::plank::Plank;
 use crate::spawn;
 use crate::staging::Staged;
@@ -49,6 +49,11 @@ pub struct Handover {
     /// Where the image stood when the old kernel yielded.
     yielded: TransactionId,
     steps: Vec<Taken>,
+    /// What the old kernel did just before, and what the new one does.
+    old_watch: Watch,
+    new_watch: Watch,
+    bounds: Bounds,
+    health: Option<Health>,
     /// Takes each state before it is acted on.
     journal: Journal,
 }
@@ -61,6 +66,15 @@ pub struct Limits {
     pub health: Duration,
     /// Between SIGTERM and SIGKILL.
     pub stop: Duration,
+}
+
+/// What every change of a plank is given.
+pub struct Means {
+    /// Takes each state before it is acted on.
+    pub journal: Journal,
+    pub limits: Limits,
+    /// For the threads that it starts.
+    pub events: Sender<Event>,
 }
 
 /// A step that is over, as the result file tells it.
@@ -124,11 +138,15 @@ impl Handover {
         home: &Home,
         staged: &Staged,
         kernel: &Plank,
-        journal: Journal,
-        limits: Limits,
-        events: Sender<Event>,
+        means: Means,
+        watched: (Watch, Bounds),
         now: Instant,
     ) -> Option<Handover> {
+        let Means {
+            journal,
+            limits,
+            events,
+        } = means;
         if !kernel.can_hand_over() {
             return None;
         }
@@ -149,6 +167,10 @@ impl Handover {
             former: Epoch(0),
             yielded: TransactionId(0),
             steps: Vec::new(),
+            old_watch: watched.0,
+            new_watch: Watch::default(),
+            bounds: watched.1,
+            health: None,
             journal,
         })
     }
@@ -169,7 +191,15 @@ impl Handover {
 
     /// Whether the kernel is to be asked for its status.
     pub fn is_watching(&self) -> bool {
-        matches!(self.state, State::Probation { .. })
+        matches!(
+            self.state,
+            State::Preparing | State::Rehearsing | State::Warming(_) | State::Probation { .. }
+        )
+    }
+
+    /// How the new kernel fares against the old one, once that was judged.
+    pub fn health(&self) -> Option<&Health> {
+        self.health.as_ref()
     }
 
     /// A kernel said something, or its channel has ended.
@@ -177,7 +207,7 @@ impl Handover {
         let is_other = self
             .other
             .as_ref()
-            .is_some_and(|other| other.control.id() == said.channel);
+            .is_some_and(|other| other.speaks_by(said.channel));
         let is_kernel = kernel
             .control()
             .is_some_and(|control| control.id() == said.channel);
@@ -211,7 +241,7 @@ impl Handover {
         if let Err(message) = self.note("warming") {
             return self.leave_it("warm", "not_recorded", message, kernel);
         }
-        match kernel.companion(&self.staged.path, &["--standby"]) {
+        match kernel.companion(&self.staged.path, kernel.arguments()) {
             Ok(companion) => {
                 info!(pid = companion.pid, program = %self.staged.path.display(), "standby started");
                 self.other = Some(companion);
@@ -227,10 +257,16 @@ impl Handover {
         }
     }
 
-    /// The serving kernel was asked for its status.
-    pub fn probed(&mut self, status: &KernelStatus, kernel: &mut Plank, now: Instant) -> Option<End> {
-        let State::Probation { is_good, .. } = &mut self.state else {
-            return None;
+    /// The serving kernel was asked for its figures.
+    pub fn probed(&mut self, probe: &Probe, kernel: &mut Plank, now: Instant) -> Option<End> {
+        let status = &probe.figures;
+        let is_good = match &mut self.state {
+            State::Preparing | State::Rehearsing | State::Warming(_) => {
+                self.old_watch.note(probe);
+                return None;
+            }
+            State::Probation { is_good, .. } => is_good,
+            _ => return None,
         };
         let fault = if kernel
             .pid()
@@ -250,6 +286,11 @@ impl Handover {
         } else {
             *is_good = true;
             self.until = now + self.limits.handover.answer;
+            self.new_watch.note(probe);
+            let health = self.judged(Respect::Lasting);
+            if health.outcome == Outcome::Unhealthy {
+                return self.unhealthy(health, kernel, now);
+            }
             return None;
         };
         self.roll_back(
@@ -276,7 +317,16 @@ impl Handover {
             && now >= over
             && now < self.until
         {
-            self.taken("prove", true, "the new kernel answers".into());
+            let health = self.judged(Respect::All);
+            if health.outcome == Outcome::Unhealthy {
+                return self.unhealthy(health, kernel, now);
+            }
+            let told = match health.remarks.is_empty() {
+                true => "the new kernel answers as well as the old one".to_owned(),
+                false => format!("the new kernel answers; {}", health.remarks.join("; ")),
+            };
+            self.health = Some(health);
+            self.taken("prove", true, told);
             self.state = State::Proved;
             return Some(End::Proved);
         }
@@ -412,7 +462,7 @@ impl Handover {
                 for question in questions {
                     kernel.say(&question);
                     if let Some(new) = &self.other {
-                        new.control.say(&question);
+                        new.say(&question);
                     }
                 }
                 self.state = State::Warming(Some(canary));
@@ -562,6 +612,17 @@ impl Handover {
         }
     }
 
+    fn judged(&self, respect: Respect) -> Health {
+        let (old, new) = (self.old_watch.of_late(), self.new_watch.since_it_serves());
+        health::judge(old, new, &self.bounds, respect)
+    }
+
+    fn unhealthy(&mut self, health: Health, kernel: &mut Plank, now: Instant) -> Option<End> {
+        let message = format!("the new kernel is not well: {}", health.remarks.join("; "));
+        self.health = Some(health);
+        self.roll_back("prove", "health_failed", message, kernel, now)
+    }
+
     /// Both answered: the old kernel yields, unless the new one says something else.
     fn compare(&mut self, kernel: &mut Plank, now: Instant) -> Option<End> {
         let State::Warming(Some(canary)) = &self.state else {
@@ -594,7 +655,7 @@ impl Handover {
         };
         // Unwritten, the state before is as good: nothing is chosen, and the image's epoch says who writes.
         let _ = self.note("promoting");
-        new.control.say(&ToKernel::Promote);
+        new.say(&ToKernel::Promote);
         self.other = kernel.exchange(new);
         self.enter(State::Promoting, now + self.limits.handover.promote);
         None
@@ -635,7 +696,7 @@ impl Handover {
         match self.other.take() {
             Some(old) => {
                 kernel.kill_now();
-                old.control.say(&ToKernel::Promote);
+                old.say(&ToKernel::Promote);
                 kernel.exchange(old);
             }
             // The old one has yielded, and there is no new one.

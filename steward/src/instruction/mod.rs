@@ -1,7 +1,8 @@
 //! An upgrade instruction as `docs/upgrade.md` draws it: bytes judged into [`Instruction`], or a refusal that says why.
-//! [`keys`]: what a JSON object is asked for. [`strict`]: no key twice. Time, history and trust are judged by [`crate::channel`].
+//! [`kind`]: what can be replaced. [`keys`]: what a JSON object is asked for. [`strict`]: no key twice. Time, history and trust are judged by [`crate::channel`].
 
 mod keys;
+mod kind;
 #[cfg(test)]
 mod schema;
 mod strict;
@@ -12,7 +13,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::health::Bounds;
 use keys::Keys;
+pub use kind::Kind;
 use strict::{DUPLICATE, Strict};
 
 /// Largest instruction.
@@ -21,6 +24,8 @@ pub const LARGEST_BYTES: usize = 65_536;
 const MOST_STEPS: usize = 16;
 /// Most words of one command.
 const MOST_WORDS: usize = 64;
+/// Most names of modules.
+const MOST_NAMES: usize = 256;
 /// Bounds of every time in an instruction, milliseconds.
 const MILLISECONDS: (u64, u64) = (50, 3_600_000);
 const STAGE_LIMIT: Duration = Duration::from_secs(120);
@@ -41,18 +46,38 @@ pub struct Instruction {
     pub limits: Limits,
     /// In which the new program must serve; `None` for what the configuration says.
     pub health_within: Option<Duration>,
+    /// How long it is watched before it is chosen; `None` for what the configuration says.
+    pub probation: Option<Duration>,
+    /// How much worse than the old one it may be.
+    pub bounds: Bounds,
     /// Former programs that are kept.
     pub keep: usize,
+    /// Of an image format: what becomes of the image.
+    pub image: Option<ImagePlan>,
     /// Whether a program that is known to be bad is tried all the same.
     pub is_again: bool,
 }
 
-/// The program that is to become the kernel.
+/// What is to be replaced, and by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    pub kind: Kind,
     /// Absolute.
     pub path: PathBuf,
     pub digest: Digest,
+    /// Of an image format: its number.
+    pub format: Option<u64>,
+    /// Of a Python environment: `module.name` of what methods may use.
+    pub allow: Vec<String>,
+}
+
+/// What an instruction for an image format says of the way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePlan {
+    /// Whether the image is put back when the new format fails.
+    pub is_restored: bool,
+    /// Where the backup goes that is made first.
+    pub folder: PathBuf,
 }
 
 /// 64 lower-case hexadecimal digits.
@@ -60,6 +85,15 @@ pub struct Target {
 pub enum Digest {
     Blake3(String),
     Sha256(String),
+}
+
+impl Digest {
+    /// Without the algorithm's name.
+    pub fn digits(&self) -> &str {
+        match self {
+            Digest::Blake3(digits) | Digest::Sha256(digits) => digits,
+        }
+    }
 }
 
 impl fmt::Display for Digest {
@@ -174,7 +208,10 @@ impl Instruction {
             steps: Vec::new(),
             limits: Limits::default(),
             health_within: None,
+            probation: None,
+            bounds: Bounds::default(),
             keep: 1,
+            image: None,
             is_again: false,
         };
         if form == Form::Two {
@@ -214,9 +251,38 @@ impl Instruction {
         }
         if let Some(mut health) = keys.optional("health", Keys::of)? {
             self.health_within = health.optional("within_ms", milliseconds)?;
+            self.probation = health.optional("probation_ms", milliseconds)?;
+            for (key, bound) in [
+                ("degraded", &mut self.bounds.degraded),
+                ("unhealthy", &mut self.bounds.unhealthy),
+            ] {
+                if let Some(mut given) = health.optional(key, Keys::of)? {
+                    let errors =
+                        given.optional("errors_permille", |key, value| keys::between(key, value, 0, 1000))?;
+                    bound.errors_permille = errors.unwrap_or(bound.errors_permille);
+                    bound.latency_percent = given
+                        .optional("latency_percent", percent)?
+                        .unwrap_or(bound.latency_percent);
+                    bound.memory_percent = given
+                        .optional("memory_percent", percent)?
+                        .unwrap_or(bound.memory_percent);
+                    given.nothing_left()?;
+                }
+            }
             health.nothing_left()?;
         }
-        if let Some(mut rollback) = keys.optional("rollback", Keys::of)? {
+        let is_format = self.target.kind == Kind::ImageFormat;
+        let rollback = match is_format {
+            true => Some(keys.required("rollback", Keys::of)?),
+            false => keys.optional("rollback", Keys::of)?,
+        };
+        if let Some(mut rollback) = rollback {
+            if is_format {
+                self.image = Some(ImagePlan {
+                    is_restored: rollback.required("image", way_back)?,
+                    folder: rollback.required("folder", absolute)?,
+                });
+            }
             let keep = rollback.optional("keep", |key, value| keys::between(key, value, 1, 16))?;
             self.keep = keep.map_or(1, |keep| keep as usize);
             rollback.nothing_left()?;
@@ -243,11 +309,13 @@ enum Form {
 
 impl Target {
     fn check(mut keys: Keys, form: Form) -> Result<Target, Refusal> {
-        let kind = keys.required("kind", keys::text)?;
-        if kind != "kernel" {
-            let message = format!("target.kind is {kind:?}; this steward can replace the kernel only");
+        let word = keys.required("kind", keys::text)?;
+        let kind = Kind::of(&word).filter(|kind| form == Form::Two || *kind == Kind::Kernel);
+        let Some(kind) = kind else {
+            let known = Kind::ALL.map(Kind::word).join(", ");
+            let message = format!("target.kind is {word:?}; this steward replaces {known} (form 1: kernel)");
             return Err(Refusal::new("unsupported_target", message));
-        }
+        };
         let path = keys.required("path", absolute)?;
         let digest = match form {
             Form::Two => keys.required("digest", digest)?,
@@ -266,8 +334,24 @@ impl Target {
                 (Some(_), Some(_)) => return Err(keys::bad("target", "of blake3 and sha256 exactly one")),
             },
         };
+        let allow = match kind {
+            Kind::Python => keys.required("allow", names)?,
+            _ => Vec::new(),
+        };
+        let format = match kind {
+            Kind::ImageFormat => {
+                Some(keys.required("format", |key, value| keys::between(key, value, 1, 1_000_000))?)
+            }
+            _ => None,
+        };
         keys.nothing_left()?;
-        Ok(Target { path, digest })
+        Ok(Target {
+            format,
+            kind,
+            path,
+            digest,
+            allow,
+        })
     }
 }
 
@@ -323,6 +407,30 @@ fn words(key: &str, value: Value) -> Result<Vec<String>, Refusal> {
     }
 }
 
+/// Names of modules, as methods write them.
+fn names(key: &str, value: Value) -> Result<Vec<String>, Refusal> {
+    let expected = "at most 256 texts such as math.sqrt, each of ASCII letters, digits and _";
+    let list = keys::list(key, value)?;
+    let names: Vec<String> = list
+        .into_iter()
+        .map(|name| keys::text(key, name))
+        .collect::<Result<_, _>>()?;
+    let is_name = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let is_good = |name: &String| {
+        name.len() <= 128
+            && name
+                .split_once('.')
+                .is_some_and(|(module, name)| is_name(module) && is_name(name))
+    };
+    match names.len() <= MOST_NAMES && names.iter().all(is_good) {
+        true => Ok(names),
+        false => Err(keys::bad(key, expected)),
+    }
+}
+
 fn digest(key: &str, value: Value) -> Result<Digest, Refusal> {
     let text = keys::text(key, value)?;
     let (kind, digits) = text.split_once(':').unwrap_or_default();
@@ -343,6 +451,23 @@ fn hexadecimal(key: &str, value: Value) -> Result<String, Refusal> {
 
 fn is_hexadecimal(digits: &str) -> bool {
     digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether the image is put back.
+fn way_back(key: &str, value: Value) -> Result<bool, Refusal> {
+    match keys::text(key, value)?.as_str() {
+        "backup" => Ok(true),
+        "none" => Ok(false),
+        _ => Err(keys::bad(
+            key,
+            "backup (the image is put back when the new format fails) or none (it is not)",
+        )),
+    }
+}
+
+/// Of what was before.
+fn percent(key: &str, value: Value) -> Result<u64, Refusal> {
+    keys::between(key, value, 100, 1_000_000)
 }
 
 fn milliseconds(key: &str, value: Value) -> Result<Duration, Refusal> {
@@ -376,14 +501,20 @@ mod tests {
             created_unix: None,
             expires_unix: Some(99),
             target: Target {
+                kind: Kind::Kernel,
                 path: "/opt/kernel".into(),
                 digest: Digest::Sha256(HEX.into()),
+                format: None,
+                allow: Vec::new(),
             },
             base: None,
             steps: Vec::new(),
             limits: Limits::default(),
             health_within: None,
+            probation: None,
+            bounds: Bounds::default(),
             keep: 1,
+            image: None,
             is_again: false,
         };
         assert_eq!(Instruction::parse(text.as_bytes()), Ok(form_1));

@@ -72,6 +72,9 @@ impl Schema {
                 assert_eq!(*value, false);
                 map.keys().all(|key| schema["properties"].get(key).is_some())
             }),
+            "maxLength" => document
+                .as_str()
+                .is_none_or(|text| text.chars().count() as f64 <= limit),
             "minItems" => document.as_array().is_none_or(|list| list.len() as f64 >= limit),
             "maxItems" => document.as_array().is_none_or(|list| list.len() as f64 <= limit),
             "prefixItems" => document.as_array().is_none_or(|list| {
