@@ -201,7 +201,8 @@ fn hybrid(folder: &std::path::Path, count: u64, queries: usize) -> anyhow::Resul
             let object = image.state.allocate();
             let text = words(&mut random, 120);
             text_bytes += text.len();
-            let numbers = random.unit(Some(&middles[(random.next() % GROUPS as u64) as usize]), SPREAD);
+            let middle = (random.next() % GROUPS as u64) as usize;
+            let numbers = random.unit(Some(&middles[middle]), SPREAD);
             draft.changes.push(Change::Create {
                 object,
                 slots: vec![

@@ -80,6 +80,9 @@ pub struct Lmdb {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
+/// The same where they stand.
+pub type Slices<'a> = (&'a [u8], &'a [u8]);
+
 /// One change of the index.
 pub enum IndexWrite {
     Put {
@@ -401,14 +404,14 @@ impl Reading<'_> {
 
     /// Every pair from the key `from` to before the key `to` in key order, not copied: what a read of this state lends lasts as long
     /// as the state does. The checksum of a large value is not computed again while it is the same.
-    pub fn slices(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Vec<(&[u8], &[u8])>, lmdb::Error> {
+    pub fn slices(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Vec<Slices<'_>>, lmdb::Error> {
         let Some(database) = self.database(table) else {
             return Ok(Vec::new());
         };
         let cursor = self.transaction.open_ro_cursor(database)?;
         let start = if from.is_empty() { &[0][..] } else { from };
         let mut at = cursor.get(Some(start), None, SET_RANGE);
-        let mut pairs: Vec<(&[u8], &[u8])> = Vec::new();
+        let mut pairs: Vec<Slices<'_>> = Vec::new();
         loop {
             match at {
                 Ok((Some(key), value)) if key < to => {

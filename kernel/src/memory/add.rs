@@ -31,6 +31,9 @@ const REPLAYS: u32 = 8;
 /// Chunks whose language is told together.
 const TOLD_TOGETHER: usize = 4;
 
+/// A chunk that is about to be made: its slots, and what it means.
+pub type Made = (ObjectId, Vec<(String, Value)>, Option<Vector>);
+
 /// Chunks to be, and what they mean.
 pub struct Prepared {
     pub pieces: Vec<Piece>,
@@ -137,7 +140,7 @@ impl Prepared {
         first: u64,
         meta: &[(String, String)],
         mut allocate: impl FnMut() -> ObjectId,
-    ) -> Vec<(ObjectId, Vec<(String, Value)>, Option<Vector>)> {
+    ) -> Vec<Made> {
         // Told of some together: one alone may be too short to tell, and those that follow one another are of one source.
         let told = |some: &[Piece]| {
             let prose = some.iter().filter(|piece| !piece.is_code);

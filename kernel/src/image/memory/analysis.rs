@@ -77,9 +77,12 @@ struct Known {
     stop_words: FxHashSet<&'static str>,
 }
 
+/// Words and their stems.
+type Stems = FxHashMap<Box<str>, Box<str>>;
+
 thread_local! {
     /// Words that came lately, by language, and their stems; those of stop words are empty.
-    static STEMS: RefCell<FxHashMap<&'static str, FxHashMap<Box<str>, Box<str>>>> = RefCell::default();
+    static STEMS: RefCell<FxHashMap<&'static str, Stems>> = RefCell::default();
 }
 /// So many are kept of a language.
 const STEMS_KEPT: usize = 1 << 16;

@@ -18,6 +18,11 @@ use crate::image::record::StoredObject;
 /// Of one term in one block: which chunks have it, and how often; `None` for those that have it no more.
 type Changed = BTreeMap<u16, Option<u32>>;
 
+/// The same of each of its blocks.
+type ChangedBlocks = BTreeMap<u32, Changed>;
+/// What becomes of some vectors of a block.
+type ChangedVectors = Vec<(u8, Option<Arc<Vector>>)>;
+
 /// What to write for `fresh` into an index that `reading` shows. The objects in it are those from before.
 pub fn writes(reading: &Reading<'_>, fresh: &Fresh) -> Result<Vec<IndexWrite>, ::lmdb::Error> {
     let mut writes = Vec::new();
@@ -35,7 +40,7 @@ fn of_chunks(
     fresh: &Fresh,
     writes: &mut Vec<IndexWrite>,
 ) -> Result<(), ::lmdb::Error> {
-    let mut terms: FxHashMap<Box<[u8]>, BTreeMap<u32, Changed>> = FxHashMap::default();
+    let mut terms: FxHashMap<Box<[u8]>, ChangedBlocks> = FxHashMap::default();
     let mut note = |analysis: &Analysis, (block, low): (u32, u16), is_there: bool| {
         for (term, times) in &analysis.terms {
             let blocks = match terms.get_mut(term) {
@@ -71,7 +76,7 @@ fn of_chunks(
         }
         writes.push(written(Table::Chunks, key.to_vec(), block::frozen(&rows)));
     }
-    let mut ordered: Vec<(Box<[u8]>, BTreeMap<u32, Changed>)> = terms.into_iter().collect();
+    let mut ordered: Vec<(Box<[u8]>, ChangedBlocks)> = terms.into_iter().collect();
     ordered.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     for (term, blocks) in ordered {
         for (number, changed) in blocks {
@@ -99,7 +104,7 @@ fn of_vectors(
     writes: &mut Vec<IndexWrite>,
 ) -> Result<(), ::lmdb::Error> {
     let known = encoders(reading)?;
-    let mut blocks: BTreeMap<(Encoder, u64), Vec<(u8, Option<Arc<Vector>>)>> = BTreeMap::new();
+    let mut blocks: BTreeMap<(Encoder, u64), ChangedVectors> = BTreeMap::new();
     for (id, vector) in &fresh.vectors {
         let (block, low) = matrix::place(*id);
         let own = vector.as_ref().map(|vector| vector.encoder());
