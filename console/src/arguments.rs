@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use shared::id::ClientId;
 
+use crate::bench::{Part, Switch};
+
 const EXAMPLES: &str = "\
 Examples:
   batos up                                     start the system, or say that it runs
@@ -185,6 +187,8 @@ pub enum Command {
         after_help = "While a kernel runs it looks at its own image; else the image is opened as a start would."
     )]
     Verify,
+    /// The hash over all objects and entries as they are now: equal for equal states, whatever was thought in between
+    Digest,
     /// Drop what nothing reaches from the lobby, and all history before now; others go on meanwhile
     Pack,
     /// Make the index anew from the log, while no kernel runs
@@ -204,6 +208,18 @@ pub enum Command {
     Adapter {
         #[command(subcommand)]
         command: AdapterCommand,
+    },
+    /// Index texts, and find them again by words and meaning (docs/memory.md)
+    #[command(after_help = "Examples:\n  \
+        batos memory add notes/ README.md --meta project=wing\n  \
+        batos memory search 'how does the boundary layer grow' --k 5\n  \
+        batos memory search flow --filter project=wing --at 2026-11-01\n  \
+        git log -p | batos memory add - --source history\n\n\
+        Plain text, Markdown, HTML, source code, logs of JSON lines, and PDF by poppler's pdftotext. An add that is broken off goes on\n\
+        where it was. Without an encoder (./scripts/embedding-model) searches look at words alone, and say so.")]
+    Memory {
+        #[command(subcommand)]
+        command: MemoryCommand,
     },
     /// Copy what is new of the image into a folder, while the system runs
     #[command(
@@ -261,8 +277,77 @@ pub enum Command {
         #[command(subcommand)]
         command: UpgradeCommand,
     },
+    /// Measure the system on tasks whose answers are known
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
     /// Open the interactive console
     Console,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// How well the system writes the methods that it lacks: DNU-Bench
+    #[command(
+        after_help = "Each task is done by the real system in a temporary home: a message that nobody understands, the thought about it, guard,\n\
+            trial, installation, and then hidden examples on fresh objects (docs/dnu.md).\nExamples:\n  \
+            batos bench dnu --part dev\n  \
+            batos bench dnu --family 'maps' --without grammar\n  \
+            batos bench dnu --part test --ablations\n  \
+            batos bench dnu --backend http://127.0.0.1:8080/v1 --backend-kind llama.cpp --limit 20\n  \
+            batos bench dnu --check                every task against its own reference method"
+    )]
+    Dnu(DnuBench),
+}
+
+#[derive(Debug, Args)]
+pub struct DnuBench {
+    /// Only this part of the tasks
+    #[arg(long, value_enum)]
+    pub part: Option<Part>,
+    /// Only this family
+    #[arg(long)]
+    pub family: Option<String>,
+    /// Only the task of this id
+    #[arg(long, value_name = "ID")]
+    pub task: Option<String>,
+    /// At most so many tasks
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// A model to measure instead of the shipped seed model: a folder or a GGUF file
+    #[arg(long, value_name = "PATH", conflicts_with = "backend")]
+    pub model: Option<PathBuf>,
+    /// A server to measure, as inference.server.url in docs/backends.md
+    #[arg(long, value_name = "URL")]
+    pub backend: Option<String>,
+    /// The model's name at that server
+    #[arg(long, value_name = "NAME", requires = "backend")]
+    pub backend_model: Option<String>,
+    /// openai, llama.cpp, vllm or ollama
+    #[arg(long, value_name = "KIND", requires = "backend")]
+    pub backend_kind: Option<String>,
+    /// Threads of the model; one is best where others keep the processor busy [default: the worker's own choice]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Do without this; may be given more than once
+    #[arg(long, value_enum)]
+    pub without: Vec<Switch>,
+    /// Run with everything on, and then without each of these switches [of no list: without each there is]
+    #[arg(long, value_enum, num_args = 0.., value_delimiter = ',', require_equals = true, conflicts_with = "without", value_name = "SWITCH,…")]
+    pub ablations: Option<Vec<Switch>>,
+    /// Tell the model what is wanted, in words and with the visible examples, by the receiver's slot `wishes`
+    #[arg(long)]
+    pub wishes: bool,
+    /// Hold every task to its own reference method, and ask no model
+    #[arg(long, conflicts_with_all = ["model", "backend", "without", "ablations"])]
+    pub check: bool,
+    /// Name the tasks and their parts, and do nothing
+    #[arg(long, conflicts_with = "check")]
+    pub list: bool,
+    /// The folder of the tasks [default: tests/dnu of the checkout around]
+    #[arg(long, value_name = "DIR")]
+    pub tasks: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -277,7 +362,7 @@ pub enum UpgradeCommand {
             batos upgrade submit --python requirements.txt --allow toolz.frequencies\n  \
             batos upgrade submit --kernel ./kernel --sequence 7 --output up.json && minisign -S -m up.json && batos upgrade submit up.json"
     )]
-    Submit(UpgradeSubmit),
+    Submit(Box<UpgradeSubmit>),
     /// Tell which instruction is being carried out and in which state, how many wait, and the last result
     Status,
     /// List results, newest last
@@ -442,6 +527,91 @@ pub enum BlobCommand {
         after_help = "Examples:\n  batos blob get account.film -o film.mp4\n  batos blob get 0123…ef | sha256sum"
     )]
     Get(BlobGet),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MemoryCommand {
+    /// Index files; what the memory has already, or nearly, is left out
+    Add(MemoryAdd),
+    /// Find what answers a question; each hit says why it was found
+    Search {
+        #[arg(required = true, value_name = "QUERY")]
+        question: Vec<String>,
+        /// So many hits at most
+        #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        k: u32,
+        /// Only what has this pair of meta; again for more
+        #[arg(long = "filter", value_name = "K=V", value_parser = pair)]
+        filters: Vec<Pair>,
+        /// What was valid then: 2026-11-21, 2026-11-21T03:00:00Z, -10m
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        at: Option<String>,
+    },
+    /// Show a document with its chunks, or a chunk: its id, its source, or its file
+    Show { object: String },
+    /// Take a document, or one chunk, out of the memory
+    Forget { object: String },
+    /// Tell how much the memory holds, and who encodes
+    Stats,
+}
+
+#[derive(Debug, Args)]
+pub struct MemoryAdd {
+    /// Files, folders, or - for standard input
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    /// A pair that every chunk carries, for filters; again for more
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    pub meta: Vec<Pair>,
+    /// Its name in the memory [default: the full path]; the same name again supersedes
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// What it is, where ending and beginning do not tell
+    #[arg(long, value_parser = ["text", "markdown", "html", "code", "jsonl", "pdf"])]
+    pub format: Option<String>,
+    /// What its date is [default: when the file was changed]
+    #[arg(long, value_name = "TIME", value_parser = date)]
+    pub date: Option<DateUs>,
+}
+
+impl MemoryAdd {
+    pub fn format(&self) -> Option<&'static str> {
+        let formats = ["text", "markdown", "html", "code", "jsonl", "pdf"];
+        formats
+            .into_iter()
+            .find(|format| Some(*format) == self.format.as_deref())
+    }
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub key: String,
+    pub value: String,
+}
+
+/// A date in microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DateUs(pub i64);
+
+fn pair(text: &str) -> Result<Pair, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok(Pair {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }),
+        _ => Err("a key, =, and a value, such as project=wing".into()),
+    }
+}
+
+fn date(text: &str) -> Result<DateUs, String> {
+    let time = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        _ => text.to_owned(),
+    };
+    let time = time.parse::<jiff::Timestamp>();
+    time.map(|time| DateUs(time.as_microsecond()))
+        .map_err(|_| "a date such as 2026-11-21 or 2026-11-21T03:00:00Z".into())
 }
 
 #[derive(Debug, Subcommand)]

@@ -26,7 +26,7 @@ const LOOKS: u32 = 25;
 
 pub fn run(home: &Home, command: UpgradeCommand) -> Result<Report, Failure> {
     match command {
-        UpgradeCommand::Submit(submit) => give(home, submit),
+        UpgradeCommand::Submit(submit) => give(home, *submit),
         UpgradeCommand::Status => status(home),
         UpgradeCommand::List { limit } => list(home, limit),
         UpgradeCommand::Rollback(rollback) => go_back(home, rollback),

@@ -9,6 +9,7 @@
 //! - `statements.rs`, `expressions.rs`: the allowlist of nodes and of every field of theirs.
 //! - `reach.rs`, `writes.rs`, `escapes.rs`: which values may be persistent, which expressions change them, where values go.
 //! - `paths.rs`: every path from a change to a normal end must declare it.
+//! - `bombs.rs`: loops without a way out, sizes that no method can hold.
 //! - [`signature`]: selector and parameters of a method file, in `signature.rs`.
 //!
 //! Promises: a verdict depends on the source and the expectation alone; nothing is executed; no input makes the caller's
@@ -18,6 +19,7 @@
 //! early, explained refusal that a language model can act on.
 #![forbid(unsafe_code)]
 
+mod bombs;
 mod bounds;
 mod escapes;
 mod expressions;

@@ -68,6 +68,10 @@ pub enum Rule {
     UndeclaredChange,
     /// `deferred_change`: a change inside a lambda, nested function or generator, which may run at any time.
     DeferredChange,
+    /// `endless`: a loop without a way out.
+    Endless,
+    /// `too_large`: a size that stands in the source and that no method can hold.
+    TooLarge,
     /// `internal`: the guard itself failed; nothing is said about the method, so it is refused.
     Internal,
     /// `unneeded_marker`, a warning only: the declaration without any change.
@@ -76,7 +80,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in the order of the checks.
-    pub const ALL: [Rule; 32] = [
+    pub const ALL: [Rule; 34] = [
         Rule::TooLong,
         Rule::TooDeep,
         Rule::TooComplex,
@@ -107,6 +111,8 @@ impl Rule {
         Rule::BadMarker,
         Rule::UndeclaredChange,
         Rule::DeferredChange,
+        Rule::Endless,
+        Rule::TooLarge,
         Rule::Internal,
         Rule::UnneededMarker,
     ];
@@ -144,6 +150,8 @@ impl Rule {
             Rule::BadMarker => "bad_marker",
             Rule::UndeclaredChange => "undeclared_change",
             Rule::DeferredChange => "deferred_change",
+            Rule::Endless => "endless",
+            Rule::TooLarge => "too_large",
             Rule::Internal => "internal",
             Rule::UnneededMarker => "unneeded_marker",
         }

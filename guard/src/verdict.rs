@@ -7,6 +7,7 @@ use ruff_python_ast::{Mod, PythonVersion, Stmt, StmtFunctionDef};
 use ruff_python_parser::{Mode, ParseOptions, Parsed, parse_unchecked};
 use ruff_text_size::Ranged;
 
+use crate::bombs;
 use crate::bounds;
 use crate::names;
 use crate::paths;
@@ -155,6 +156,7 @@ fn judge(source: &str, expected: &Expectation) -> Verdict {
             signature = Some(found);
             statements::check(function, &mut report);
             paths::check(function, &mut report);
+            bombs::check(function, &mut report);
         }
     }
     Verdict {

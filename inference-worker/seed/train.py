@@ -119,7 +119,7 @@ def export(model, notes):
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         data = (FOLDER / name).read_bytes()
         files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    told = {"name": "seed", "parameters": sum(w.numel() for w in model.parameters()), "vocabulary": CONFIG["vocab_size"], "precision": "bf16", **notes, "files": files}
+    told = {"name": "seed", "abilities": ["method"], "parameters": sum(w.numel() for w in model.parameters()), "vocabulary": CONFIG["vocab_size"], "precision": "bf16", **notes, "files": files}
     replace(FOLDER / "model.json", lambda p: p.write_text(json.dumps(told, indent=2) + "\n"))
 
 

@@ -266,6 +266,9 @@ async fn converse(server: Server, stream: Stream, door: Door) -> Result<(), Fram
             Ok(InferenceRequest::Figures) => {
                 let _ = events.send(InferenceEvent::Figures(METERS.figures(engine.adapters.tiers())));
             }
+            Ok(InferenceRequest::Abilities) => {
+                let _ = events.send(InferenceEvent::Abilities(engine.abilities()));
+            }
             Ok(InferenceRequest::Embed(request)) => open.embed(&encoder, &events, request),
             Ok(InferenceRequest::Cancel { request }) => {
                 if let Some(cancelled) = open.requests.get(&request) {

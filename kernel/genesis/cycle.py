@@ -2,16 +2,25 @@
 `_process_synthesis_` is delegated to it, and changing the pointer changes what the message means."""
 parents = [ref("orchestrator")]
 brief = None
-artifact = None
-synthesis_state = ref("states.idle")
+workflow = ref("workflows.full")
 covenant = ref("covenant")
+synthesis_state = ref("states.idle")
+thinker = None
+plan = None
+found = []
+partials = []
+artifact = None
+review = None
+
+
+def advance(self):
+    return self.transition_to(self.workflow.transitions[self.synthesis_state.state_name][0])
 
 
 def transition_to(self, name):
-    if name not in self.synthesis_state.transitions:
-        raise ValueError("no transition from " + self.synthesis_state.state_name + " to " + name)
-    state = primitive("get_slot", self.states, name, None)
+    state = self.workflow.states[name]
     self.synthesis_state = state
+    self.thinker = self.thinker_in(state)
     self.parents = [state, self.cycle_prototype]
     self._p_changed = True
     return {"do": "continue"}
@@ -21,3 +30,49 @@ def fail(self, reason, message, correct):
     self.failure = {"reason": reason, "message": message, "correct": correct}
     self._p_changed = True
     return self.transition_to("failed")
+
+
+def thinker_in(self, state):
+    role = primitive("get_slot", state, "role", None)
+    row = self.archetype()
+    if role is not None and row is not None:
+        return primitive("get_slot", self.personas, row[role], None)
+    return primitive("get_slot", state, "persona", None)
+
+
+def archetype(self):
+    if self.plan is not None:
+        for row in self.dynamics:
+            if row["archetype"] == self.plan["archetype"]:
+                return row
+    return None
+
+
+def facets(self):
+    planned = {asked["facet"]: asked["question"] for asked in self.plan["facets"]}
+    names = self.archetype()["facets"] + [name for name in planned]
+    chosen = [name for at, name in enumerate(names) if name not in names[:at]]
+    return [(name, planned.get(name)) for name in chosen[:self.workflow.most_facets]]
+
+
+def temperature_now(self):
+    if self.brief["round"] > 1:
+        return self.correction_temperature
+    return self.temperature
+
+
+def asking(self, asked, max_tokens):
+    ask = {
+        "do": "infer",
+        "persona": asked["persona"],
+        "adapter": asked["adapter"],
+        "max_tokens": max_tokens,
+        "temperature": self.temperature_now(),
+        "seed": self.brief["round"],
+    }
+    if self.is_conversing:
+        ask["system"] = asked["system"]
+        ask["prompt"] = asked["prompt"]
+    else:
+        ask["prompt"] = asked["system"] + "\n\n" + asked["prompt"] + "\n\n"
+    return ask

@@ -6,6 +6,7 @@ adapters = []
 temperature = 0.0
 correction_temperature = 0.4
 max_tokens = 256
+grammar = "method"
 
 
 def consult(self, pillar, question):

@@ -7,6 +7,7 @@ use shared::reason;
 
 use crate::image::Image;
 use crate::image::backup::{BackupError, backup};
+use crate::image::digest::{hex, objects_digest};
 use crate::image::pack::pack;
 use crate::image::verify::{Chains, verify};
 use crate::reporter::Reporter;
@@ -19,6 +20,22 @@ pub fn verified(image: &Image, reporter: &Reporter) -> Result<Answer, Fault> {
         Err(error) => Err(Fault::new(
             reason::IMAGE_FAILED,
             format!("the image could not be verified: {error}"),
+        )),
+    }
+}
+
+/// The hash over all objects and entries as they are now, and nothing else.
+pub fn digested(image: &Image, _: &Reporter) -> Result<Answer, Fault> {
+    let digest = || {
+        image.flush()?;
+        let index = image.state.index();
+        objects_digest(&index.reading()?)
+    };
+    match digest() {
+        Ok(digest) => Ok(Answer::Digested { digest: hex(&digest) }),
+        Err(error) => Err(Fault::new(
+            reason::IMAGE_FAILED,
+            format!("the image could not be read: {error}"),
         )),
     }
 }

@@ -11,6 +11,8 @@ pub struct Arguments {
     pub packages: Option<String>,
     /// What of them.
     pub allow: Vec<Allowed>,
+    /// How much this process gives way to others, as of `nice`.
+    pub nice: u64,
 }
 
 /// A name of a module.
@@ -31,6 +33,7 @@ pub enum Strictness {
 
 /// Bounds of `--memory-mib`: less does not hold an interpreter and one full frame, more is not counted in this type.
 const MEMORY_MIB: std::ops::RangeInclusive<u64> = 96..=1 << 20;
+const NICE: std::ops::RangeInclusive<u64> = 0..=19;
 const CPU_SECONDS: std::ops::RangeInclusive<u64> = 1..=1 << 20;
 
 /// Parses the command line without the program's name. The error is a sentence.
@@ -40,6 +43,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
         strictness: Strictness::Whole,
         packages: None,
         allow: Vec::new(),
+        nice: 0,
     };
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -47,6 +51,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--cpu-seconds" => arguments.limits.cpu_seconds = number(&word, words.next(), CPU_SECONDS)?,
             "--packages" => arguments.packages = Some(words.next().ok_or("--packages needs a folder")?),
             "--allow" => arguments.allow = allowed(&words.next().ok_or("--allow needs names")?)?,
+            "--nice" => arguments.nice = number(&word, words.next(), NICE)?,
             "--allow-weak-jail" => arguments.strictness = Strictness::Weak,
             _ => {
                 return Err(format!(

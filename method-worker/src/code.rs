@@ -11,6 +11,7 @@ use pyo3::types::{PyCode, PyCodeMethods, PyList};
 use crate::globals;
 use crate::proxy::Method;
 use crate::run;
+use crate::tree;
 
 /// `PyCF_ONLY_AST` of CPython's `compile`.
 const ONLY_AST: u32 = 0x400;
@@ -129,6 +130,9 @@ fn compile<'py>(
     };
     if definition.get_type().name()? != "FunctionDef" || !definition.getattr("decorator_list")?.is_empty()? {
         return Err(not_one_function(selector));
+    }
+    if run::with(|run| Ok(run.take_candidate(selector)))? {
+        tree::judge(&tree)?;
     }
     let name: String = definition.getattr("name")?.extract()?;
     let code = compile

@@ -140,6 +140,12 @@ pub fn prepare(py: Python<'_>, allow: &[Allowed]) -> PyResult<()> {
     Ok(())
 }
 
+/// Whether a name is that of a package that was installed for methods.
+pub fn is_package(py: Python<'_>, name: &str) -> bool {
+    let sources = SOURCES.get(py);
+    sources.is_some_and(|sources| sources.packages.iter().any(|module| module.get().name == name))
+}
+
 /// Globals for one method in the run in progress.
 pub fn fresh(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let sources = SOURCES.get_or_try_init(py, || sources(py))?;

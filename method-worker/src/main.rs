@@ -34,6 +34,7 @@ mod run;
 mod send;
 mod serve;
 mod time;
+mod tree;
 mod unanswered;
 mod world;
 

@@ -38,6 +38,7 @@ pub enum ServeError {
 /// Starts, closes the jail, says ready, and serves until the kernel closes the connection.
 pub fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     let peer = Peer::take().map_err(ServeError::Spawn)?;
+    jail::give_way(arguments.nice)?;
     interpreter::start().map_err(ServeError::Interpreter)?;
     Python::attach(|py| {
         let python = interpreter::version(py);
@@ -105,7 +106,7 @@ fn carry_out(
     } = task;
     world.forget(&stale);
     world.insert(objects);
-    run::begin(Run::new(world, peer, mode));
+    run::begin(Run::new(world, peer, mode, &selector));
     let result = arguments_of(py, &arguments)
         .and_then(|tuple| send::send(py, receiver, &selector, &tuple))
         .and_then(|answer| range::as_list(py, answer));

@@ -45,6 +45,8 @@ pub enum InferenceRequest {
     Serve,
     /// The same: accept no more of them, finish those that are open. Answered by [`InferenceEvent::Yielded`].
     Yield,
+    /// Answered by [`InferenceEvent::Abilities`].
+    Abilities,
 }
 
 /// What a text must be.
@@ -57,13 +59,16 @@ pub enum Grammar {
     Method(MethodGrammar),
 }
 
+/// Among the slots of a [`MethodGrammar`]: every name may follow `self.`.
+pub const ANY_SLOT: &str = "*";
+
 /// A Python method that can answer a message, or a refusal to write one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MethodGrammar {
     pub selector: String,
     /// How many the message has.
     pub arguments: u32,
-    /// The only names that may follow `self.`.
+    /// The only names that may follow `self.`; with [`ANY_SLOT`] among them, any name.
     pub slots: Vec<String>,
     /// The token, or the text, that a refusal begins with, when it may refuse; a line of words follows.
     pub refusal: Option<String>,
@@ -316,6 +321,8 @@ pub enum InferenceEvent {
     Yielded {
         open: u32,
     },
+    /// What the model's own card says that it can do (`docs/mind.md`); none where it says nothing.
+    Abilities(Option<Vec<String>>),
 }
 
 /// What a worker does and has done since it was started.

@@ -28,6 +28,21 @@ pub const HOSTILE: &[(Rule, &str)] = &[
         UndeclaredChange,
         "rows = [[x] for x in self.items]\nmax(rows, default=None)[0].y = 1",
     ),
+    // What never ends or never fits.
+    (Endless, "while True:\n    n += 1"),
+    (Endless, "while 1:\n    for x in [1]:\n        break"),
+    (
+        Endless,
+        "while True:\n    try:\n        n += 1\n    except ValueError:\n        pass",
+    ),
+    (TooLarge, "return 9 ** 9 ** 9"),
+    (TooLarge, "return len([0] * (10 ** 11))"),
+    (TooLarge, "return 10 ** 8 * \"x\""),
+    (TooLarge, "return 1 << 10 ** 12"),
+    (TooLarge, "return sum(range(10 ** 12))"),
+    (TooLarge, "return \"x\".center(10 ** 10)"),
+    (TooLarge, "return \"%1000000000d\" % n"),
+    (TooLarge, "return bytes(10 ** 9)"),
     // Entries of objects.
     (UndeclaredChange, "self[n] = 1"),
     (UndeclaredChange, "self.index[n] += 1"),

@@ -18,6 +18,12 @@ pub const LEGAL: &[&str] = &[
     "for key, value in self.index.items():\n    value.append(key)\nself._p_changed = True",
     "self.hits.increment()\nself.jobs.push(n)\nreturn self.hits.value()",
     "job = self.jobs.pop()\nself._p_changed = True\nreturn job",
+    // Large and harmless.
+    "return n * 10 ** 12 + 2 ** 64",
+    "return [0] * 1000 + list(range(1000))",
+    "while True:\n    n = n * 3 % 7\n    if n == 1:\n        return n",
+    "return \"%d %05.2f\" % (n, 1.5)",
+    "return \"x\".center(20)",
     // No change at all.
     "pass",
     "return None",

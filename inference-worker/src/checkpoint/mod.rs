@@ -83,6 +83,16 @@ pub struct Manifest {
     pub name: Option<String>,
     #[serde(default)]
     pub files: HashMap<String, ManifestFile>,
+    /// What it can do; not said of most models.
+    #[serde(default)]
+    pub abilities: Option<Vec<String>>,
+}
+
+/// What the card of a model folder says that the model can do.
+pub fn abilities(model: &Path) -> Option<Vec<String>> {
+    let text = fs::read(model.join(MANIFEST)).ok()?;
+    let manifest: Manifest = serde_json::from_slice(&text).ok()?;
+    manifest.abilities
 }
 
 /// The stamp of a model: a folder, or a GGUF file.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::adapter::loader;
 use crate::adapter::store::{Budgets, Store};
-use crate::checkpoint::Weights;
+use crate::checkpoint::{self, Weights};
 use crate::device::place::Place;
 use crate::grammar::Constraint;
 use crate::meters::METERS;
@@ -50,6 +50,8 @@ pub struct Settings {
 pub struct Engine {
     door: Door,
     description: Arc<Mutex<Result<Description, InferenceFault>>>,
+    /// A model of the worker's own, whose card may say what it can do.
+    model: Option<PathBuf>,
     pub adapters: Arc<Store>,
 }
 
@@ -100,6 +102,7 @@ impl Engine {
         let messages = Arc::new(messages);
         // Weak: the decoding thread ends when nobody can ask it any more, and the loader with it.
         let waking = Arc::downgrade(&messages);
+        let model = Some(settings.model.clone());
         loader::start(adapters.clone(), move || {
             if let Some(messages) = waking.upgrade() {
                 let _ = messages.send(Message::Wake);
@@ -115,6 +118,7 @@ impl Engine {
         Ok(Engine {
             door: Door::Model(messages, compiling),
             description,
+            model,
             adapters,
         })
     }
@@ -142,6 +146,7 @@ impl Engine {
         Ok(Engine {
             door: Door::Server(jobs),
             description,
+            model: None,
             adapters,
         })
     }
@@ -164,6 +169,11 @@ impl Engine {
             }
             (described, _) => described,
         }
+    }
+
+    /// What the model's card says that it can do, also before it is loaded.
+    pub fn abilities(&self) -> Option<Vec<String>> {
+        self.model.as_deref().and_then(checkpoint::abilities)
     }
 
     pub fn submit(&self, mut job: Job) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use shared::inference::MethodGrammar;
+use shared::inference::{ANY_SLOT, MethodGrammar};
 
 const PYTHON: &str = include_str!("python.lark");
 /// As deep as the guard lets blocks be.
@@ -46,6 +46,10 @@ pub fn method(wish: &MethodGrammar, is_special: impl Fn(&str) -> bool) -> Result
         "\"object_id\"".into()
     } else {
         names.join(" | ")
+    };
+    let names = match slots.iter().any(|slot| slot == ANY_SLOT) {
+        true => "/[a-zA-Z][a-zA-Z0-9_]*/".into(),
+        false => names,
     };
     let _ = writeln!(text, "SLOT: {names}");
     let _ = writeln!(text, "parameters: {}", parameters(*arguments));

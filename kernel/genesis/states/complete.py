@@ -1,7 +1,6 @@
 """Installs the method; the message is sent again and everything commits as one."""
 parents = []
 state_name = "complete"
-transitions = []
 
 
 def _process_synthesis_(self, event, payload):

@@ -1,9 +1,16 @@
-"""Will plan with BRICK; until the composite mind is there it passes the brief on."""
+"""BRICK takes the mission apart: which archetype it is, which facets are to be asked what, what is to be looked up."""
 parents = []
 state_name = "decomposing"
 persona = ref("personas.brick")
-transitions = ["delegating", "failed"]
 
 
 def _process_synthesis_(self, event, payload):
-    return self.transition_to("delegating")
+    if event == "enter":
+        ask = self.asking(self.covenant.plan_question(self), self.covenant.plan_tokens)
+        ask["grammar"] = {"json_schema": self.covenant.plan_schema(self)}
+        return ask
+    if not payload["ok"]:
+        return self.fail(payload["reason"], "there is no plan: " + payload["message"], payload["reason"] == "schema")
+    self.plan = payload["value"]
+    self._p_changed = True
+    return self.advance()

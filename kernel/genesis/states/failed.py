@@ -1,7 +1,6 @@
 """Says why, and whether a correcting round makes sense. The kernel bounds how many there are."""
 parents = []
 state_name = "failed"
-transitions = []
 
 
 def _process_synthesis_(self, event, payload):

@@ -1,8 +1,20 @@
-"""Takes the brief and begins the thought. A brief that needs no plan goes straight to synthesis."""
+"""Takes the brief, learns what the model can do, and chooses the workflow."""
 parents = []
 state_name = "idle"
-transitions = ["decomposing", "synthesizing", "failed"]
 
 
 def _process_synthesis_(self, event, payload):
-    return self.transition_to("synthesizing")
+    if event == "enter" and self.abilities is None:
+        return {"do": "abilities"}
+    declared = None
+    if event == "able":
+        if not payload["ok"]:
+            return self.fail(payload["reason"], payload["message"], False)
+        declared = payload["abilities"]
+    workflow = self.choose_workflow(self.brief["kind"], declared)
+    if workflow is None:
+        return self.fail("not_understood", "no workflow of workflows.order is for a " + self.brief["kind"] + " and for what the model can do", False)
+    self.workflow = workflow
+    self.covenant = workflow.covenant
+    self._p_changed = True
+    return self.advance()

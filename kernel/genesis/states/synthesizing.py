@@ -1,28 +1,16 @@
-"""Asks the model for the method."""
+"""Asks the model for the method, in the words of the workflow's covenant."""
 parents = []
 state_name = "synthesizing"
 persona = ref("personas.robin")
-transitions = ["validating", "failed"]
+role = "weaver"
 
 
 def _process_synthesis_(self, event, payload):
     if event == "enter":
-        round = self.brief["round"]
-        temperature = self.temperature
-        if round > 1:
-            temperature = self.correction_temperature
-        return {
-            "do": "infer",
-            "prompt": self.covenant.render(self.brief),
-            "max_tokens": self.max_tokens,
-            "temperature": temperature,
-            "seed": round,
-            "grammar": "method",
-            "refusal": "<|refuse|>",
-        }
+        return self.covenant.method_ask(self)
     if not payload["ok"]:
         return self.fail(payload["reason"], payload["message"], False)
-    text = payload["text"]
+    text = self.covenant.method_in(payload["text"])
     if text.startswith("<|refuse|>"):
         # A refusal is believed at once only where the selector names no slot; else a second opinion is asked for.
         named = self.covenant.names_a_slot(self.brief["receiver"], self.brief["selector"])
@@ -31,4 +19,4 @@ def _process_synthesis_(self, event, payload):
         return self.fail("unfinished", "the model did not finish its method", True)
     self.artifact = text
     self._p_changed = True
-    return self.transition_to("validating")
+    return self.advance()

@@ -18,24 +18,7 @@ pub fn digest(index: &Lmdb, last: TransactionId) -> Result<[u8; 32], ::lmdb::Err
 /// The same of one moment of an index.
 pub fn digest_of(reading: &Reading<'_>, last: TransactionId) -> Result<[u8; 32], ::lmdb::Error> {
     let mut hasher = blake3::Hasher::new();
-    each(reading, Table::Objects, |(key, value)| {
-        hasher.update(key);
-        match postcard::from_bytes::<StoredObject>(value) {
-            Ok(stored) => add(&mut hasher, &(stored.entries, stored.image)),
-            Err(_) => {
-                hasher.update(b"damaged");
-            }
-        }
-    })?;
-    each(reading, Table::Entries, |(key, value)| {
-        hasher.update(key);
-        match postcard::from_bytes::<StoredEntry>(value) {
-            Ok(stored) => add(&mut hasher, &(stored.changed, stored.value)),
-            Err(_) => {
-                hasher.update(b"damaged");
-            }
-        }
-    })?;
+    add_objects(&mut hasher, reading)?;
     // Replies of older transactions may be dropped or not.
     let kept = last.0.saturating_sub(KEPT_REPLIES).to_be_bytes();
     each(reading, Table::ReplyAge, |(key, reply)| {
@@ -50,7 +33,45 @@ pub fn digest_of(reading: &Reading<'_>, last: TransactionId) -> Result<[u8; 32],
         hasher.update(key);
         hasher.update(value);
     })?;
+    // What is derived depends on the state alone; without memory nothing is added.
+    for table in [Table::Chunks, Table::Postings, Table::Vectors] {
+        each(reading, table, |(key, value)| {
+            hasher.update(&(key.len() as u64).to_le_bytes());
+            hasher.update(key);
+            hasher.update(&(value.len() as u64).to_le_bytes());
+            hasher.update(value);
+        })?;
+    }
     Ok(*hasher.finalize().as_bytes())
+}
+
+/// The BLAKE3 hash over every object and entry alone, in key order: what a thought that failed must leave as it was. Missions and
+/// replies are not in it.
+pub fn objects_digest(reading: &Reading<'_>) -> Result<[u8; 32], ::lmdb::Error> {
+    let mut hasher = blake3::Hasher::new();
+    add_objects(&mut hasher, reading)?;
+    Ok(*hasher.finalize().as_bytes())
+}
+
+fn add_objects(hasher: &mut blake3::Hasher, reading: &Reading<'_>) -> Result<(), ::lmdb::Error> {
+    each(reading, Table::Objects, |(key, value)| {
+        hasher.update(key);
+        match postcard::from_bytes::<StoredObject>(value) {
+            Ok(stored) => add(hasher, &(stored.entries, stored.image)),
+            Err(_) => {
+                hasher.update(b"damaged");
+            }
+        }
+    })?;
+    each(reading, Table::Entries, |(key, value)| {
+        hasher.update(key);
+        match postcard::from_bytes::<StoredEntry>(value) {
+            Ok(stored) => add(hasher, &(stored.changed, stored.value)),
+            Err(_) => {
+                hasher.update(b"damaged");
+            }
+        }
+    })
 }
 
 /// Visits every pair of a table in key order; memory is that of a step.

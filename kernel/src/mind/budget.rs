@@ -17,6 +17,8 @@ use crate::kernel::Kernel;
 const TOKENS: u64 = 20_000;
 const TIME: Duration = Duration::from_secs(600);
 const AT_ONCE: usize = 8;
+/// Correcting rounds after the first.
+const CORRECTIONS: u32 = 2;
 
 /// The slots of the orchestrator that say what a mission may cost; read when it begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +29,8 @@ pub struct Budget {
     pub time: Duration,
     /// `thoughts_at_once`.
     pub at_once: usize,
+    /// `corrections`: rounds after the first, 20 at most.
+    pub corrections: u32,
 }
 
 impl Budget {
@@ -38,13 +42,16 @@ impl Budget {
             .and_then(|object| object.slot(name))
             .map(|slot| &slot.value)
         {
-            Some(Value::Int(number)) => u64::try_from(*number).ok().filter(|number| *number > 0),
+            Some(Value::Int(number)) => u64::try_from(*number).ok(),
             _ => None,
         };
+        let corrections = number("corrections").map_or(CORRECTIONS, |number| number.min(20) as u32);
+        let number = |name: &str| number(name).filter(|number| *number > 0);
         Budget {
             tokens: number("token_budget").unwrap_or(TOKENS),
             time: number("seconds_budget").map_or(TIME, Duration::from_secs),
             at_once: number("thoughts_at_once").map_or(AT_ONCE, |number| number.min(1_000) as usize),
+            corrections,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::description;
 use crate::image::draft::Change;
 
 /// Name and source of every primordial object, in id order from `#1`.
-const MANIFEST: [(&str, &str); 26] = [
+const MANIFEST: [(&str, &str); 30] = [
     ("lobby", include_str!("../../genesis/lobby.py")),
     ("traits", include_str!("../../genesis/traits.py")),
     ("pllm", include_str!("../../genesis/pllm.py")),
@@ -60,6 +60,16 @@ const MANIFEST: [(&str, &str); 26] = [
     ("counter", include_str!("../../genesis/counter.py")),
     ("queue", include_str!("../../genesis/queue.py")),
     ("bag", include_str!("../../genesis/bag.py")),
+    (
+        "covenant.conversation",
+        include_str!("../../genesis/covenant/conversation.py"),
+    ),
+    ("workflows", include_str!("../../genesis/workflows.py")),
+    ("workflows.full", include_str!("../../genesis/workflows/full.py")),
+    (
+        "workflows.short",
+        include_str!("../../genesis/workflows/short.py"),
+    ),
 ];
 
 /// A genesis file that does not describe an object.

@@ -24,8 +24,6 @@ use crate::kernel::{Asker, Kernel, commit_fault};
 use crate::names::name_of;
 use crate::send::{Message, Thought};
 
-/// Correcting missions after the first, when the image does not say otherwise.
-const CORRECTIONS: u32 = 2;
 /// Events that a slow follower may be behind; then it misses some.
 const FOLLOWED: usize = 4_096;
 
@@ -306,7 +304,9 @@ impl Kernel {
                         result: Ok(answer.map(|answer| (request, answer))),
                     };
                 }
-                End::Failed { fault, may_correct } if may_correct && corrections < CORRECTIONS => {
+                End::Failed { fault, may_correct }
+                    if may_correct && corrections < spent.budget.corrections =>
+                {
                     corrections += 1;
                     flaw = Some(fault.message);
                 }

@@ -2,10 +2,9 @@
 //!
 //! - [`mission`]: one durable mission at a time for a receiver and selector; who waits for it; what survives a crash.
 //! - [`gate`]: which are thought about now. [`budget`]: what each may cost, and how it is cancelled.
-//! - [`cycle`]: carries out what the states in the image ask for. The order of thought is theirs, not Rust's.
+//! - [`cycle`]: carries out what the states in the image ask for. The order of thought is theirs, not Rust's (`docs/mind.md`).
 //! - [`origin`]: how a method came to be.
-//! - [`narrow`]: generated code names only slots that exist.
-//! - [`model`]: the door to the inference-worker. [`audit`]: the stream of consciousness.
+//! - [`model`]: the door to the inference-worker. [`recall`]: that to the memory. [`audit`]: the stream of consciousness.
 //! - [`genesis`]: the objects of the Prototypal Awakening, from `kernel/genesis/`.
 
 pub mod audit;
@@ -15,8 +14,7 @@ mod gate;
 pub mod genesis;
 mod mission;
 pub mod model;
-mod narrow;
-
 mod origin;
+mod recall;
 
 pub use mission::Mind;

@@ -9,11 +9,15 @@ use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    Adapter, AdapterAnswer, AdapterRequest, Description, Figures, Finish, Generate, Grammar, InferenceEvent,
-    InferenceFault, InferenceRequest, Options,
+    Adapter, AdapterAnswer, AdapterRequest, ChatMessage, Description, Embed, Embedder, Figures, Finish,
+    Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES, MOST_TEXTS,
+    Options,
 };
 use shared::reason;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::image::memory::analysis::head;
+use crate::image::memory::vector::Encoder;
 
 /// How long to look for an inference-worker that is starting or being replaced.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -50,11 +54,37 @@ const PRESENT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     pub generate: Generate,
+    /// A conversation before the prompt.
+    pub messages: Vec<ChatMessage>,
     pub options: Options,
     /// None: the model alone.
     pub adapter: Option<Adapter>,
     pub grammar: Option<Grammar>,
 }
+
+impl Question {
+    /// All that the model reads.
+    pub fn words(&self) -> String {
+        let turns = self
+            .messages
+            .iter()
+            .map(|turn| format!("[{}]\n{}\n\n", turn.role, turn.content));
+        turns.chain([self.generate.prompt.clone()]).collect()
+    }
+}
+
+/// What texts mean, and who says so.
+pub struct Encoded {
+    pub encoder: Encoder,
+    /// One for each text, of length 1.
+    pub vectors: Vec<Vec<f32>>,
+}
+
+/// How long texts may take to be encoded, for each that is asked for at once and in all.
+const ENCODING: Duration = Duration::from_secs(30);
+const ENCODING_EACH: Duration = Duration::from_secs(1);
+/// Vectors of one answer take so many bytes at most.
+const VECTOR_BYTES: usize = 8 << 20;
 
 /// A connection that ended without an answer.
 struct Lost {
@@ -63,8 +93,11 @@ struct Lost {
     is_described: bool,
 }
 
-/// A worker that ended so many conversations about a grammar does not know grammars: it is older than this kernel.
+/// A worker that ended so many conversations about a grammar, or about its model's abilities, does not know of them: it is older than this
+/// kernel.
 const LOST_WITH_GRAMMAR: u32 = 2;
+/// What a model is asked for of which an older worker cannot say what it can do.
+const OLD_ABILITY: &str = "method";
 
 /// What the model wrote.
 pub struct Generated {
@@ -130,6 +163,73 @@ impl Model {
         Ok(())
     }
 
+    /// Who encodes, or why nobody does.
+    pub async fn embedder(&self) -> Result<Embedder, String> {
+        let conversation = async {
+            let mut stream = self.connect().await?;
+            self.embedder_on(&mut stream).await
+        };
+        match timeout(PRESENT, conversation).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => Err(format!("no inference-worker answers: {error}")),
+            Err(_) => Err("no inference-worker answers".into()),
+        }
+    }
+
+    async fn embedder_on(&self, stream: &mut Stream) -> Result<Result<Embedder, String>, FrameError> {
+        asynchronous::write(stream, &InferenceRequest::DescribeEmbedder).await?;
+        loop {
+            if let InferenceEvent::EmbedderDescribed(described) = asynchronous::read(stream).await? {
+                return Ok(described.map_err(|fault| fault.message));
+            }
+        }
+    }
+
+    /// Has texts encoded, in their order; or says why nobody encodes. What of a text is beyond what the encoder reads is cut off.
+    pub async fn embed(&self, texts: &[String]) -> Result<Encoded, String> {
+        let gone = |error: FrameError| format!("no inference-worker answers: {error}");
+        let mut stream = self.connect().await.map_err(gone)?;
+        let described = timeout(PRESENT, self.embedder_on(&mut stream)).await;
+        let embedder = described
+            .map_err(|_| "no inference-worker answers")?
+            .map_err(gone)??;
+        let dimension = embedder.dimension as usize;
+        let at_once = MOST_TEXTS.min(VECTOR_BYTES / (dimension * 4).max(1)).max(1);
+        let mut vectors = Vec::with_capacity(texts.len());
+        for (request, some) in (1..).zip(texts.chunks(at_once)) {
+            let patience = ENCODING + ENCODING_EACH * some.len() as u32;
+            let ask = Embed {
+                request,
+                texts: some
+                    .iter()
+                    .map(|text| head(text, MOST_TEXT_BYTES).to_owned())
+                    .collect(),
+                deadline_ms: patience.as_millis() as u64,
+            };
+            asynchronous::write(&mut stream, &InferenceRequest::Embed(ask))
+                .await
+                .map_err(gone)?;
+            let answered = timeout(patience + PRESENT, asynchronous::read(&mut stream)).await;
+            match answered
+                .map_err(|_| "the encoder does not answer in time")?
+                .map_err(gone)?
+            {
+                InferenceEvent::Embedded { embeddings, .. } if embeddings.len() == some.len() => {
+                    vectors.extend(embeddings.into_iter().map(|embedding| embedding.vector));
+                }
+                InferenceEvent::Failed { fault, .. } => return Err(fault.message),
+                _ => return Err("the encoder answered something else".into()),
+            }
+        }
+        match vectors.iter().all(|vector: &Vec<f32>| vector.len() == dimension) {
+            true => Ok(Encoded {
+                encoder: Encoder::of(&embedder.name, dimension),
+                vectors,
+            }),
+            false => Err("the encoder answered vectors of another dimension than its own".into()),
+        }
+    }
+
     /// Asks about adapters; `patience` is for the answer, loading included.
     pub async fn adapters(&self, ask: AdapterRequest, patience: Duration) -> Result<AdapterAnswer, Fault> {
         let conversation = async {
@@ -168,13 +268,7 @@ impl Model {
             match self.try_generate(&question).await {
                 Ok(result) => return result,
                 Err(Lost { error, .. }) if Instant::now() >= deadline => {
-                    return Err(Fault::new(
-                        reason::NO_MODEL,
-                        format!(
-                            "no inference-worker answers at {}: {error}",
-                            self.socket.display()
-                        ),
-                    ));
+                    return Err(self.absent(&error));
                 }
                 Err(lost) => {
                     if lost.is_described && question.grammar.is_some() {
@@ -188,6 +282,52 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// What the model's card says that it can do; none where it says nothing. Looks for a worker as [`Model::generate`] does.
+    pub async fn abilities(&self) -> Result<Option<Vec<String>>, Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lost = 0;
+        loop {
+            let mut is_described = false;
+            let error = match self.ask_abilities(&mut is_described).await {
+                Ok(abilities) => return Ok(abilities),
+                Err(error) => error,
+            };
+            lost += u32::from(is_described);
+            if lost >= LOST_WITH_GRAMMAR {
+                tracing::warn!(
+                    "the inference-worker does not know what its model can do: it is asked for methods alone"
+                );
+                return Ok(Some(vec![OLD_ABILITY.to_owned()]));
+            }
+            if Instant::now() >= deadline {
+                return Err(self.absent(&error));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn ask_abilities(&self, is_described: &mut bool) -> Result<Option<Vec<String>>, FrameError> {
+        let mut stream = self.connect().await?;
+        self.find_worker(&mut stream).await?;
+        *is_described = true;
+        asynchronous::write(&mut stream, &InferenceRequest::Abilities).await?;
+        loop {
+            if let InferenceEvent::Abilities(abilities) = asynchronous::read(&mut stream).await? {
+                return Ok(abilities);
+            }
+        }
+    }
+
+    fn absent(&self, error: &FrameError) -> Fault {
+        Fault::new(
+            reason::NO_MODEL,
+            format!(
+                "no inference-worker answers at {}: {error}",
+                self.socket.display()
+            ),
+        )
     }
 
     async fn try_generate(&self, question: &Question) -> Result<Result<Generated, Fault>, Lost> {
@@ -217,7 +357,7 @@ impl Model {
         let request = InferenceRequest::GenerateWith {
             generate,
             options: question.options.clone(),
-            messages: Vec::new(),
+            messages: question.messages.clone(),
         };
         asynchronous::write(&mut stream, &request).await?;
         loop {

@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 
 use super::conversation::{Activation, Broken, fault, outcome_fault, run};
 use super::lane::{Job, Lane, Queue};
-use super::process::{End, Environment, Settings, Worker};
+use super::process::{End, Environment, Settings, Work, Worker};
 use super::shift::{self, News, Shift, Shifts};
 use crate::image::state::State;
+use crate::memory::Memory;
 use crate::overlay::World;
 
 /// A worker that thoughts have used is replaced after so many activations.
@@ -49,6 +50,7 @@ pub struct Workers {
     /// Of the former shift, kept while the change is on trial.
     parked: Mutex<Vec<Worker>>,
     state: Arc<State>,
+    memory: Arc<Memory>,
     queue: Queue,
     permits: Semaphore,
     idle: Mutex<Vec<Worker>>,
@@ -60,7 +62,11 @@ pub struct Workers {
 
 impl Workers {
     /// And where is told what becomes of [`Workers::replace`].
-    pub fn new(settings: Settings, state: Arc<State>) -> (Arc<Workers>, mpsc::UnboundedReceiver<News>) {
+    pub fn new(
+        settings: Settings,
+        state: Arc<State>,
+        memory: Arc<Memory>,
+    ) -> (Arc<Workers>, mpsc::UnboundedReceiver<News>) {
         let (news, heard) = mpsc::unbounded_channel();
         let workers = Workers {
             permits: Semaphore::new(settings.workers),
@@ -78,6 +84,7 @@ impl Workers {
             broken: AtomicU32::new(0),
             parked: Mutex::new(Vec::new()),
             state,
+            memory,
             queue: Queue::default(),
             idle: Mutex::new(Vec::new()),
             used_up: Notify::new(),
@@ -94,7 +101,7 @@ impl Workers {
         }
         loop {
             while !self.idle().iter().any(|worker| worker.runs == 0) {
-                let fresh = self.start_patiently().await;
+                let fresh = self.start_patiently(Work::Thoughts).await;
                 self.idle().push(fresh);
             }
             self.used_up.notified().await;
@@ -211,14 +218,20 @@ impl Workers {
         loop {
             let (worker, turn) = match next.take() {
                 Some((worker, turn)) => (worker, Some(turn)),
-                None => (self.start_patiently().await, None),
+                None => (self.start_patiently(Work::Sends).await, None),
             };
             let (pid, shift) = (worker.pid(), worker.shift);
             self.in_lanes
                 .send_modify(|lanes| lanes.extend(pid.map(|pid| (pid, shift))));
             drop(turn);
             let (leaving, leave) = watch::channel(false);
-            let lane = Lane::new(worker, &self.state, &self.queue, self.memory_mib, leave);
+            let lane = Lane::new(
+                worker,
+                (&self.state, &self.memory),
+                &self.queue,
+                self.memory_mib,
+                leave,
+            );
             let left = {
                 let mut serving = pin!(lane.serve());
                 let mut replacing = pin!(self.replacement(shift));
@@ -259,7 +272,7 @@ impl Workers {
         let _ = shifts.wait_for(|shifts| shifts.current.number != shift).await;
         loop {
             if let Ok(turn) = self.turn.acquire().await {
-                return (self.start_patiently().await, turn);
+                return (self.start_patiently(Work::Sends).await, turn);
             }
         }
     }
@@ -294,14 +307,21 @@ impl Workers {
             let parked = self.parked().pop();
             let worker = match parked {
                 Some(worker) => Ok(worker),
-                None => Worker::start(&former.settings).await,
+                None => Worker::start(&former.settings, Work::Sends).await,
             };
             let Ok(mut worker) = worker else {
                 let _ = job.answer.send(Err(fault));
                 return;
             };
             let world = World::of(&self.state);
-            match Box::pin(run(&mut worker, world, &job.chain, &job.activation)).await {
+            match Box::pin(run(
+                &mut worker,
+                (world, &self.memory),
+                &job.chain,
+                &job.activation,
+            ))
+            .await
+            {
                 Ok(finished) => {
                     let selector = &job.activation.selector;
                     self.restore(&format!(
@@ -322,19 +342,20 @@ impl Workers {
     }
 
     /// Of the shift that carries methods out now.
-    async fn start_patiently(&self) -> Worker {
+    async fn start_patiently(&self, work: Work) -> Worker {
         let mut failures = 0;
         loop {
             let shift = self.shift();
             let parked = {
                 let mut parked = self.parked();
-                let at = parked.iter().position(|worker| worker.shift == shift.number);
+                let is_wanted = |worker: &Worker| work == Work::Sends && worker.shift == shift.number;
+                let at = parked.iter().position(is_wanted);
                 at.map(|at| parked.swap_remove(at))
             };
             if let Some(worker) = parked {
                 return worker;
             }
-            match Worker::start(&shift.settings).await {
+            match Worker::start(&shift.settings, work).await {
                 Ok(mut worker) => {
                     worker.shift = shift.number;
                     return worker;
@@ -349,6 +370,11 @@ impl Workers {
                 }
             }
         }
+    }
+
+    /// What methods ask when they index and search.
+    pub fn memory(&self) -> Arc<Memory> {
+        self.memory.clone()
     }
 
     /// Who carries thoughts and trials out: not a shift that is on trial itself.
@@ -417,7 +443,7 @@ impl Workers {
         loop {
             attempt += 1;
             let mut worker = self.take(activation.mode).await?;
-            match run(&mut worker, world, chain, activation).await {
+            match run(&mut worker, (world, &self.memory), chain, activation).await {
                 Ok(finished) => {
                     self.give_back(worker, activation.mode);
                     return match outcome_fault(activation, &finished.outcome) {
@@ -464,7 +490,7 @@ impl Workers {
         self.used_up.notify_one();
         match found {
             Some(worker) => Ok(worker),
-            None => match Worker::start(&shift.settings).await {
+            None => match Worker::start(&shift.settings, Work::Thoughts).await {
                 Ok(mut worker) => {
                     worker.shift = shift.number;
                     Ok(worker)

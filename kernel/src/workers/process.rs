@@ -50,6 +50,23 @@ pub struct Environment {
     pub allow: Vec<String>,
 }
 
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    Sends,
+    /// Thoughts and trials, of which nobody waits for a millisecond: they give way to sends.
+    Thoughts,
+}
+
+impl Work {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Work::Sends => &[],
+            Work::Thoughts => &["--nice", "10"],
+        }
+    }
+}
+
 /// A running, jailed worker.
 pub struct Worker {
     child: Child,
@@ -76,7 +93,7 @@ impl Environment {
 
 impl Worker {
     /// Starts one and waits until it says that its jail is closed.
-    pub async fn start(settings: &Settings) -> io::Result<Worker> {
+    pub async fn start(settings: &Settings, work: Work) -> io::Result<Worker> {
         let (ours, theirs) = StdUnixStream::pair()?;
         let (progress, page) = Progress::new()?;
         ours.set_nonblocking(true)?;
@@ -87,6 +104,7 @@ impl Worker {
             .arg("--cpu-seconds")
             .arg(CPU_SECONDS)
             .args(settings.environment.iter().flat_map(Environment::arguments))
+            .args(work.arguments())
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())

@@ -11,7 +11,7 @@ use shared::object::{ObjectImage, SlotImage};
 use shared::value::Value;
 use tokio::time::timeout;
 
-use super::process::{Settings, Worker};
+use super::process::{Settings, Work, Worker};
 
 /// In which a worker must have carried a trial out.
 const TRIAL: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ pub enum News {
 
 /// What a worker of those settings makes of the trials, in words that can be compared; it is not used for anything else.
 pub async fn try_out(settings: &Settings) -> Result<Vec<String>, String> {
-    let started = Worker::start(settings).await;
+    let started = Worker::start(settings, Work::Sends).await;
     let mut worker = started.map_err(|error| error.to_string())?;
     let mut said = Vec::new();
     for source in TRIALS {

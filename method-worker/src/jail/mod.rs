@@ -15,6 +15,7 @@ mod process;
 mod syscalls;
 
 pub use limits::Limits;
+pub use process::give_way;
 
 use crate::arguments::Strictness;
 

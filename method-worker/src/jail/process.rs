@@ -24,6 +24,16 @@ pub fn detach() -> Result<(), JailError> {
     check("capabilities", result)
 }
 
+/// Gives way to other processes for good; 0 changes nothing.
+pub fn give_way(nice: u64) -> Result<(), JailError> {
+    if nice == 0 {
+        return Ok(());
+    }
+    // SAFETY: setpriority takes integers only; 0 is this process.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice as libc::c_int) };
+    check("priority", result.into())
+}
+
 /// Closes every descriptor but the kernel's socket; standard error is gone after it.
 pub fn close_descriptors() -> Result<(), JailError> {
     let socket = DESCRIPTOR as libc::c_uint;

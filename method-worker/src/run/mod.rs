@@ -5,10 +5,12 @@
 //!
 //! - [`names`], [`shortcuts`]: what makes a look that was made before cheap.
 //! - [`sight`]: reading along the delegation chain. [`entries`], [`walk`]: the entries of objects.
+//! - [`memory`]: what is indexed and searched.
 //! - [`savepoint`]: going back within a run. [`deep`]: copying a part of the image.
 
 mod deep;
 pub mod entries;
+mod memory;
 mod names;
 mod savepoint;
 mod shortcuts;
@@ -47,6 +49,8 @@ pub struct Run {
     pub world: World,
     pub peer: Peer,
     pub mode: Mode,
+    /// Of a trial: the selector of the method that has never run, until it is compiled.
+    candidate: Option<String>,
     /// Some method said `self._p_changed = True`.
     pub declared: bool,
     /// A message that nobody understood; once there, the run is over whatever the method catches.
@@ -153,13 +157,14 @@ pub fn end() -> Option<Run> {
 }
 
 impl Run {
-    pub fn new(world: World, peer: Peer, mode: Mode) -> Run {
+    pub fn new(world: World, peer: Peer, mode: Mode, selector: &str) -> Run {
         let serial = SERIAL.get() + 1;
         SERIAL.set(serial);
         Run {
             world,
             peer,
             mode,
+            candidate: (mode == Mode::Trial).then(|| selector.to_owned()),
             declared: false,
             missed: None,
             doomed: None,
@@ -178,6 +183,13 @@ impl Run {
             savepoints: Vec::new(),
             serial,
         }
+    }
+
+    /// True for the first method of that selector that a trial compiles: the candidate, whose run is the trial.
+    pub fn take_candidate(&mut self, selector: &str) -> bool {
+        self.candidate
+            .take_if(|candidate| candidate == selector)
+            .is_some()
     }
 
     /// Ends the run; what methods made dies here, while no run is in progress.

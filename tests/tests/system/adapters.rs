@@ -296,22 +296,43 @@ fn a_request_is_carried_out_with_the_blob_of_the_image_also_after_the_worker_was
     assert_eq!(generated(&system, Some(unseen)), Err("adapter_damaged".into()));
 }
 
+/// Asks of one directive run together, each with its own adapter or with none; what each writes is as if it were alone. Two that are the same
+/// are one request.
 #[test]
-fn a_state_may_ask_for_an_adapter_by_name() {
+fn a_state_may_ask_with_several_adapters_at_once() {
     let system = System::new().up();
-    import(&system, "ROBIN", &[]);
-    let source = fs::read_to_string(repository().join("kernel/genesis/states/synthesizing.py")).unwrap();
-    let method = &source[source.find("def _process_synthesis_").unwrap()..];
-    system.defined(
-        "states.synthesizing",
-        &method.replace(
-            "\"do\": \"infer\",",
-            "\"do\": \"infer\",\n            \"adapter\": \"ROBIN\",",
-        ),
-    );
-    // This adapter is noise: what it writes is no method, and the thought fails; but it was asked.
-    system.batos(&["send", "genesis", "display_yourself", "--quiet"]);
-    assert!(number(&listed(&system)[0]["uses"]) >= 1, "{:?}", listed(&system));
+    for name in ["ROBIN", "BRICK"] {
+        import(&system, name, &[]);
+    }
+    let source = r#"
+def _process_synthesis_(self, event, payload):
+    if event == "enter":
+        return {
+            "do": "infer_all",
+            "asks": [{"prompt": "<|message|>toggle_lantern()\n<|method|>", "max_tokens": 12, "seed": 1, "adapter": name} for name in ["ROBIN", None, "BRICK", None]],
+        }
+    texts = [answer["text"] for answer in payload["answers"]]
+    return self.fail("told", "|".join(texts), False)
+"#;
+    system.defined("states.synthesizing", source.trim_start());
+    let plain = generated(&system, None).unwrap();
+    let fault = system.refused(&["send", "genesis", "display_all", "--quiet"], "not_understood");
+    let thought = system.ok(&["thoughts", &fault["thought"].to_string()])["thoughts"][0].clone();
+    let mut answers: Vec<&str> = thought["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["kind"] == "ARTIFACT_GENERATED")
+        .map(|event| text(&event["detail"]))
+        .collect();
+    answers.sort_unstable();
+    let adapted = *answers.iter().find(|answer| **answer != plain).unwrap();
+    let mut expected = [adapted, adapted, &plain];
+    expected.sort_unstable();
+    assert_eq!(answers, expected);
+    for one in listed(&system) {
+        assert_eq!(one["uses"], 1, "{one}");
+    }
     // One that is not there is told.
     system.ok(&["adapter", "drop", "ROBIN"]);
     let reply = system.batos(&["send", "genesis", "display_more", "--quiet"]);

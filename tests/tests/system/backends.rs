@@ -67,6 +67,8 @@ fn a_server_writes_the_method_and_the_figures_are_told() {
         kernel["model"].as_str().map(str::to_owned)
     });
     assert_eq!(told, format!("stand-in at {url}"));
+    // Of a server nothing is known; this one can only write methods.
+    system.ok(&["set", "orchestrator", "abilities", r#"["method"]"#]);
     assert_eq!(system.result(&["send", "genesis", "tell_answer"]), json!(42));
     let figures = system.ok(&["status"])["kernel"]["inference"].clone();
     assert_eq!(

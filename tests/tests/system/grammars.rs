@@ -117,3 +117,30 @@ fn a_grammar_that_cannot_be_compiled_fails_its_thought_alone() {
         assert!(text(&refused["message"]).contains(expected), "{lark}: {refused}");
     }
 }
+
+/// The real worker answers all asks of a directive together, each held to its own grammar, in their order.
+#[test]
+fn a_state_may_ask_several_things_at_once() {
+    let system = System::new().up();
+    let synthesizing = state(&system, "synthesizing");
+    let source = r#"
+def _process_synthesis_(self, event, payload):
+    if event == "enter":
+        words = ["red", "green", "blue", "white", "black"]
+        return {
+            "do": "infer_all",
+            "asks": [{"prompt": "x", "temperature": 1.0, "seed": at, "grammar": {"lark": "start: \"" + word + "\""}} for at, word in enumerate(words)]
+                + [{"prompt": "y", "grammar": {"json_schema": {"type": "object", "properties": {"n": {"enum": [7]}}, "required": ["n"], "additionalProperties": False}}}],
+        }
+    texts = [answer["text"] for answer in payload["answers"]]
+    return self.fail("told", " ".join(texts) + " " + str(payload["answers"][5]["value"]["n"]), False)
+"#;
+    system.defined(&synthesizing, source.trim_start());
+    let object = system.ok(&["new", "traits", "quimp=1"])["object"].clone();
+    let refused = system.refused(&["send", object.as_str().unwrap(), "tell_all"], "not_understood");
+    let told = text(&refused["message"]);
+    assert!(told.contains("red green blue white black "), "{told}");
+    assert!(told.ends_with(" 7"), "{told}");
+    let thought = system.ok(&["thoughts", &refused["thought"].to_string()])["thoughts"][0].clone();
+    assert_eq!(thought["model_calls"], 6);
+}

@@ -14,7 +14,7 @@ use crate::harness::System;
 const CONFIGURATION: &str = "[kernel]\ninstall_refused = true\nmethod_deadline_ms = 1000\n";
 const COUNT_UP: &str =
     "def count_up(self):\n    self.n = self.n + 1\n    self._p_changed = True\n    return self.n\n";
-const SPIN: &str = "def wrong(self):\n    while True:\n        pass\n";
+const SPIN: &str = "def wrong(self):\n    n = 1\n    while n:\n        pass\n";
 /// Ended by the jail.
 const FORK: &str = "def wrong(self):
     for c in ().__class__.__base__.__subclasses__():

@@ -2,6 +2,7 @@
 //! in the real frames over the real socket.
 
 use std::io::{Read, Write};
+use std::ops::Deref;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,10 @@ use std::thread;
 use std::time::Duration;
 
 use shared::frame::{self, encode};
-use shared::inference::{Description, Finish, Generate, InferenceEvent, InferenceFault, InferenceRequest};
+use shared::inference::{
+    Adapter, ChatMessage, Description, Finish, Generate, Grammar, InferenceEvent, InferenceFault,
+    InferenceRequest,
+};
 
 use crate::harness::{System, program, until};
 
@@ -18,6 +22,8 @@ pub enum Act {
     Say(String),
     /// Nothing, until the kernel goes.
     Silence,
+    /// The model's deadline comes first.
+    Late,
     /// The connection ends in the middle of the text.
     HangUp,
     /// Bytes that are no frame.
@@ -25,35 +31,77 @@ pub enum Act {
     Refuse(&'static str, &'static str),
 }
 
-type Script = dyn Fn(&Generate) -> Act + Send + Sync;
+/// What the kernel asks of the model.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    generate: Generate,
+    pub messages: Vec<ChatMessage>,
+    pub adapter: Option<Adapter>,
+    pub grammar: Option<Grammar>,
+}
+
+impl Deref for Asked {
+    type Target = Generate;
+
+    fn deref(&self) -> &Generate {
+        &self.generate
+    }
+}
+
+impl Asked {
+    /// All that the model reads.
+    pub fn words(&self) -> String {
+        let turns = self.messages.iter().map(|turn| turn.content.clone() + "\n");
+        turns.chain([self.prompt.clone()]).collect()
+    }
+}
+
+type Script = dyn Fn(&Asked) -> Act + Send + Sync;
 
 /// A home whose kernel runs without a steward.
 pub struct Scripted {
     pub system: System,
-    asked: Arc<Mutex<Vec<Generate>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     kernel: Option<Child>,
     arguments: Vec<String>,
 }
 
 impl Scripted {
-    pub fn up(script: impl Fn(&Generate) -> Act + Send + Sync + 'static) -> Scripted {
+    /// A model that can write methods and nothing else.
+    pub fn up(script: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> Scripted {
         Scripted::with_arguments(&[], script)
     }
 
     /// The kernel gets these arguments, too.
     pub fn with_arguments(
         arguments: &[&str],
-        script: impl Fn(&Generate) -> Act + Send + Sync + 'static,
+        script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
     ) -> Scripted {
+        Scripted::of(Some(&["method"]), arguments, script)
+    }
+
+    /// A model that says nothing of what it can do, as most.
+    pub fn speaking(script: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> Scripted {
+        Scripted::of(None, &[], script)
+    }
+
+    /// A model whose card declares these abilities.
+    pub fn of(
+        abilities: Option<&[&str]>,
+        arguments: &[&str],
+        script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
+    ) -> Scripted {
+        let abilities: Option<Vec<String>> =
+            abilities.map(|words| words.iter().map(|word| (*word).to_owned()).collect());
         let system = System::without_model();
         std::fs::create_dir_all(system.home().join("run")).unwrap();
         let listener = UnixListener::bind(system.folder().join("model.sock")).unwrap();
-        let asked: Arc<Mutex<Vec<Generate>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (heard, script): (_, Arc<Script>) = (asked.clone(), Arc::new(script));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (heard, script) = (heard.clone(), script.clone());
-                thread::spawn(move || converse(stream, &heard, script.as_ref()));
+                let (heard, script, abilities) = (heard.clone(), script.clone(), abilities.clone());
+                thread::spawn(move || converse(stream, abilities, &heard, script.as_ref()));
             }
         });
         let mut scripted = Scripted {
@@ -103,8 +151,12 @@ impl Scripted {
         }
     }
 
-    /// The prompts so far.
-    pub fn asked(&self) -> Vec<Generate> {
+    pub fn kernel_pid(&self) -> i32 {
+        self.kernel.as_ref().map_or(0, |kernel| kernel.id() as i32)
+    }
+
+    /// What was asked so far.
+    pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -119,22 +171,56 @@ impl Drop for Scripted {
     }
 }
 
-fn converse(mut stream: UnixStream, asked: &Mutex<Vec<Generate>>, script: &Script) {
+fn converse(
+    mut stream: UnixStream,
+    abilities: Option<Vec<String>>,
+    heard: &Mutex<Vec<Asked>>,
+    script: &Script,
+) {
+    let (mut adapter, mut grammar) = (None, None);
     loop {
-        let generate = match frame::read::<InferenceRequest>(&mut stream) {
+        let asked = match frame::read::<InferenceRequest>(&mut stream) {
             Ok(InferenceRequest::Describe) => {
                 tell(&mut stream, &InferenceEvent::Described(Ok(description())));
                 continue;
             }
-            Ok(InferenceRequest::Generate(generate) | InferenceRequest::GenerateWith { generate, .. }) => {
-                generate
+            Ok(InferenceRequest::Abilities) => {
+                tell(&mut stream, &InferenceEvent::Abilities(abilities.clone()));
+                continue;
             }
+            Ok(InferenceRequest::Adapt { adapter: told, .. }) => {
+                adapter = Some(told);
+                continue;
+            }
+            Ok(InferenceRequest::Constrain { grammar: told, .. }) => {
+                grammar = Some(told);
+                continue;
+            }
+            Ok(InferenceRequest::GenerateWith {
+                generate, messages, ..
+            }) => Asked {
+                generate,
+                messages,
+                adapter: adapter.take(),
+                grammar: grammar.take(),
+            },
             Ok(_) => continue,
             Err(_) => return,
         };
-        asked.lock().unwrap().push(generate.clone());
-        let request = generate.request;
-        match script(&generate) {
+        heard.lock().unwrap().push(asked.clone());
+        let request = asked.request;
+        match script(&asked) {
+            Act::Late => tell(
+                &mut stream,
+                &InferenceEvent::Done {
+                    request,
+                    text: "def".into(),
+                    finish: Finish::Deadline,
+                    prompt_tokens: 1,
+                    generated_tokens: 1,
+                    elapsed_ms: asked.deadline_ms,
+                },
+            ),
             Act::Say(text) => {
                 let tokens = text.split_whitespace().count() as u32;
                 let piece = text.clone();

@@ -9,9 +9,22 @@ use ruff_python_ast::visitor::{Visitor, walk_expr};
 use ruff_python_ast::{Expr, Stmt};
 use ruff_text_size::Ranged;
 use shared::bridge::Finding;
+use shared::value::Value;
+
+use crate::kernel::Kernel;
 
 /// The marker of the persistence covenant is no slot.
 const MARKER: &str = "_p_changed";
+
+/// Whether the image wants it so: `orchestrator.narrowing` is anything but false.
+pub fn is_wanted(kernel: &Kernel) -> bool {
+    let orchestrator = kernel
+        .resolve("orchestrator")
+        .ok()
+        .and_then(|id| kernel.image.state.object(id));
+    let slot = orchestrator.as_ref().and_then(|object| object.slot("narrowing"));
+    slot.is_none_or(|slot| slot.value != Value::Bool(false))
+}
 
 /// Every `self.name` whose name is not visible. A source that does not parse has none; the guard refuses it.
 pub fn unknown_slots(source: &str, visible: &HashSet<String>) -> Vec<Finding> {

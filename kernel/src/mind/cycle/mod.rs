@@ -1,0 +1,342 @@
+//! One cycle: the state objects in the image say what to do next; this module only does it (`docs/mind.md` has the table of directives).
+//!
+//! Parts in reading order: this file (the cycle's steps), `directive` (what a state asks for), `pointer` (which state works, and where it
+//! may go), `asking` (the model and the memory), `schema` (JSON that a model wrote), `proving` (guard and trial) with `narrow` (generated
+//! code names only slots that exist), `installing` (the one transaction), `telling` (who hears of it).
+//!
+//! Everything before the end happens in an overlay that no other activation sees.
+
+mod asking;
+mod directive;
+mod installing;
+mod narrow;
+mod pointer;
+mod proving;
+mod schema;
+mod telling;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use shared::activation::{Finished, Mode, Outcome};
+use shared::bridge::{Answer, Fault, ThoughtEvent};
+use shared::id::ObjectId;
+use shared::reason;
+use shared::value::Value;
+use tokio::sync::broadcast;
+
+use self::asking::Answered;
+use self::directive::{broken_mind, is_true, known_reason, map, text};
+use self::pointer::Pointer;
+use super::budget::Spent;
+use crate::image::draft::Change;
+use crate::image::record::Mission;
+use crate::kernel::{Kernel, commit_fault};
+use crate::names::name_of;
+use crate::overlay::{Overlay, World};
+use crate::send::Message;
+use crate::workers::Activation;
+
+/// A thought that takes more steps than this goes in circles.
+const MAX_STEPS: u32 = 128;
+/// A state's own method may take so long; the model's time is not in it.
+const STEP_DEADLINE: Duration = Duration::from_secs(10);
+const MODEL_DEADLINE: Duration = Duration::from_secs(60);
+/// The longest that a state may give the model.
+const MOST_SECONDS: f64 = 3600.0;
+/// A cycle whose reads were changed by others is thought through again; the model is not asked twice for the same.
+const REPLAYS: u32 = 8;
+
+/// One round of a mission.
+pub struct Cycle<'a> {
+    pub kernel: &'a Arc<Kernel>,
+    pub mission: &'a Arc<Mutex<Mission>>,
+    pub events: &'a broadcast::Sender<ThoughtEvent>,
+    pub spent: &'a Spent,
+    pub author: &'a str,
+    pub begun: Instant,
+    pub round: u32,
+    /// What was wrong with the round before.
+    pub flaw: Option<String>,
+    /// Whether the message itself is carried out at the end.
+    pub resend: bool,
+}
+
+/// How a cycle ended.
+pub enum End {
+    /// Durable; the message's answer, if it was carried out.
+    Complete(Option<Answer>),
+    /// Nothing is left of it in the objects.
+    Failed { fault: Fault, may_correct: bool },
+}
+
+/// The part of a cycle that one attempt throws away.
+struct Attempt {
+    overlay: Overlay,
+    cycle: ObjectId,
+    /// Which state was seen last, and who works in it.
+    pointer: Option<Pointer>,
+    persona: String,
+    /// The source that guard and trial passed in this attempt: nothing else can be installed.
+    proven: Option<String>,
+}
+
+impl Attempt {
+    fn state_name(&self) -> &str {
+        self.pointer.as_ref().map_or("", |pointer| &pointer.name)
+    }
+}
+
+enum Step {
+    Next(&'static str, Value),
+    End(End),
+    Replay,
+}
+
+impl Cycle<'_> {
+    pub async fn run(self) -> End {
+        let mut answered = Vec::new();
+        for _ in 0..REPLAYS {
+            match self.attempt(&mut answered).await {
+                Ok(Some(end)) => return end,
+                Ok(None) => {}
+                Err(fault) => {
+                    self.tell("VALIDATION_FAILURE", "failed", &fault.message);
+                    self.audit("VALIDATION_FAILURE", |event| {
+                        event.current_state = "failed".into();
+                        event.validation_result = Some(fault.message.clone());
+                    });
+                    return End::Failed {
+                        fault,
+                        may_correct: false,
+                    };
+                }
+            }
+        }
+        let fault = Fault::new(
+            reason::CONFLICT,
+            "others kept changing what this thought depended on; try again later",
+        );
+        End::Failed {
+            fault,
+            may_correct: false,
+        }
+    }
+
+    /// `None` means: again, others changed what was read. `answered` are the model's answers so far, by what was asked.
+    async fn attempt(&self, answered: &mut Answered) -> Result<Option<End>, Fault> {
+        let mut attempt = self.begin().await?;
+        let (mut event, mut payload) = ("enter", Value::None);
+        for _ in 0..MAX_STEPS {
+            let directive = self.process(&mut attempt, event, payload).await?;
+            match self.carry_out(&mut attempt, &directive, answered).await? {
+                Step::Next(next, with) => (event, payload) = (next, with),
+                Step::End(end) => return Ok(Some(end)),
+                Step::Replay => return Ok(None),
+            }
+        }
+        Err(Fault::new(
+            reason::NOT_UNDERSTOOD,
+            format!("the thought took more than {MAX_STEPS} steps and was stopped"),
+        ))
+    }
+
+    /// Asks the orchestrator for a cycle object.
+    async fn begin(&self) -> Result<Attempt, Fault> {
+        let orchestrator = self.kernel.resolve("orchestrator")?;
+        let mut attempt = Attempt {
+            overlay: Overlay::default(),
+            cycle: orchestrator,
+            pointer: None,
+            persona: "orchestrator".into(),
+            proven: None,
+        };
+        let brief = self.brief();
+        let answer = self
+            .activate(&mut attempt, orchestrator, "begin_thought", vec![brief])
+            .await?;
+        let Value::Ref(cycle) = answer else {
+            return Err(broken_mind("orchestrator.begin_thought answered no cycle object"));
+        };
+        attempt.cycle = cycle;
+        self.follow_pointer(&mut attempt)?;
+        Ok(attempt)
+    }
+
+    /// The mission as the image sees it (M11).
+    fn brief(&self) -> Value {
+        let mission = self.lock().clone();
+        let state = &self.kernel.image.state;
+        let chain = World::of(state)
+            .look_up(mission.receiver, &mission.selector)
+            .chain;
+        let chain = chain
+            .into_iter()
+            .skip(1)
+            .map(|id| Value::Text(name_of(World::of(state), id)))
+            .collect();
+        let kinds = mission
+            .arguments
+            .iter()
+            .map(|argument| Value::Text(argument.detailed_kind()))
+            .collect();
+        map([
+            ("mission", Value::Int(mission.id.0 as i64)),
+            ("kind", Value::Text("method".into())),
+            ("round", Value::Int(i64::from(self.round))),
+            ("receiver", Value::Ref(mission.receiver)),
+            ("selector", Value::Text(mission.selector)),
+            ("arguments", Value::List(mission.arguments)),
+            ("argument_kinds", Value::List(kinds)),
+            ("chain", Value::List(chain)),
+            ("flaw", self.flaw.clone().map_or(Value::None, Value::Text)),
+            (
+                "flawed",
+                match self.flaw {
+                    Some(_) => Value::Text(mission.artifact),
+                    None => Value::None,
+                },
+            ),
+        ])
+    }
+
+    async fn process(&self, attempt: &mut Attempt, event: &str, payload: Value) -> Result<Value, Fault> {
+        let cycle = attempt.cycle;
+        let arguments = vec![Value::Text(event.to_owned()), payload];
+        let directive = self
+            .activate(attempt, cycle, "_process_synthesis_", arguments)
+            .await?;
+        self.follow_pointer(attempt)?;
+        Ok(directive)
+    }
+
+    /// Runs a method of the image inside the overlay.
+    async fn activate(
+        &self,
+        attempt: &mut Attempt,
+        receiver: ObjectId,
+        selector: &str,
+        arguments: Vec<Value>,
+    ) -> Result<Value, Fault> {
+        let activation = Activation {
+            receiver,
+            selector: selector.to_owned(),
+            arguments,
+            mode: Mode::Proven,
+            deadline: STEP_DEADLINE,
+        };
+        let finished = self.run_in_overlay(&attempt.overlay, &activation).await?;
+        let Outcome::Answered(value) = finished.outcome else {
+            return Err(broken_mind(&format!(
+                "{selector} of {receiver} sent a message that nobody understands"
+            )));
+        };
+        let changes = finished.writes.into_iter().map(Change::from).collect();
+        attempt
+            .overlay
+            .apply(&self.kernel.image.state, changes)
+            .map_err(commit_fault)?;
+        attempt.overlay.absorb(finished.reads);
+        Ok(value)
+    }
+
+    async fn run_in_overlay(&self, overlay: &Overlay, activation: &Activation) -> Result<Finished, Fault> {
+        let world = World {
+            state: &self.kernel.image.state,
+            overlay: Some(overlay),
+        };
+        let way = world.way(activation.receiver, &activation.selector);
+        if way.holder.is_none() {
+            return Err(broken_mind(&format!(
+                "{} has no {}",
+                activation.receiver, activation.selector
+            )));
+        }
+        self.kernel
+            .workers
+            .run(world, way.chain, activation.clone())
+            .await
+    }
+
+    async fn carry_out(
+        &self,
+        attempt: &mut Attempt,
+        directive: &Value,
+        answered: &mut Answered,
+    ) -> Result<Step, Fault> {
+        let source = || text(directive, "source").ok_or_else(|| broken_mind("a directive lacks its source"));
+        match text(directive, "do").as_deref() {
+            Some("continue") => Ok(Step::Next("enter", Value::None)),
+            Some("abilities") => Ok(Step::Next("able", self.abilities(answered).await)),
+            Some("infer") => self
+                .infer(attempt, directive, answered)
+                .await
+                .map(|answer| Step::Next("inferred", answer)),
+            Some("infer_all") => self
+                .infer_all(attempt, directive, answered)
+                .await
+                .map(|answers| Step::Next("inferred_all", answers)),
+            Some("retrieve") => self
+                .retrieve(directive, answered)
+                .await
+                .map(|found| Step::Next("retrieved", found)),
+            Some("validate") => schema::validate(directive).map(|verdict| Step::Next("validated", verdict)),
+            Some("verdict") => {
+                let told = text(directive, "message").unwrap_or_default();
+                self.verdict(attempt, is_true(directive, "ok"), &told, Instant::now());
+                Ok(Step::Next("noted", Value::None))
+            }
+            Some("guard") => Ok(Step::Next("guarded", self.guard(attempt, &source()?))),
+            Some("trial") => Ok(Step::Next("tried", self.trial(attempt, source()?).await)),
+            Some("install") => self.install(attempt, source()?).await,
+            Some("doom") => {
+                let reason = text(directive, "reason").unwrap_or_else(|| reason::NOT_UNDERSTOOD.into());
+                let message = text(directive, "message").unwrap_or_default();
+                let may_correct = is_true(directive, "correct");
+                let mission = self.lock().clone();
+                let receiver = name_of(World::of(&self.kernel.image.state), mission.receiver);
+                let fault = Fault::new(
+                    known_reason(&reason),
+                    format!(
+                        "{receiver} does not understand {}, and the thought about it failed: {message}",
+                        mission.selector
+                    ),
+                );
+                Ok(Step::End(End::Failed { fault, may_correct }))
+            }
+            other => Err(broken_mind(&format!(
+                "a state answered an unknown directive {other:?}"
+            ))),
+        }
+    }
+
+    fn message_activation(&self, mission: &Mission, mode: Mode) -> Activation {
+        Activation {
+            receiver: mission.receiver,
+            selector: mission.selector.clone(),
+            arguments: mission.arguments.clone(),
+            mode,
+            deadline: self.kernel.workers.deadline(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Mission> {
+        self.mission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn put_method(mission: &Mission, source: &str) -> Change {
+    Change::Put {
+        object: mission.receiver,
+        slot: mission.selector.clone(),
+        value: Value::Method(source.to_owned()),
+    }
+}
+
+fn message(mission: &Mission) -> Message {
+    Message {
+        receiver: mission.receiver,
+        selector: mission.selector.clone(),
+        arguments: mission.arguments.clone(),
+    }
+}
