@@ -17,8 +17,8 @@ use crate::kernel::{Answered, Kernel, Manner};
 use crate::output::{self, Report};
 use crate::progress::Progress;
 use crate::{
-    adapter, bench, blob, branch, codex, down, follow, literal, metrics, offline, past, render, repl, status,
-    up, upgrade,
+    adapter, bench, blob, branch, codex, down, follow, literal, memory, metrics, offline, past, render, repl,
+    status, up, upgrade,
 };
 
 /// Runs the command line and returns the exit code.
@@ -67,6 +67,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         | Command::Adapter { .. }
         | Command::Bench { .. }
         | Command::Digest
+        | Command::Memory { .. }
         | Command::Blob {
             command: BlobCommand::Get(_),
         }
@@ -88,6 +89,7 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Upgrade { command } => upgrade::run(&home, command),
         Command::Adapter { command } => adapter::run(&home, command, json),
         Command::Bench { command } => bench::run(command, json),
+        Command::Memory { command } => memory::run(&home, command, json),
         Command::Codex {
             command: CodexCommand::Export { file },
         } if file != Path::new("-") => codex::export(&home, &file),
@@ -297,6 +299,7 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         | Command::Blob { .. }
         | Command::Adapter { .. }
         | Command::Bench { .. }
+        | Command::Memory { .. }
         | Command::Console => {
             return Err(Failure::internal("a command without a call"));
         }
@@ -423,7 +426,7 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
         Answer::Cancelled { id } => (format!("mission {id} is cancelled"), exit::ANSWERED),
         Answer::Followed => (String::new(), exit::ANSWERED),
         Answer::Why(origin) => (past::origin(origin), exit::ANSWERED),
-        // Parts of a transfer, which `blob` looks at itself; what `adapter` shows.
+        // Parts of a transfer, which `blob` looks at itself; what `adapter` and `memory` show.
         Answer::Transfer { .. }
         | Answer::Arrived { .. }
         | Answer::Content { .. }
@@ -432,7 +435,13 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
         | Answer::Adapters { .. }
         | Answer::AdapterDropped { .. }
         | Answer::AdapterHeld { .. }
-        | Answer::Figures(_) => (document.to_string(), exit::ANSWERED),
+        | Answer::Figures(_)
+        | Answer::MemoryDocument(_)
+        | Answer::MemoryAdded(_)
+        | Answer::MemoryHits { .. }
+        | Answer::MemoryShown(_)
+        | Answer::MemoryForgotten { .. }
+        | Answer::MemoryStats(_) => (document.to_string(), exit::ANSWERED),
     };
     let text = if io::stdout().is_terminal() {
         render::harmless(&text)

@@ -32,7 +32,7 @@ thoughts [NUMBER]                what the system has thought
 missions   cancel NUMBER         what it thinks about now; end that
 why OBJECT SELECTOR              how a method came to be
 history OBJECT [SLOT]   log   diff MOMENT MOMENT   undo TRANSACTION   inspect OBJECT --at MOMENT
-verify   pack   backup DIR   blob put|get   codex   adapter   upgrade: every command of `batos`, with its options;
+verify   pack   backup DIR   blob put|get   codex   adapter   memory   upgrade: every command of `batos`, with its options;
                                  `help commands` lists them, `help COMMAND` explains one
 send RECEIVER SELECTOR [JSON…]   for receivers that are called like a command
 status   help   quit             Ctrl-C leaves a wait (the thought goes on), Ctrl-D quits

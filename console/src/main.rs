@@ -1,6 +1,6 @@
 //! The program `batos`. In reading order:
 //! - [`arguments`]: the command line. [`literal`]: what stands in it for values and files.
-//! - [`command`]: what each subcommand does. [`blob`]: the one about contents, with a [`meter`]. [`up`], [`down`], [`status`]: the three about processes.
+//! - [`command`]: what each subcommand does. [`blob`]: the one about contents, with a [`meter`]. [`memory`]: the one about texts. [`up`], [`down`], [`status`]: the three about processes.
 //! - [`bench`]: measures the system in homes of its own.
 //! - [`kernel`], [`steward`]: conversations with the two processes that answer. [`failure`]: why a command has no answer.
 //! - [`output`], [`render`], [`progress`]: documents for programs, text for people, a thought as it passes.
@@ -23,6 +23,7 @@ mod follow;
 mod kernel;
 mod line;
 mod literal;
+mod memory;
 mod meter;
 mod metrics;
 mod offline;

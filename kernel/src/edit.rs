@@ -267,6 +267,12 @@ fn check_value(world: World<'_>, slot: &str, value: &Value) -> Result<(), Fault>
 }
 
 fn check_slot(name: &str) -> Result<(), Fault> {
+    if name == crate::image::memory::TEXT {
+        return Err(Fault::new(
+            reason::BAD_ARGUMENT,
+            format!("{name} is the text of a chunk, and only the memory makes one: `batos memory add`"),
+        ));
+    }
     if is_slot_name(name) {
         return Ok(());
     }

@@ -19,6 +19,7 @@ use crate::figures::Figures;
 use crate::image::Image;
 use crate::image::draft::CommitError;
 use crate::image::record::{Mission, RequestId, Stage};
+use crate::memory::Memory;
 use crate::mind::Mind;
 use crate::names;
 use crate::overlay::World;
@@ -33,6 +34,7 @@ pub struct Kernel {
     pub image: Image,
     pub workers: Arc<Workers>,
     pub mind: Mind,
+    pub memory: Arc<Memory>,
     /// Let a person install what the guard refused, so that the jail can be tried alone. Off by default.
     pub install_refused: bool,
     pub started: Instant,
@@ -71,6 +73,7 @@ impl Kernel {
     pub fn new(image: Image, workers: Arc<Workers>, mind: Mind, install_refused: bool) -> Arc<Kernel> {
         Arc::new(Kernel {
             image,
+            memory: workers.memory(),
             workers,
             mind,
             install_refused,
@@ -201,6 +204,27 @@ impl Kernel {
             Call::AdapterDrop { name } => self.drop_adapter(&asker, name).await,
             Call::AdapterHold { name, hold } => self.hold_adapter(name, hold).await,
             Call::Figures => Ok(Answer::Figures(self.figures())),
+            Call::MemoryBegin(source) => self.begin_memory(&asker, source).await,
+            Call::MemoryAdd {
+                document,
+                from,
+                to,
+                passages,
+                is_last,
+            } => {
+                self.add_memory(&asker, document, (from, to), passages, is_last)
+                    .await
+            }
+            Call::MemoryText { source, text, meta } => self.add_text(&asker, source, text, meta).await,
+            Call::MemorySearch {
+                question,
+                k,
+                filters,
+                at,
+            } => self.search_memory(question, k, filters, at.as_deref()).await,
+            Call::MemoryShow { object } => self.show_memory(&object),
+            Call::MemoryForget { object } => self.forget_memory(&asker, &object).await,
+            Call::MemoryStats => self.memory_figures().await,
         }
     }
 

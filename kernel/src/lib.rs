@@ -2,7 +2,7 @@
 //!
 //! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `adapters`, `export`, `import`, `codex` (what they ask), `reporter` (how far long work is), `description` (objects as
 //! text), `overlay` (what an activation sees),
-//! `life`, `handover`, `rehearsal` (how one kernel follows another), `requests` (what is under way), `figures` (how it fared),
+//! `memory` (what was read and is found again), `life`, `handover`, `rehearsal` (how one kernel follows another), `requests` (what is under way), `figures` (how it fared),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
 //!
 //! A library only for this crate's own program, benchmarks and whole-image tests: other programs talk to a kernel, they never
@@ -22,6 +22,7 @@ pub mod image;
 mod import;
 mod kernel;
 mod life;
+mod memory;
 mod mind;
 mod names;
 mod offline;

@@ -11,6 +11,7 @@ use shared::value::Value;
 
 use crate::image::layer::Layer;
 use crate::image::lmdb::Direction;
+use crate::image::memory::fresh::Fresh;
 pub use crate::image::overlay::{Overlay, PENDING};
 use crate::image::scan::Scanned;
 use crate::image::state::{Snapshot, State, range_digest};
@@ -140,6 +141,12 @@ impl<'w> World<'w> {
             }),
         }
         count
+    }
+
+    /// What of the memory stands in front of the durable state here.
+    pub fn memory(&self) -> Option<Arc<Fresh>> {
+        let memory = &self.overlay?.layer().memory;
+        (!memory.is_empty()).then(|| memory.clone())
     }
 
     fn layer(&self) -> &Layer {

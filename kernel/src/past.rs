@@ -132,7 +132,7 @@ impl Kernel {
     }
 }
 
-fn time(text: &str) -> Option<u64> {
+pub fn time(text: &str) -> Option<u64> {
     let timestamp = if let Some(before) = text.strip_prefix('-') {
         let duration: SignedDuration = before.parse().ok()?;
         Timestamp::now().checked_sub(duration).ok()?

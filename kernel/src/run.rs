@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -15,6 +16,7 @@ use crate::image::restore::RestoreError;
 use crate::image::standby::Standby;
 use crate::image::{Image, OpenError, doubt};
 use crate::life::{Beginning, Life};
+use crate::memory::Memory;
 use crate::mind::audit::event::Prompts;
 use crate::mind::genesis;
 use crate::offline::Offline;
@@ -161,12 +163,14 @@ async fn live(arguments: Arguments, home: Home, beginning: Beginning) -> anyhow:
         Beginning::Open(image) => image.state.clone(),
         Beginning::Beside(standby) => standby.state().clone(),
     };
-    let (workers, news) = Workers::new(settings, state);
+    let inference_socket = arguments
+        .inference_socket
+        .unwrap_or_else(|| home.inference_socket());
+    let memory = Arc::new(Memory::new(inference_socket.clone()));
+    let (workers, news) = Workers::new(settings, state, memory);
     let warming = tokio::spawn(workers.clone().keep_warm());
     let life = Life {
-        inference_socket: arguments
-            .inference_socket
-            .unwrap_or_else(|| home.inference_socket()),
+        inference_socket,
         home,
         install_refused: arguments.install_refused,
         audit_prompts: arguments.audit_prompts,

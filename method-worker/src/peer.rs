@@ -7,7 +7,8 @@ use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use shared::activation::{Finished, FromWorker, Run, ScanOrder, ToWorker};
+use shared::activation::{Finished, FromWorker, OwnChunk, Refused, Remembered, Run, ScanOrder, ToWorker};
+use shared::bridge::Hit;
 use shared::frame::{self, FrameError};
 use shared::id::ObjectId;
 use shared::incoming::Incoming;
@@ -155,6 +156,48 @@ impl Peer {
     pub fn count(&mut self, object: ObjectId) -> u64 {
         match self.ask(&FromWorker::Count(object)) {
             ToWorker::Count(count) => count,
+            _ => end(),
+        }
+    }
+
+    /// What a text that is to be indexed comes to. Ends the process like [`Peer::fetch`].
+    pub fn remember(
+        &mut self,
+        text: String,
+        source: Option<String>,
+        meta: Vec<(String, String)>,
+        own: Vec<OwnChunk>,
+    ) -> Result<Remembered, Refused> {
+        let question = FromWorker::Remember {
+            text,
+            source,
+            meta,
+            own,
+        };
+        match self.ask(&question) {
+            ToWorker::Remembered(remembered) => remembered,
+            _ => end(),
+        }
+    }
+
+    /// What the memory knows about a question. Ends the process like [`Peer::fetch`].
+    pub fn recall(
+        &mut self,
+        question: String,
+        k: u32,
+        filters: Vec<(String, String)>,
+        at: Option<i64>,
+        own: Vec<OwnChunk>,
+    ) -> Result<Vec<Hit>, Refused> {
+        let question = FromWorker::Recall {
+            question,
+            k,
+            filters,
+            at,
+            own,
+        };
+        match self.ask(&question) {
+            ToWorker::Recalled(recalled) => recalled,
             _ => end(),
         }
     }

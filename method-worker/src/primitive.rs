@@ -24,6 +24,8 @@
 //! | `first(o)`, `last(o)` | key and value, or `None` without entries |
 //! | `add(o, key, amount)` | adds to an entry, an absent one counts as zero; looks at nothing, so it never conflicts |
 //! | `append(o, value)` | puts an entry under the integer after the largest integer key; the same |
+//! | `index_document(text, source, meta)` | the document that the text is now: made by this transaction, with its chunks |
+//! | `search(question, k, filter, at)` | hits as maps, the best first; what this transaction has indexed is seen |
 //! | `kind(value)` | `text`, `list[int]`, `ref`, `method` … |
 
 use std::collections::HashSet;
@@ -173,6 +175,27 @@ fn primitive(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyRe
             run::with(|run| run.append_entry(object, &value))?;
             Ok(py.None())
         }
+        ("index_document", 3) => {
+            let (text, source, meta) = (given.string(0)?, given.optional_string(1)?, given.texts(2)?);
+            run::with(|run| {
+                let document = run.index_text(py, text, source, meta)?;
+                run.proxy(py, document)
+            })?
+            .into_py_any(py)
+        }
+        ("search", 4) => {
+            let (question, filters) = (given.string(0)?, given.texts(2)?);
+            let k = arguments.get_item(1)?;
+            let k: u32 = k.extract().map_err(|_| given.wrong(1, "a number of hits"))?;
+            let at = match given.given(3)? {
+                None => None,
+                Some(at) => match encode(&at, "the time").map_err(raise)? {
+                    Value::Time(at) => Some(at),
+                    _ => return Err(given.wrong(3, "a time")),
+                },
+            };
+            run::with(|run| run.recall(py, question, k, filters, at).map(Bound::unbind))
+        }
         ("kind", 1) => {
             let value = arguments.get_item(0)?;
             if value.is_exact_instance_of::<Method>() {
@@ -305,6 +328,38 @@ impl<'py> Given<'_, 'py> {
                 "{text:?} cannot be the name of a slot"
             ))),
         }
+    }
+
+    fn string(&self, at: usize) -> PyResult<String> {
+        let argument = self.arguments.get_item(at)?;
+        match argument.cast_exact::<PyString>() {
+            Ok(text) => Ok(text.to_str()?.to_owned()),
+            Err(_) => Err(self.wrong(at, "text")),
+        }
+    }
+
+    fn optional_string(&self, at: usize) -> PyResult<Option<String>> {
+        match self.given(at)? {
+            Some(_) => self.string(at).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A dict of text to text, or None.
+    fn texts(&self, at: usize) -> PyResult<Vec<(String, String)>> {
+        let Some(given) = self.given(at)? else {
+            return Ok(Vec::new());
+        };
+        let Value::Map(pairs) = encode(&given, "the pairs").map_err(raise)? else {
+            return Err(self.wrong(at, "a dict of texts"));
+        };
+        pairs
+            .into_iter()
+            .map(|pair| match pair {
+                (Value::Text(key), Value::Text(value)) => Ok((key, value)),
+                _ => Err(self.wrong(at, "a dict of texts")),
+            })
+            .collect()
     }
 
     fn key(&self, at: usize) -> PyResult<Key> {

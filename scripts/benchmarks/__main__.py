@@ -16,17 +16,19 @@ import embeddings
 import grammar
 import image
 import inference
+import memory
 import methods
 import mind
 import rows
 import steward
 import system
 
-PARTS = [system, inference, adapters, embeddings, grammar, image, clients, methods, steward, channel, mind]
+PARTS = [system, inference, adapters, embeddings, grammar, image, clients, methods, steward, channel, mind, memory]
 NAMES = list(dict.fromkeys(name for part in PARTS for name in part.NAMES))
 GROUPS = {
     "inference": [*inference.NAMES, *adapters.NAMES, *embeddings.NAMES],
     "image": [*image.NAMES, *clients.NAMES, *methods.NAMES],
+    "memory": [*memory.NAMES],
     "steward": [*steward.NAMES, *channel.NAMES],
     "mind": [*mind.NAMES],
 }

@@ -9,7 +9,7 @@ from quiet import SYNCED_BYTES, quiet_rounds
 from rows import row
 from works import Stores
 
-NAMES = ["durable_transaction", "transaction_of_64", "cold_read", "reopen", "bytes_written", "memory"]
+NAMES = ["durable_transaction", "transaction_of_64", "cold_read", "reopen", "bytes_written", "image_memory"]
 
 SMALL = 10_000
 MIDDLE = 100_000
@@ -37,7 +37,7 @@ def measure(wanted, quick):
             rows += bench_bytes(stores, quick)
         if "reopen" in wanted:
             rows += bench_reopen(stores, quick)
-        if "memory" in wanted:
+        if "image_memory" in wanted:
             rows += bench_memory(stores, quick)
     finally:
         stores.remove()

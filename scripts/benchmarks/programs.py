@@ -20,7 +20,8 @@ RIVAL = Path(__file__).resolve().parent / "rival"
 def bench_programs():
     """The bench programs by name, built when they are not up to date."""
     command = ["cargo", "build", "--release", "--locked", "--message-format=json-render-diagnostics"]
-    command += ["--package", "kernel", "--bench", "image", "--package", "system-tests", "--bench", "clients", "--bench", "mind"]
+    command += ["--package", "kernel", "--bench", "image", "--bench", "memory"]
+    command += ["--package", "system-tests", "--bench", "clients", "--bench", "mind"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         sys.exit("the bench programs could not be built")

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bridge::Hit;
 use crate::id::{ObjectId, TransactionId};
 use crate::key::Key;
 use crate::object::ObjectImage;
@@ -31,6 +32,36 @@ pub enum ToWorker {
     },
     /// Answer to [`FromWorker::Count`].
     Count(u64),
+    /// Answer to [`FromWorker::Remember`]: the document and what is to be made of it, in this order; or why not.
+    Remembered(Result<Remembered, Refused>),
+    /// Answer to [`FromWorker::Recall`].
+    Recalled(Result<Vec<Hit>, Refused>),
+}
+
+/// What a text that is to be indexed comes to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Remembered {
+    pub document: ObjectId,
+    /// Objects to be made, with the ids that they have.
+    pub objects: Vec<(ObjectId, Vec<(String, Value)>)>,
+    /// Entries to be put.
+    pub entries: Vec<(ObjectId, Key, Value)>,
+    /// Slots to be put into objects that exist.
+    pub slots: Vec<(ObjectId, String, Value)>,
+}
+
+/// Why the memory did not do what a method asked for: the exception that it gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    pub reason: String,
+    pub message: String,
+}
+
+/// A chunk that the activation has made: its own slots.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OwnChunk {
+    pub chunk: ObjectId,
+    pub slots: Vec<(String, Value)>,
 }
 
 /// One message to carry out.
@@ -83,6 +114,21 @@ pub enum FromWorker {
     /// How many entries an object had before this activation. The kernel notes the read.
     Count(ObjectId),
     Finished(Box<Finished>),
+    /// Text to be indexed. The kernel cuts it and answers what is to be made.
+    Remember {
+        text: String,
+        source: Option<String>,
+        meta: Vec<(String, String)>,
+        own: Vec<OwnChunk>,
+    },
+    /// What the memory knows about a question, what this activation has made included.
+    Recall {
+        question: String,
+        k: u32,
+        filters: Vec<(String, String)>,
+        at: Option<i64>,
+        own: Vec<OwnChunk>,
+    },
 }
 
 /// Which end of a range a scan begins at.
@@ -186,6 +232,11 @@ pub enum Write {
         object: ObjectId,
         value: Value,
     },
+    /// What a chunk means, in the form that the image keeps; the kernel adds it.
+    Vector {
+        object: ObjectId,
+        vector: Vec<u8>,
+    },
 }
 
 impl Write {
@@ -197,7 +248,8 @@ impl Write {
             | Write::PutEntry { object, .. }
             | Write::RemoveEntry { object, .. }
             | Write::AddEntry { object, .. }
-            | Write::Append { object, .. } => *object,
+            | Write::Append { object, .. }
+            | Write::Vector { object, .. } => *object,
         }
     }
 }

@@ -4,13 +4,15 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::base64;
 use crate::bridge::{
-    AdapterHold, AdapterListing, Answer, BranchView, Difference, Fault, Finding, KernelStatus, MissionView,
-    ObjectView, Progress, ThoughtEvent, ThoughtView, TransactionView, Verification,
+    AdapterHold, AdapterListing, Answer, BranchView, Difference, DocumentView, Fault, Finding, Hit,
+    KernelStatus, MissionView, ObjectView, Progress, ThoughtEvent, ThoughtView, TransactionView,
+    Verification,
 };
 use crate::id::ObjectId;
 use crate::inference::{Figures, Manifest, Tier, TierFigures};
 use crate::json::to_json;
 use crate::spread::quantile_us;
+use crate::time;
 use crate::value::Value;
 
 /// A success. `elapsed_ms` is what the asker waited.
@@ -139,6 +141,56 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "objects": objects,
             "transaction": transaction.0,
         }),
+        Answer::MemoryDocument(view) => json!({ "ok": true, "document": memory_document(view) }),
+        Answer::MemoryAdded(added) => json!({
+            "ok": true,
+            "document": added.document.to_string(),
+            "indexed": added.indexed,
+            "chunks": added.chunks,
+            "known": added.known,
+            "vectors": added.vectors,
+            "text_only": added.text_only,
+            "transaction": added.transaction.0,
+        }),
+        Answer::MemoryHits { hits, text_only } => json!({
+            "ok": true,
+            "hits": hits.iter().map(hit).collect::<Vec<_>>(),
+            "text_only": text_only,
+            "elapsed_ms": elapsed_ms,
+        }),
+        Answer::MemoryShown(view) => json!({
+            "ok": true,
+            "document": memory_document(&view.document),
+            "chunks": view.chunks.iter().map(|chunk| json!({
+                "chunk": chunk.chunk.to_string(),
+                "begin": chunk.begin,
+                "end": chunk.end,
+                "language": chunk.language,
+                "text": chunk.text,
+            })).collect::<Vec<_>>(),
+        }),
+        Answer::MemoryForgotten {
+            document,
+            chunks,
+            transaction,
+        } => json!({
+            "ok": true,
+            "document": document.to_string(),
+            "chunks": chunks,
+            "transaction": transaction.0,
+        }),
+        Answer::MemoryStats(figures) => json!({
+            "ok": true,
+            "documents": figures.documents,
+            "chunks": figures.chunks,
+            "terms": figures.terms,
+            "vectors": figures.vectors,
+            "languages": figures.languages.iter().cloned().map(|(name, count)| (name, json!(count))).collect::<Map<_, _>>(),
+            "text_bytes": figures.text_bytes,
+            "vector_bytes": figures.vector_bytes,
+            "encoder": figures.encoder.as_ref().ok(),
+            "encoder_fault": figures.encoder.as_ref().err(),
+        }),
         Answer::Missions(views) => {
             json!({ "ok": true, "missions": views.iter().map(mission).collect::<Vec<_>>() })
         }
@@ -194,6 +246,62 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "p99_us": quantile_us(&figures.took, 990),
         }),
     }
+}
+
+/// A document of the memory.
+pub fn memory_document(view: &DocumentView) -> Json {
+    json!({
+        "object": view.document.to_string(),
+        "source": view.source,
+        "format": view.format,
+        "bytes": view.bytes,
+        "indexed": view.indexed,
+        "is_whole": view.is_whole,
+        "chunks": view.chunks,
+        "at": view.at.map(time::to_text),
+        "author": view.author,
+        "trust": view.trust,
+        "meta": texts(&view.meta),
+        "valid_from": view.valid_from.map(time::to_text),
+        "valid_until": view.valid_until.map(time::to_text),
+        "supersedes": view.supersedes.map(|id| id.to_string()),
+    })
+}
+
+/// What was found, and why.
+pub fn hit(hit: &Hit) -> Json {
+    let terms: Map<String, Json> = hit
+        .terms
+        .iter()
+        .map(|(term, worth)| (term.clone(), json!(rounded(*worth))))
+        .collect();
+    json!({
+        "chunk": hit.chunk.to_string(),
+        "document": hit.document.to_string(),
+        "source": hit.source,
+        "begin": hit.begin,
+        "end": hit.end,
+        "text": hit.text,
+        "score": rounded(hit.score),
+        "text_score": rounded(hit.text_score),
+        "vector_score": hit.vector_score.map(rounded),
+        "terms": terms,
+        "at": hit.at.map(time::to_text),
+        "author": hit.author,
+        "trust": hit.trust,
+        "meta": texts(&hit.meta),
+        "joined": hit.joined,
+    })
+}
+
+fn texts(pairs: &[(String, String)]) -> Json {
+    let pairs = pairs.iter().map(|(key, value)| (key.clone(), json!(value)));
+    Json::Object(pairs.collect())
+}
+
+/// To six digits after the point: more are noise.
+fn rounded(number: f32) -> f64 {
+    (f64::from(number) * 1e6).round() / 1e6
 }
 
 /// The document of an answer that was given in a branch: there is no transaction of it yet.

@@ -68,6 +68,10 @@ pub const BRANCH_DAMAGED: &str = "branch_damaged";
 pub const NO_ADAPTER: &str = "no_adapter";
 /// An adapter cannot be used with the model: the message says which part of it, and why.
 pub const ADAPTER_REFUSED: &str = "adapter_refused";
+/// What was retrieved or prompted is never indexed again.
+pub const RETRIEVED: &str = "retrieved";
+/// The source was changed while it was being indexed, or another request indexes it.
+pub const MOVED_ON: &str = "moved_on";
 /// No kernel could be reached.
 pub const NO_KERNEL: &str = "no_kernel";
 /// A defect of the system itself.

@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0, a document a line, so that any language attaches with its standard library.
 //!
 //! Methods are the calls of the command line (`send`, `inspect`, `new`, `set`, `define`, `guard`, `thoughts`, `status`, `verify`,
-//! `pack`, `backup`, `export`, `import`, `branch_…`, `adapter_…`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
+//! `pack`, `backup`, `export`, `import`, `branch_…`, `adapter_…`, `memory_…`; `blob_…` for contents, in chunks of base64) with named parameters; a result is the document that `batos … --json` prints. A failure of the image is a JSON-RPC error whose
 //! `data` is that document. With the parameters `client` (32 hex digits) and `sequence`, a repeat is answered, not run again; with
 //! `branch` a send, look or edit is one of that branch.
 
@@ -345,11 +345,30 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             },
         },
         "figures" => Call::Figures,
+        "memory_add" => Call::MemoryText {
+            source: params.optional_text("source")?,
+            text: params.text("text")?,
+            meta: params.pairs("meta")?,
+        },
+        "memory_search" => Call::MemorySearch {
+            question: params.text("question")?,
+            k: u32::try_from(params.number("k")?.unwrap_or(10)).unwrap_or(u32::MAX),
+            filters: params.pairs("filter")?,
+            at: params.optional_text("at")?,
+        },
+        "memory_show" => Call::MemoryShow {
+            object: params.text("object")?,
+        },
+        "memory_forget" => Call::MemoryForget {
+            object: params.text("object")?,
+        },
+        "memory_stats" => Call::MemoryStats,
         other => {
             let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
                          pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read, \
                          branch_new, branch_list, branch_show, branch_drop, branch_commit, adapter_import, adapter_list, \
-                         adapter_drop, adapter_stage, adapter_pin, adapter_unpin, figures";
+                         adapter_drop, adapter_stage, adapter_pin, adapter_unpin, memory_add, memory_search, memory_show, \
+                         memory_forget, memory_stats, figures";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),
@@ -431,6 +450,24 @@ impl Params {
             fail(
                 INVALID_PARAMS,
                 format!("the parameter {name} must be an array of strings"),
+            )
+        })
+    }
+
+    /// An object of strings.
+    fn pairs(&mut self, name: &str) -> Result<Vec<(String, String)>, RpcError> {
+        let pairs = match self.0.remove(name) {
+            None | Some(Json::Null) => Some(Vec::new()),
+            Some(Json::Object(members)) => members
+                .into_iter()
+                .map(|(key, value)| Some((key, value.as_str()?.to_owned())))
+                .collect(),
+            Some(_) => None,
+        };
+        pairs.ok_or_else(|| {
+            fail(
+                INVALID_PARAMS,
+                format!("the parameter {name} must be an object of strings"),
             )
         })
     }

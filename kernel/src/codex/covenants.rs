@@ -115,7 +115,7 @@ impl Compiled {
             Change::PutEntry { .. } | Change::AddEntry { .. } | Change::Append { .. } => {
                 !self.entries.is_empty()
             }
-            Change::Remove { .. } | Change::RemoveEntry { .. } => false,
+            Change::Remove { .. } | Change::RemoveEntry { .. } | Change::Vector { .. } => false,
         }
     }
 

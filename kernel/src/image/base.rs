@@ -12,6 +12,7 @@ use shared::object::ObjectImage;
 use shared::value::Value;
 
 use super::log::{numbered, segments, sync_folder, unix_ms};
+use super::memory::vector::Vector;
 use super::record::{Mission, Place, StoredReply};
 use super::segment::{End, Header, Kind, LogError, Position, Reader, at, body_at, damaged, encode, options};
 
@@ -37,6 +38,8 @@ pub enum BaseRecord {
         next_object: u64,
         epoch: Epoch,
     },
+    /// By ascending id.
+    Vectors(Vec<(ObjectId, Vector)>),
 }
 
 /// A base that is being written, under another name.

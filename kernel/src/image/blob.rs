@@ -40,6 +40,9 @@ pub struct Blobs {
     totals: OnceLock<Totals>,
     /// First bytes of the hashes whose folders are known to be durable.
     durable_folders: Mutex<HashSet<u8>>,
+    /// By the first byte of the hash: held from a name's making until it lasts or is gone. Who puts the same content meanwhile would be told
+    /// that it is kept, and then lose it to the other's failed sync.
+    naming: [Mutex<()>; 256],
 }
 
 struct Totals {
@@ -54,6 +57,7 @@ impl Blobs {
             folder,
             totals: OnceLock::new(),
             durable_folders: Mutex::new(HashSet::new()),
+            naming: [const { Mutex::new(()) }; 256],
         }
     }
 
@@ -151,6 +155,8 @@ impl Blobs {
             upload.file.sync_all()?;
             let folder = to.parent().unwrap_or(&self.folder);
             self.make_durable(digest[0], folder)?;
+            let naming = &self.naming[usize::from(digest[0])];
+            let _naming = naming.lock().unwrap_or_else(PoisonError::into_inner);
             let is_new = !to.exists();
             fs::rename(&from, &to)?;
             if let Err(error) = sync(folder) {

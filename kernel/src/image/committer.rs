@@ -17,7 +17,7 @@ use super::indexer::Pace;
 use super::layer::Layer;
 use super::log::{AppendError, Batch, Log, unix_ms};
 use super::record::{Entry, RequestId, StoredReply};
-use super::resolution::resolve;
+use super::resolution::{resolve, vectors_of};
 use super::segment::{LogError, Position};
 use super::state::State;
 
@@ -315,6 +315,7 @@ impl Writer {
         if !referred.is_empty() {
             return Err(CommitError::Conflict(referred));
         }
+        let vectors = vectors_of(&draft.changes);
         let (objects, entries) = resolve(&self.state, &group.layer, draft.changes)?;
         let next = self.log.next(&group.batch);
         let mut reply = draft
@@ -335,6 +336,7 @@ impl Writer {
             collected: draft.collected,
             reply,
             mission: draft.mission,
+            vectors,
         };
         self.log
             .add(&mut group.batch, &entry)

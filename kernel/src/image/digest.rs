@@ -33,6 +33,15 @@ pub fn digest_of(reading: &Reading<'_>, last: TransactionId) -> Result<[u8; 32],
         hasher.update(key);
         hasher.update(value);
     })?;
+    // What is derived depends on the state alone; without memory nothing is added.
+    for table in [Table::Chunks, Table::Postings, Table::Vectors] {
+        each(reading, table, |(key, value)| {
+            hasher.update(&(key.len() as u64).to_le_bytes());
+            hasher.update(key);
+            hasher.update(&(value.len() as u64).to_le_bytes());
+            hasher.update(value);
+        })?;
+    }
     Ok(*hasher.finalize().as_bytes())
 }
 

@@ -7,6 +7,7 @@ use shared::id::{ObjectId, ThoughtId, TransactionId};
 use shared::key::Key;
 use shared::value::Value;
 
+use super::memory::vector::Vector;
 use super::record::{Mission, RequestId};
 
 /// What a transaction read and wants to change.
@@ -77,6 +78,11 @@ pub enum Change {
         object: ObjectId,
         value: Value,
     },
+    /// What a chunk means; nobody is in conflict about it. `None` takes it away.
+    Vector {
+        object: ObjectId,
+        vector: Option<Vector>,
+    },
 }
 
 impl From<Write> for Change {
@@ -89,6 +95,10 @@ impl From<Write> for Change {
             Write::RemoveEntry { object, key } => Change::RemoveEntry { object, key },
             Write::AddEntry { object, key, amount } => Change::AddEntry { object, key, amount },
             Write::Append { object, value } => Change::Append { object, value },
+            Write::Vector { object, vector } => Change::Vector {
+                object,
+                vector: Vector::from_bytes(vector),
+            },
         }
     }
 }
@@ -102,7 +112,8 @@ impl Change {
             | Change::PutEntry { object, .. }
             | Change::RemoveEntry { object, .. }
             | Change::AddEntry { object, .. }
-            | Change::Append { object, .. } => *object,
+            | Change::Append { object, .. }
+            | Change::Vector { object, .. } => *object,
         }
     }
 }

@@ -11,6 +11,8 @@ use shared::object::{ObjectImage, SlotImage};
 use shared::value::Value;
 
 use super::log::Next;
+use super::memory::fresh::Fresh;
+use super::memory::text_of;
 use super::record::{Entry, Mark, Mission, Place, RequestId, StoredEntry, StoredReply};
 
 /// At least one transaction in so many is marked.
@@ -34,6 +36,8 @@ pub struct Layer {
     pub entries: BTreeMap<(ObjectId, Key), Option<Arc<StoredEntry>>>,
     pub replies: HashMap<RequestId, (TransactionId, StoredReply)>,
     pub missions: HashMap<ThoughtId, Mission>,
+    /// What of this is memory.
+    pub memory: Arc<Fresh>,
     pub marks: BTreeMap<TransactionId, Mark>,
     /// Objects whose slots changed, oldest first.
     pub changed: Vec<(TransactionId, ObjectId)>,
@@ -72,7 +76,9 @@ impl Layer {
                 image: Arc::new(empty_object(id)),
             });
             held.place = next.place;
-            if is_new || !change.slots.is_empty() {
+            let was_chunk = !change.slots.is_empty() && text_of(&held.image).is_some();
+            let is_changed = is_new || !change.slots.is_empty();
+            if is_changed {
                 let image = writable(&mut held.image, &change.slots);
                 image.version = transaction;
                 for (name, value) in change.slots {
@@ -84,6 +90,9 @@ impl Layer {
                 self.changed.push((transaction, id));
             }
             self.growth += i64::from(is_new);
+            if is_changed {
+                Fresh::note(&mut self.memory, id, Some(&held.image), was_chunk);
+            }
             self.objects.insert(id, Some(held));
         }
         for change in entry.entries {
@@ -105,15 +114,23 @@ impl Layer {
         }
         for (first, last) in entry.collected {
             for id in (first.0..=last.0).map(ObjectId) {
-                let is_there = match self.objects.get(&id) {
-                    Some(known) => known.is_some(),
-                    None => below(id).is_some(),
+                let known = match self.objects.get(&id) {
+                    Some(known) => known.clone(),
+                    None => below(id),
                 };
-                if is_there {
+                if let Some(known) = known {
+                    let was_chunk = text_of(&known.image).is_some();
+                    Fresh::note(&mut self.memory, id, None, was_chunk);
                     self.objects.insert(id, None);
                     self.changed.push((transaction, id));
                     self.growth -= 1;
                 }
+            }
+        }
+        if !entry.vectors.is_empty() {
+            let memory = Arc::make_mut(&mut self.memory);
+            for change in entry.vectors {
+                memory.vectors.insert(change.chunk, change.vector.map(Arc::new));
             }
         }
         if let Some(reply) = entry.reply {
@@ -131,6 +148,9 @@ impl Layer {
         self.replies.extend(newer.replies);
         self.missions.extend(newer.missions);
         self.marks.extend(newer.marks);
+        if !newer.memory.is_empty() {
+            Arc::make_mut(&mut self.memory).absorb(&newer.memory);
+        }
         self.changed.extend(newer.changed);
         self.growth += newer.growth;
         self.transactions += newer.transactions;

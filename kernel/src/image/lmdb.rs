@@ -6,12 +6,16 @@
 //! of this process; a pack's is the longest.
 
 use std::fs::OpenOptions;
+use std::hash::Hasher;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::posix_fallocate;
+
+use rustc_hash::{FxHashMap, FxHasher};
 
 use lmdb::{
     Cursor, Database, DatabaseFlags, Environment, EnvironmentFlags, RoTransaction, Transaction, WriteFlags,
@@ -19,6 +23,8 @@ use lmdb::{
 
 /// A CRC-32C behind each value.
 const SUM_BYTES: usize = 4;
+/// A value of so many bytes is checked once and not at every look.
+const LARGE: usize = 16 << 10;
 /// A disk with less room than this is full.
 const FULL_BYTES: u64 = 1 << 20;
 /// What LMDB's lock file takes for the readers that are asked for, and some.
@@ -42,6 +48,9 @@ pub enum Table {
     Missions,
     Marks,
     Base,
+    Chunks,
+    Postings,
+    Vectors,
 }
 
 /// Their names on disk, in the order of the enum.
@@ -55,16 +64,24 @@ const NAMES: [&str; 8] = [
     "marks",
     "base",
 ];
+/// The names of those that are made when something is first put into them.
+const LATER: [&str; 3] = ["chunks", "postings", "vectors"];
 
 /// An open LMDB environment. A value whose checksum does not fit its key and its bytes is answered by `Corrupted`.
 pub struct Lmdb {
     folder: PathBuf,
     environment: Environment,
     tables: [Database; NAMES.len()],
+    later: OnceLock<[Database; LATER.len()]>,
+    /// Checksums of large values that were found right once, by the hash of table and key.
+    checked: Mutex<FxHashMap<u64, [u8; SUM_BYTES]>>,
 }
 
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// The same where they stand.
+pub type Slices<'a> = (&'a [u8], &'a [u8]);
 
 /// One change of the index.
 pub enum IndexWrite {
@@ -77,6 +94,12 @@ pub enum IndexWrite {
         table: Table,
         key: Vec<u8>,
     },
+}
+
+impl IndexWrite {
+    fn is_put_later(&self) -> bool {
+        matches!(self, IndexWrite::Put { table, .. } if *table as usize >= NAMES.len())
+    }
 }
 
 /// Which end of a range comes first.
@@ -102,13 +125,14 @@ impl Lmdb {
         let environment = Environment::new()
             .set_flags(flags)
             .set_map_size(MAP_BYTES)
-            .set_max_dbs(NAMES.len() as u32)
+            .set_max_dbs((NAMES.len() + LATER.len()) as u32)
             .set_max_readers(126)
             .open_with_permissions(folder, 0o600)?;
         // They are made together: where some are missing, others may have lost what they had.
-        let is_new = match environment.stat()?.entries() {
-            0 => true,
-            count if count == NAMES.len() => false,
+        let (is_new, has_later) = match environment.stat()?.entries() {
+            0 => (true, false),
+            count if count == NAMES.len() => (false, false),
+            count if count == NAMES.len() + LATER.len() => (false, true),
             _ => return Err(lmdb::Error::Corrupted),
         };
         let mut tables = Vec::with_capacity(NAMES.len());
@@ -119,11 +143,39 @@ impl Lmdb {
             });
         }
         let tables = tables.try_into().map_err(|_| lmdb::Error::Invalid)?;
+        let later = OnceLock::new();
+        if has_later {
+            let mut tables = Vec::with_capacity(LATER.len());
+            for name in LATER {
+                tables.push(environment.open_db(Some(name))?);
+            }
+            let _ = later.set(tables.try_into().map_err(|_| lmdb::Error::Invalid)?);
+        }
         Ok(Lmdb {
             folder: folder.to_path_buf(),
             environment,
             tables,
+            later,
+            checked: Mutex::default(),
         })
+    }
+
+    /// Makes the tables that nothing was put into yet.
+    fn make_later(&self) -> Result<(), lmdb::Error> {
+        if self.later.get().is_none() {
+            let mut tables = Vec::with_capacity(LATER.len());
+            for name in LATER {
+                tables.push(self.environment.create_db(Some(name), DatabaseFlags::empty())?);
+            }
+            let _ = self
+                .later
+                .set(tables.try_into().map_err(|_| lmdb::Error::Invalid)?);
+        }
+        Ok(())
+    }
+
+    fn database(&self, table: Table) -> Option<Database> {
+        database(&self.tables, self.later.get(), table)
     }
 
     pub fn folder(&self) -> &Path {
@@ -132,9 +184,13 @@ impl Lmdb {
 
     /// One unchanging state of the index.
     pub fn reading(&self) -> Result<Reading<'_>, lmdb::Error> {
+        // Before the transaction begins: one does not know tables that are made after that.
+        let later = self.later.get();
         Ok(Reading {
             transaction: self.environment.begin_ro_txn()?,
             tables: &self.tables,
+            later,
+            checked: &self.checked,
         })
     }
 
@@ -151,6 +207,9 @@ impl Lmdb {
 
     /// All of it, synced, or nothing. The last change of a key counts.
     pub fn write(&self, writes: &[IndexWrite]) -> Result<(), lmdb::Error> {
+        if writes.iter().any(|write| write.is_put_later()) {
+            self.make_later()?;
+        }
         let mut transaction = self.environment.begin_rw_txn()?;
         // In the order of keys: neighbours share pages, and what comes behind all others fills pages whole, where LMDB would halve them.
         let mut writes: Vec<&IndexWrite> = writes.iter().collect();
@@ -159,21 +218,25 @@ impl Lmdb {
         for write in writes {
             match write {
                 IndexWrite::Put { table, key, value } => {
-                    let table = *table as usize;
-                    if end.0 != table {
-                        end = (table, last_key(&transaction, self.tables[table])?);
+                    let at = *table as usize;
+                    let table = self.database(*table).ok_or(lmdb::Error::BadDbi)?;
+                    if end.0 != at {
+                        end = (at, last_key(&transaction, table)?);
                     }
                     let flags = match *key > end.1 {
                         true => WriteFlags::APPEND,
                         false => WriteFlags::empty(),
                     };
-                    transaction.put(self.tables[table], key, &sealed(key, value), flags)?;
+                    transaction.put(table, key, &sealed(key, value), flags)?;
                     if !flags.is_empty() {
                         end.1.clone_from(key);
                     }
                 }
                 IndexWrite::Delete { table, key } => {
-                    match transaction.del(self.tables[*table as usize], key, None) {
+                    let Some(table) = self.database(*table) else {
+                        continue;
+                    };
+                    match transaction.del(table, key, None) {
                         Ok(()) | Err(lmdb::Error::NotFound) => {}
                         Err(error) => return Err(error),
                     }
@@ -282,16 +345,34 @@ fn sum(key: &[u8], value: &[u8]) -> [u8; SUM_BYTES] {
     crc32c::crc32c_append(crc32c::crc32c(key), value).to_le_bytes()
 }
 
+/// The database of a table; `None` while nothing was put into it.
+fn database(
+    tables: &[Database; NAMES.len()],
+    later: Option<&[Database; LATER.len()]>,
+    table: Table,
+) -> Option<Database> {
+    let at = table as usize;
+    match at.checked_sub(NAMES.len()) {
+        None => Some(tables[at]),
+        Some(at) => later.map(|later| later[at]),
+    }
+}
+
 /// One unchanging state of an index.
 pub struct Reading<'a> {
     transaction: RoTransaction<'a>,
     tables: &'a [Database; NAMES.len()],
+    later: Option<&'a [Database; LATER.len()]>,
+    checked: &'a Mutex<FxHashMap<u64, [u8; SUM_BYTES]>>,
 }
 
 impl Reading<'_> {
     /// The value under a key, copied.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, lmdb::Error> {
-        match self.transaction.get(self.tables[table as usize], &key) {
+        let Some(database) = self.database(table) else {
+            return Ok(None);
+        };
+        match self.transaction.get(database, &key) {
             Ok(bytes) => Ok(Some(opened(key, bytes)?.to_vec())),
             Err(lmdb::Error::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -300,8 +381,76 @@ impl Reading<'_> {
 
     /// How many pairs a table says that it has.
     pub fn count(&self, table: Table) -> Result<u64, lmdb::Error> {
-        let stat = self.transaction.stat(self.tables[table as usize])?;
+        let Some(database) = self.database(table) else {
+            return Ok(0);
+        };
+        let stat = self.transaction.stat(database)?;
         Ok(stat.entries() as u64)
+    }
+
+    /// Bytes of the pages that a table has.
+    pub fn bytes(&self, table: Table) -> Result<u64, lmdb::Error> {
+        let Some(database) = self.database(table) else {
+            return Ok(0);
+        };
+        let stat = self.transaction.stat(database)?;
+        let pages = stat.branch_pages() + stat.leaf_pages() + stat.overflow_pages();
+        Ok(pages as u64 * u64::from(stat.page_size()))
+    }
+
+    fn database(&self, table: Table) -> Option<Database> {
+        database(self.tables, self.later, table)
+    }
+
+    /// Every pair from the key `from` to before the key `to` in key order, not copied: what a read of this state lends lasts as long
+    /// as the state does. The checksum of a large value is not computed again while it is the same.
+    pub fn slices(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Vec<Slices<'_>>, lmdb::Error> {
+        let Some(database) = self.database(table) else {
+            return Ok(Vec::new());
+        };
+        let cursor = self.transaction.open_ro_cursor(database)?;
+        let start = if from.is_empty() { &[0][..] } else { from };
+        let mut at = cursor.get(Some(start), None, SET_RANGE);
+        let mut pairs: Vec<Slices<'_>> = Vec::new();
+        loop {
+            match at {
+                Ok((Some(key), value)) if key < to => {
+                    if pairs.last().is_some_and(|(last, _)| *last >= key) {
+                        return Err(lmdb::Error::Corrupted);
+                    }
+                    pairs.push((key, self.opened(table, key, value)?));
+                }
+                Ok(_) | Err(lmdb::Error::NotFound) => return Ok(pairs),
+                Err(error) => return Err(error),
+            }
+            at = cursor.get(None, None, NEXT);
+        }
+    }
+
+    fn opened<'v>(&self, table: Table, key: &[u8], sealed: &'v [u8]) -> Result<&'v [u8], lmdb::Error> {
+        let Some((value, found)) = sealed.split_last_chunk::<SUM_BYTES>() else {
+            return Err(lmdb::Error::Corrupted);
+        };
+        if value.len() < LARGE {
+            return opened(key, sealed);
+        }
+        let mut hasher = FxHasher::default();
+        hasher.write_u8(table as u8);
+        hasher.write(key);
+        let name = hasher.finish();
+        let known = |checked: &Mutex<FxHashMap<u64, [u8; SUM_BYTES]>>| {
+            let checked = checked.lock().unwrap_or_else(PoisonError::into_inner);
+            checked.get(&name) == Some(found)
+        };
+        if known(self.checked) {
+            return Ok(value);
+        }
+        let value = opened(key, sealed)?;
+        self.checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, *found);
+        Ok(value)
     }
 
     /// At most `limit` pairs from the key `from` to before the key `to`, in the direction's order, copied.
@@ -313,7 +462,10 @@ impl Reading<'_> {
         limit: usize,
         direction: Direction,
     ) -> Result<Vec<Pair>, lmdb::Error> {
-        let cursor = self.transaction.open_ro_cursor(self.tables[table as usize])?;
+        let Some(database) = self.database(table) else {
+            return Ok(Vec::new());
+        };
+        let cursor = self.transaction.open_ro_cursor(database)?;
         // A start key must not be empty and LMDB bounds its length; every key lies between these.
         let start = match direction {
             Direction::Ascending => from,

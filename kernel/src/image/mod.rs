@@ -7,6 +7,7 @@
 //! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
 //! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
 //! - [`overlay`]: changes in front of the state that are not committed: of a thought, or of a [`branch`].
+//! - [`memory`]: what the index knows of the texts that were read, and how it is searched.
 //! - [`blob`]: contents that are files of their own. [`backup`], [`restore`]: a copy that a [`manifest`] describes.
 //! - [`standby`]: an image that another kernel has open, followed until this one takes it over.
 //! - [`verify`]: finds every fault, by [`digest`]s and rules. [`exercise`]: a load to try all this under.
@@ -30,6 +31,7 @@ pub mod layer;
 pub mod lmdb;
 pub mod log;
 pub mod manifest;
+pub mod memory;
 pub mod overlay;
 pub mod pack;
 pub mod rebuild;

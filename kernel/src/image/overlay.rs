@@ -12,8 +12,8 @@ use shared::value::Value;
 use super::draft::{Change, CommitError};
 use super::layer::{Held, Layer};
 use super::log::Next;
-use super::record::{Entry, EntryChange, ObjectChange, Place};
-use super::resolution::resolve;
+use super::record::{Entry, EntryChange, ObjectChange, Place, VectorChange};
+use super::resolution::{resolve, vectors_of};
 use super::state::State;
 
 /// The change mark of a slot or entry that is not committed yet.
@@ -42,6 +42,7 @@ pub struct Resolved {
     objects: Vec<ObjectChange>,
     entries: Vec<EntryChange>,
     own_entries: Vec<(ObjectId, Key)>,
+    vectors: Vec<VectorChange>,
 }
 
 impl Overlay {
@@ -64,11 +65,13 @@ impl Overlay {
                 _ => None,
             })
             .collect();
+        let vectors = vectors_of(&changes);
         let (objects, entries) = resolve(state, &self.layer, changes)?;
         Ok(Resolved {
             objects,
             entries,
             own_entries,
+            vectors,
         })
     }
 
@@ -105,6 +108,7 @@ impl Overlay {
         let entry = Entry {
             objects: resolved.objects,
             entries: resolved.entries,
+            vectors: resolved.vectors,
             ..Entry::default()
         };
         let below = RefCell::new(&mut self.below);
@@ -168,7 +172,10 @@ impl Overlay {
                 let entry = state.entry(object, key);
                 ReadSlot::Entry(key.clone(), entry.map(|entry| entry.changed))
             }
-            Change::Create { .. } | Change::AddEntry { .. } | Change::Append { .. } => return None,
+            Change::Create { .. }
+            | Change::AddEntry { .. }
+            | Change::Append { .. }
+            | Change::Vector { .. } => return None,
         };
         Some(Read { object, slot })
     }

@@ -23,6 +23,8 @@ use super::digest::each;
 use super::draft::{CommitError, Draft};
 use super::lmdb::{Lmdb, Reading, Table};
 use super::log::{numbered, segment_path, segments, sync_folder};
+use super::memory::matrix::{self, Matrix};
+use super::memory::vector::Vector;
 use super::rebuild::{catch_up, rebuild};
 use super::record::{Mission, Stage, StoredEntry, StoredObject, StoredReply};
 use super::segment::{LogError, at};
@@ -391,6 +393,21 @@ fn write_base(
                 blobs_of(&mission, named);
             }
             failed = base.rest(&BaseRecord::Missions(vec![mission])).err();
+        }
+    })
+    .map_err(index_failed)?;
+    each(reading, Table::Vectors, |(key, value)| {
+        let (Some((encoder, number)), Some(matrix)) = (matrix::split(key), Matrix::read(value)) else {
+            return;
+        };
+        let vectors: Vec<(ObjectId, Vector)> = matrix
+            .thawed(encoder)
+            .into_iter()
+            .map(|(low, vector)| (matrix::id_at(number, low), (*vector).clone()))
+            .filter(|(id, _)| reached.has(*id))
+            .collect();
+        if !vectors.is_empty() && failed.is_none() {
+            failed = base.rest(&BaseRecord::Vectors(vectors)).err();
         }
     })
     .map_err(index_failed)?;

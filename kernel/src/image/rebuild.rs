@@ -11,6 +11,7 @@ use super::base::{Base, BaseRecord, newest};
 use super::layer::{Held, Layer};
 use super::lmdb::{IndexWrite, Lmdb, Table};
 use super::log::{Archive, BEGINNING};
+use super::memory::fresh::Fresh;
 use super::record::{Entry, Mark, Place, StoredEntry};
 use super::segment::HEADER_BYTES;
 use super::state::{IndexPosition, State, index_writes, position_of, put};
@@ -107,6 +108,7 @@ pub fn load(base: &Base, index: &Lmdb, reporter: &Reporter) -> Result<(), OpenEr
                         entries,
                         image: Arc::new(image),
                     };
+                    Fresh::note(&mut layer.memory, id, Some(&held.image), false);
                     layer.objects.insert(id, Some(held));
                 }
             }
@@ -134,6 +136,12 @@ pub fn load(base: &Base, index: &Lmdb, reporter: &Reporter) -> Result<(), OpenEr
                     .missions
                     .extend(missions.into_iter().map(|mission| (mission.id, mission)));
             }
+            BaseRecord::Vectors(vectors) => {
+                let memory = Arc::make_mut(&mut layer.memory);
+                for (id, vector) in vectors {
+                    memory.vectors.insert(id, Some(Arc::new(vector)));
+                }
+            }
             BaseRecord::End {
                 objects,
                 next_object,
@@ -145,7 +153,7 @@ pub fn load(base: &Base, index: &Lmdb, reporter: &Reporter) -> Result<(), OpenEr
                 known.epoch = epoch;
             }
         }
-        if layer.weight() > STEP {
+        if layer.weight() + layer.memory.vectors.len() > STEP {
             write_step(index, &mut layer, &mut places, &known)?;
         }
         Ok::<(), OpenError>(())

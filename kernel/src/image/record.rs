@@ -8,6 +8,8 @@ use shared::key::Key;
 use shared::object::ObjectImage;
 use shared::value::Value;
 
+use super::memory::vector::Vector;
+
 /// Where a record stands in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
@@ -34,6 +36,22 @@ pub struct Entry {
     pub collected: Vec<(ObjectId, ObjectId)>,
     pub reply: Option<StoredReply>,
     pub mission: Option<Mission>,
+    /// Written only where there are some: records without are as they were before vectors, and who knows none reads them all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "or_none")]
+    pub vectors: Vec<VectorChange>,
+}
+
+/// What a transaction did to a chunk's vector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VectorChange {
+    pub chunk: ObjectId,
+    /// `None` takes it away.
+    pub vector: Option<Vector>,
+}
+
+/// The last field of a record, which may not be there. What it holds is guarded by the record's checksum.
+fn or_none<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<VectorChange>, D::Error> {
+    Ok(Vec::deserialize(deserializer).unwrap_or_default())
 }
 
 /// What a transaction did to the slots of one object. One whose entries alone changed has no slots here, but is named.

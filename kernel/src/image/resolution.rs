@@ -11,7 +11,7 @@ use shared::value::{BlobRef, Value};
 
 use super::draft::{Change, CommitError};
 use super::layer::{Held, Layer};
-use super::record::{EntryChange, ObjectChange, Place};
+use super::record::{EntryChange, ObjectChange, Place, VectorChange};
 use super::state::State;
 
 /// The states to record, in the order of the first change of each object and entry. Refused where a change makes no sense,
@@ -40,6 +40,18 @@ pub fn resolve(
         .entries
         .retain(|change| change.before.is_some() || change.value.is_some());
     Ok((resolution.objects, resolution.entries))
+}
+
+/// What changes do to vectors.
+pub fn vectors_of(changes: &[Change]) -> Vec<VectorChange> {
+    let vectors = changes.iter().filter_map(|change| match change {
+        Change::Vector { object, vector } => Some(VectorChange {
+            chunk: *object,
+            vector: vector.clone(),
+        }),
+        _ => None,
+    });
+    vectors.collect()
 }
 
 /// One draft's changes, one after the other.
@@ -100,6 +112,8 @@ impl Resolution<'_> {
                 let key = self.next_key(object)?;
                 self.entry(object, key, Some(value))?;
             }
+            // Beside the objects; see `vectors_of`.
+            Change::Vector { .. } => {}
         }
         Ok(())
     }

@@ -22,6 +22,9 @@ use super::indexer::Backlog;
 use super::layer::{Held, Layer};
 use super::lmdb::{Direction, IndexWrite, Lmdb, Reading, Table};
 use super::log::{Archive, Next};
+use super::memory::fresh::Fresh;
+use super::memory::recall::{self, Question, Recalled, Totals};
+use super::memory::writes;
 use super::record::{Entry, Mark, Mission, Place, RequestId, StoredEntry, StoredObject, StoredReply};
 use super::scan::{Scanned, scan};
 use super::segment::{FORMAT, Position};
@@ -266,6 +269,55 @@ impl State {
     ) -> Scanned {
         let layers: Vec<&Layer> = std::iter::once(pending).chain(core.layers()).collect();
         scan(&core.index, &layers, object, range, limit, direction)
+    }
+
+    /// What answers a question, with `pending` in front of the durable state, the newest first.
+    pub fn recall(&self, pending: &[Arc<Fresh>], question: &Question<'_>) -> Recalled {
+        self.with_memory(pending, |reading, layers| {
+            recall::recall(reading, layers, question)
+        })
+    }
+
+    /// For each fingerprint the chunks whose own is near it; a few of them.
+    pub fn near(&self, pending: &[Arc<Fresh>], fingerprints: &[u64]) -> Vec<Vec<ObjectId>> {
+        self.with_memory(pending, |reading, layers| {
+            recall::near(reading, layers, fingerprints)
+        })
+    }
+
+    /// How much the memory has, and how many bytes of the index it takes: of terms with chunks, and of vectors.
+    pub fn memory_totals(&self) -> (Totals, u64, u64) {
+        self.with_memory(&[], |reading, layers| {
+            let text = reading.bytes(Table::Chunks)? + reading.bytes(Table::Postings)?;
+            Ok((
+                recall::totals(reading, layers)?,
+                text,
+                reading.bytes(Table::Vectors)?,
+            ))
+        })
+    }
+
+    /// Runs `work` on one unchanging state, without holding publishes up.
+    fn with_memory<T>(
+        &self,
+        pending: &[Arc<Fresh>],
+        work: impl FnOnce(&Reading<'_>, &[Arc<Fresh>]) -> Result<T, ::lmdb::Error>,
+    ) -> T {
+        let mut layers = pending.to_vec();
+        let index = self.index();
+        let reading = {
+            let core = self.read();
+            layers.extend(core.layers().iter().map(|layer| layer.memory.clone()));
+            // The index may have been replaced since: then what it lacks is not in the layers.
+            match Arc::ptr_eq(&core.index, &index) {
+                true => Some(doubt::believed(&index, index.reading())),
+                false => None,
+            }
+        };
+        match reading {
+            Some(reading) => doubt::believed(&index, work(&reading, &layers)),
+            None => self.with_memory(pending, work),
+        }
     }
 
     /// Runs `work` on one unchanging state.
@@ -691,6 +743,9 @@ pub fn index_writes(
     }
     for (transaction, mark) in &layer.marks {
         writes.push(put(Table::Marks, transaction.0.to_be_bytes().to_vec(), mark));
+    }
+    if !layer.memory.is_empty() {
+        writes.extend(writes::writes(&index.reading()?, &layer.memory)?);
     }
     let old = known
         .position

@@ -296,7 +296,14 @@ fn check_state(
 /// Names what an index has otherwise than the log says.
 fn compare(own: &Lmdb, rebuilt: &Lmdb, faults: &mut Faults) -> Result<(), ::lmdb::Error> {
     let (own, rebuilt) = (own.reading()?, rebuilt.reading()?);
-    for table in [Table::Objects, Table::Entries, Table::Missions] {
+    for table in [
+        Table::Objects,
+        Table::Entries,
+        Table::Missions,
+        Table::Chunks,
+        Table::Postings,
+        Table::Vectors,
+    ] {
         each(&rebuilt, table, |(key, value)| {
             let stored = own.get(table, key).ok().flatten();
             if stored.as_ref() != Some(value) {
@@ -326,6 +333,7 @@ fn compare(own: &Lmdb, rebuilt: &Lmdb, faults: &mut Faults) -> Result<(), ::lmdb
 fn name(table: Table, key: &[u8]) -> String {
     match table {
         Table::Missions => format!("{:?}", key),
+        Table::Chunks | Table::Postings | Table::Vectors => key.escape_ascii().to_string(),
         _ => object_name(key),
     }
 }

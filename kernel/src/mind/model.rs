@@ -9,11 +9,15 @@ use interprocess::local_socket::{GenericFilePath, ToFsName};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, asynchronous};
 use shared::inference::{
-    Adapter, AdapterAnswer, AdapterRequest, ChatMessage, Description, Figures, Finish, Generate, Grammar,
-    InferenceEvent, InferenceFault, InferenceRequest, Options,
+    Adapter, AdapterAnswer, AdapterRequest, ChatMessage, Description, Embed, Embedder, Figures, Finish,
+    Generate, Grammar, InferenceEvent, InferenceFault, InferenceRequest, MOST_TEXT_BYTES, MOST_TEXTS,
+    Options,
 };
 use shared::reason;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::image::memory::analysis::head;
+use crate::image::memory::vector::Encoder;
 
 /// How long to look for an inference-worker that is starting or being replaced.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -68,6 +72,19 @@ impl Question {
         turns.chain([self.generate.prompt.clone()]).collect()
     }
 }
+
+/// What texts mean, and who says so.
+pub struct Encoded {
+    pub encoder: Encoder,
+    /// One for each text, of length 1.
+    pub vectors: Vec<Vec<f32>>,
+}
+
+/// How long texts may take to be encoded, for each that is asked for at once and in all.
+const ENCODING: Duration = Duration::from_secs(30);
+const ENCODING_EACH: Duration = Duration::from_secs(1);
+/// Vectors of one answer take so many bytes at most.
+const VECTOR_BYTES: usize = 8 << 20;
 
 /// A connection that ended without an answer.
 struct Lost {
@@ -144,6 +161,73 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Who encodes, or why nobody does.
+    pub async fn embedder(&self) -> Result<Embedder, String> {
+        let conversation = async {
+            let mut stream = self.connect().await?;
+            self.embedder_on(&mut stream).await
+        };
+        match timeout(PRESENT, conversation).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => Err(format!("no inference-worker answers: {error}")),
+            Err(_) => Err("no inference-worker answers".into()),
+        }
+    }
+
+    async fn embedder_on(&self, stream: &mut Stream) -> Result<Result<Embedder, String>, FrameError> {
+        asynchronous::write(stream, &InferenceRequest::DescribeEmbedder).await?;
+        loop {
+            if let InferenceEvent::EmbedderDescribed(described) = asynchronous::read(stream).await? {
+                return Ok(described.map_err(|fault| fault.message));
+            }
+        }
+    }
+
+    /// Has texts encoded, in their order; or says why nobody encodes. What of a text is beyond what the encoder reads is cut off.
+    pub async fn embed(&self, texts: &[String]) -> Result<Encoded, String> {
+        let gone = |error: FrameError| format!("no inference-worker answers: {error}");
+        let mut stream = self.connect().await.map_err(gone)?;
+        let described = timeout(PRESENT, self.embedder_on(&mut stream)).await;
+        let embedder = described
+            .map_err(|_| "no inference-worker answers")?
+            .map_err(gone)??;
+        let dimension = embedder.dimension as usize;
+        let at_once = MOST_TEXTS.min(VECTOR_BYTES / (dimension * 4).max(1)).max(1);
+        let mut vectors = Vec::with_capacity(texts.len());
+        for (request, some) in (1..).zip(texts.chunks(at_once)) {
+            let patience = ENCODING + ENCODING_EACH * some.len() as u32;
+            let ask = Embed {
+                request,
+                texts: some
+                    .iter()
+                    .map(|text| head(text, MOST_TEXT_BYTES).to_owned())
+                    .collect(),
+                deadline_ms: patience.as_millis() as u64,
+            };
+            asynchronous::write(&mut stream, &InferenceRequest::Embed(ask))
+                .await
+                .map_err(gone)?;
+            let answered = timeout(patience + PRESENT, asynchronous::read(&mut stream)).await;
+            match answered
+                .map_err(|_| "the encoder does not answer in time")?
+                .map_err(gone)?
+            {
+                InferenceEvent::Embedded { embeddings, .. } if embeddings.len() == some.len() => {
+                    vectors.extend(embeddings.into_iter().map(|embedding| embedding.vector));
+                }
+                InferenceEvent::Failed { fault, .. } => return Err(fault.message),
+                _ => return Err("the encoder answered something else".into()),
+            }
+        }
+        match vectors.iter().all(|vector: &Vec<f32>| vector.len() == dimension) {
+            true => Ok(Encoded {
+                encoder: Encoder::of(&embedder.name, dimension),
+                vectors,
+            }),
+            false => Err("the encoder answered vectors of another dimension than its own".into()),
+        }
     }
 
     /// Asks about adapters; `patience` is for the answer, loading included.

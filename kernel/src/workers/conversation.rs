@@ -1,6 +1,7 @@
 //! One activation: the objects sent along, the questions answered, the result checked.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -14,6 +15,8 @@ use shared::value::Value;
 use tokio::time::timeout;
 
 use super::process::{End, Worker, describe};
+use crate::memory::Memory;
+use crate::memory::message::{Had, Ready, prepare};
 use crate::overlay::World;
 
 /// A worker gets at most so many entries in one answer.
@@ -81,6 +84,8 @@ impl Knowledge {
 /// What was said in answer to a worker's message.
 pub enum Said {
     Answer(ToWorker),
+    /// The memory is asked first; see [`Talk::conclude`].
+    Asked(FromWorker),
     Finished(Finished),
 }
 
@@ -92,6 +97,7 @@ pub struct Talk {
     told: HashSet<ObjectId>,
     allocated: HashSet<ObjectId>,
     reads: Vec<Read>,
+    memory: Had,
 }
 
 impl Talk {
@@ -170,8 +176,16 @@ impl Talk {
                 ToWorker::Entries { entries, is_whole }
             }
             FromWorker::Count(object) => ToWorker::Count(world.count(object, &mut self.reads)),
+            question @ (FromWorker::Remember { .. } | FromWorker::Recall { .. }) => {
+                return Ok(Said::Asked(question));
+            }
             FromWorker::Finished(mut finished) => {
-                self.check_writes(&finished, knowledge, world)?;
+                // What texts mean is not for a worker to say.
+                finished
+                    .writes
+                    .retain(|write| !matches!(write, Write::Vector { .. }));
+                let vectors = self.check_writes(&finished, knowledge, world)?;
+                finished.writes.extend(vectors);
                 for id in &self.told {
                     knowledge.shown.insert(*id, None);
                 }
@@ -183,6 +197,13 @@ impl Talk {
             FromWorker::Ready { .. } => return Err(Broken::Misbehaved("it said ready twice".into())),
         };
         Ok(Said::Answer(answer))
+    }
+
+    /// Answers what the memory was asked.
+    pub fn conclude(&mut self, world: World<'_>, ready: Ready) -> ToWorker {
+        let answer = self.memory.conclude(world, ready, &mut self.reads);
+        self.allocated.extend(Had::allocated(&answer));
+        answer
     }
 
     fn show(&mut self, knowledge: &mut Knowledge, object: &ObjectImage, pending: bool) {
@@ -198,7 +219,8 @@ impl Talk {
         finished: &Finished,
         knowledge: &Knowledge,
         world: World<'_>,
-    ) -> Result<(), Broken> {
+    ) -> Result<Vec<Write>, Broken> {
+        let mut vectors = Vec::new();
         for write in &finished.writes {
             let id = write.object();
             let is_made = self.allocated.contains(&id);
@@ -208,15 +230,20 @@ impl Talk {
                 )));
             }
             check_methods(write, knowledge, world)?;
+            let vector = self.memory.check(write).map_err(Broken::Misbehaved)?;
+            vectors.extend(vector.map(|(object, vector)| Write::Vector {
+                object,
+                vector: vector.bytes().to_vec(),
+            }));
         }
-        Ok(())
+        Ok(vectors)
     }
 }
 
 /// Runs an activation to its end on this worker, which nobody else uses.
 pub async fn run(
     worker: &mut Worker,
-    world: World<'_>,
+    (world, memory): (World<'_>, &Arc<Memory>),
     chain: &[(ObjectId, TransactionId)],
     activation: &Activation,
 ) -> Result<Finished, Broken> {
@@ -230,6 +257,10 @@ pub async fn run(
             let message = worker.hear().await.map_err(Broken::Gone)?;
             match talk.answer(&mut worker.knowledge, world, message)? {
                 Said::Answer(answer) => saying = answer,
+                Said::Asked(question) => {
+                    let ready = prepare(memory.clone(), question).await;
+                    saying = tokio::task::block_in_place(|| talk.conclude(world, ready));
+                }
                 Said::Finished(finished) => return Ok(finished),
             }
         }

@@ -6,18 +6,21 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use shared::activation::{Finished, FromWorker};
+use shared::activation::{Finished, FromWorker, ToWorker};
 use shared::bridge::Fault;
 use shared::frame::{FrameError, encode};
 use shared::id::{ObjectId, TransactionId};
 use shared::reason;
 use tokio::io::Interest;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::conversation::{Activation, Broken, Said, Talk, fault, outcome_fault};
 use super::process::{End, Worker};
 use crate::image::state::State;
+use crate::memory::Memory;
+use crate::memory::message::{Ready, prepare};
 use crate::overlay::World;
 
 /// Activations that a worker is told ahead.
@@ -87,8 +90,11 @@ impl Queue {
 pub struct Lane<'a> {
     worker: Worker,
     state: &'a Arc<State>,
+    memory: &'a Arc<Memory>,
     queue: &'a Queue,
     memory_mib: u64,
+    /// What the worker asked of the memory, being prepared; it waits for it.
+    asked: Option<JoinHandle<Ready>>,
     /// What the worker was told and has not answered, in order.
     told: VecDeque<Told>,
     /// How many of these another worker was given: it carries them out for nothing.
@@ -126,7 +132,7 @@ struct Told {
 impl<'a> Lane<'a> {
     pub fn new(
         worker: Worker,
-        state: &'a Arc<State>,
+        (state, memory): (&'a Arc<State>, &'a Arc<Memory>),
         queue: &'a Queue,
         memory_mib: u64,
         leave: watch::Receiver<bool>,
@@ -134,8 +140,10 @@ impl<'a> Lane<'a> {
         Lane {
             worker,
             state,
+            memory,
             queue,
             memory_mib,
+            asked: None,
             told: VecDeque::new(),
             given_away: 0,
             answered: 0,
@@ -198,6 +206,7 @@ impl<'a> Lane<'a> {
                     // Others that are about to ask do so first: one write tells the worker all of it.
                     tokio::task::yield_now().await;
                 }
+                ready = prepared(&mut self.asked) => self.conclude(ready)?,
                 _ = self.leave.changed(), if is_staying => {}
                 _ = clock.tick(), if !self.told.is_empty() => self.look_at_the_clock()?,
             }
@@ -275,11 +284,10 @@ impl<'a> Lane<'a> {
             return Err(Broken::Misbehaved("it spoke without being asked".into()));
         };
         match first.talk.answer(&mut self.worker.knowledge, world, message)? {
-            Said::Answer(answer) => {
-                let frame = encode(&answer).map_err(Broken::Gone)?;
-                self.told_bytes += frame.len() as u64;
-                self.outgoing.extend_from_slice(&frame);
-                self.write()
+            Said::Answer(answer) => self.say(&answer),
+            Said::Asked(question) => {
+                self.asked = Some(tokio::spawn(prepare(self.memory.clone(), question)));
+                Ok(())
             }
             Said::Finished(finished) => {
                 let told = self.told.pop_front();
@@ -295,6 +303,28 @@ impl<'a> Lane<'a> {
                 }
                 Ok(())
             }
+        }
+    }
+
+    fn say(&mut self, answer: &ToWorker) -> Result<(), Broken> {
+        let frame = encode(answer).map_err(Broken::Gone)?;
+        self.told_bytes += frame.len() as u64;
+        self.outgoing.extend_from_slice(&frame);
+        self.write()
+    }
+
+    /// Answers what the worker asked of the memory.
+    fn conclude(&mut self, ready: Option<Ready>) -> Result<(), Broken> {
+        let world = World {
+            state: self.state,
+            overlay: None,
+        };
+        match (self.told.front_mut(), ready) {
+            (Some(first), Some(ready)) => {
+                let answer = tokio::task::block_in_place(|| first.talk.conclude(world, ready));
+                self.say(&answer)
+            }
+            _ => Err(Broken::Misbehaved("it asked the memory and did not wait".into())),
         }
     }
 
@@ -378,6 +408,16 @@ impl<'a> Lane<'a> {
         self.queue.put_back(again.into_iter());
         found
     }
+}
+
+/// What the memory was asked, once it is prepared; never without a question. `None` when preparing it broke.
+async fn prepared(asked: &mut Option<JoinHandle<Ready>>) -> Option<Ready> {
+    let Some(preparing) = asked else {
+        return std::future::pending().await;
+    };
+    let ready = preparing.await;
+    *asked = None;
+    ready.ok()
 }
 
 fn gone(error: io::Error) -> Broken {

@@ -19,6 +19,7 @@ use super::lane::{Job, Lane, Queue};
 use super::process::{End, Environment, Settings, Work, Worker};
 use super::shift::{self, News, Shift, Shifts};
 use crate::image::state::State;
+use crate::memory::Memory;
 use crate::overlay::World;
 
 /// A worker that thoughts have used is replaced after so many activations.
@@ -49,6 +50,7 @@ pub struct Workers {
     /// Of the former shift, kept while the change is on trial.
     parked: Mutex<Vec<Worker>>,
     state: Arc<State>,
+    memory: Arc<Memory>,
     queue: Queue,
     permits: Semaphore,
     idle: Mutex<Vec<Worker>>,
@@ -60,7 +62,11 @@ pub struct Workers {
 
 impl Workers {
     /// And where is told what becomes of [`Workers::replace`].
-    pub fn new(settings: Settings, state: Arc<State>) -> (Arc<Workers>, mpsc::UnboundedReceiver<News>) {
+    pub fn new(
+        settings: Settings,
+        state: Arc<State>,
+        memory: Arc<Memory>,
+    ) -> (Arc<Workers>, mpsc::UnboundedReceiver<News>) {
         let (news, heard) = mpsc::unbounded_channel();
         let workers = Workers {
             permits: Semaphore::new(settings.workers),
@@ -77,6 +83,7 @@ impl Workers {
             broken: AtomicU32::new(0),
             parked: Mutex::new(Vec::new()),
             state,
+            memory,
             queue: Queue::default(),
             idle: Mutex::new(Vec::new()),
             used_up: Notify::new(),
@@ -215,7 +222,13 @@ impl Workers {
                 .send_modify(|lanes| lanes.extend(pid.map(|pid| (pid, shift))));
             drop(turn);
             let (leaving, leave) = watch::channel(false);
-            let lane = Lane::new(worker, &self.state, &self.queue, self.memory_mib, leave);
+            let lane = Lane::new(
+                worker,
+                (&self.state, &self.memory),
+                &self.queue,
+                self.memory_mib,
+                leave,
+            );
             let left = {
                 let mut serving = pin!(lane.serve());
                 let mut replacing = pin!(self.replacement(shift));
@@ -295,7 +308,14 @@ impl Workers {
                 return;
             };
             let world = World::of(&self.state);
-            match Box::pin(run(&mut worker, world, &job.chain, &job.activation)).await {
+            match Box::pin(run(
+                &mut worker,
+                (world, &self.memory),
+                &job.chain,
+                &job.activation,
+            ))
+            .await
+            {
                 Ok(finished) => {
                     let selector = &job.activation.selector;
                     self.restore(&format!(
@@ -344,6 +364,11 @@ impl Workers {
                 }
             }
         }
+    }
+
+    /// What methods ask when they index and search.
+    pub fn memory(&self) -> Arc<Memory> {
+        self.memory.clone()
     }
 
     /// Who carries thoughts and trials out: not a shift that is on trial itself.
@@ -412,7 +437,7 @@ impl Workers {
         loop {
             attempt += 1;
             let mut worker = self.take(activation.mode).await?;
-            match run(&mut worker, world, chain, activation).await {
+            match run(&mut worker, (world, &self.memory), chain, activation).await {
                 Ok(finished) => {
                     self.give_back(worker, activation.mode);
                     return match outcome_fault(activation, &finished.outcome) {

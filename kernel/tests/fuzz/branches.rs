@@ -44,7 +44,7 @@ fn place(change: &Change) -> Option<(u64, Place)> {
         Change::PutEntry { key, .. } | Change::RemoveEntry { key, .. } | Change::AddEntry { key, .. } => {
             Place::Entry(PlainKey::of(key))
         }
-        Change::Create { .. } | Change::Append { .. } => return None,
+        Change::Create { .. } | Change::Append { .. } | Change::Vector { .. } => return None,
     };
     Some((change.object().0, place))
 }
@@ -131,7 +131,10 @@ impl PlainBranch {
                 Change::Put { value, .. } | Change::PutEntry { value, .. } | Change::Append { value, .. } => {
                     visit(value);
                 }
-                Change::Remove { .. } | Change::RemoveEntry { .. } | Change::AddEntry { .. } => {}
+                Change::Remove { .. }
+                | Change::RemoveEntry { .. }
+                | Change::AddEntry { .. }
+                | Change::Vector { .. } => {}
             }
         }
         roots

@@ -166,7 +166,7 @@ impl Model {
                 };
             };
             match change {
-                Change::Create { .. } => {}
+                Change::Create { .. } | Change::Vector { .. } => {}
                 Change::Put { slot, value, .. } => {
                     let put = Put {
                         value: value.clone(),

@@ -5,10 +5,12 @@
 //!
 //! - [`names`], [`shortcuts`]: what makes a look that was made before cheap.
 //! - [`sight`]: reading along the delegation chain. [`entries`], [`walk`]: the entries of objects.
+//! - [`memory`]: what is indexed and searched.
 //! - [`savepoint`]: going back within a run. [`deep`]: copying a part of the image.
 
 mod deep;
 pub mod entries;
+mod memory;
 mod names;
 mod savepoint;
 mod shortcuts;

@@ -121,7 +121,7 @@ fn slots(inspected: &Json) -> Vec<(String, String)> {
     let slots = inspected["slots"].as_object().unwrap();
     let plain = |value: &Json| {
         let mut text = value.to_string();
-        for id in 23..30 {
+        for id in 23..60 {
             text = text.replace(&format!("\"#{id}\""), "\"#X\"");
         }
         text

@@ -33,6 +33,7 @@ mod jail;
 mod journal;
 mod kills;
 mod load;
+mod memory;
 mod methods;
 mod mind;
 mod missions;

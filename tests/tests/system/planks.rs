@@ -350,7 +350,9 @@ fn short(path: &Path) -> String {
 
 #[test]
 fn faulty_method_workers_give_way_to_the_old_ones() {
-    let system = System::without_model().configure(CONFIGURATION).up();
+    // Those that go wrong do so within it.
+    let configuration = CONFIGURATION.replace("probation_ms = 700", "probation_ms = 2500");
+    let system = System::without_model().configure(&configuration).up();
     let wrong = system.folder().join("wrong.so");
     let compiled = Command::new("cc")
         .args(["-O2", "-shared", "-fPIC", "-fno-builtin", "-o"])

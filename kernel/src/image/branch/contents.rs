@@ -132,7 +132,7 @@ fn target(change: &Change) -> Option<Target> {
         Change::PutEntry { object, key, .. }
         | Change::RemoveEntry { object, key }
         | Change::AddEntry { object, key, .. } => Some(Target::Entry(*object, key.clone())),
-        Change::Create { .. } | Change::Append { .. } => None,
+        Change::Create { .. } | Change::Append { .. } | Change::Vector { .. } => None,
     }
 }
 
@@ -152,6 +152,6 @@ fn values(change: &Change, visit: &mut impl FnMut(&Value)) {
             visit(value);
         }
         Change::AddEntry { amount, .. } => visit(amount),
-        Change::Remove { .. } | Change::RemoveEntry { .. } => {}
+        Change::Remove { .. } | Change::RemoveEntry { .. } | Change::Vector { .. } => {}
     }
 }

@@ -35,6 +35,7 @@ pub struct Header {
 }
 
 /// A record's body; the order of variants and fields is the encoding.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on its way to a file")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Record {
     Begun {

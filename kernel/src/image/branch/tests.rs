@@ -157,6 +157,7 @@ fn apply(model: &mut Model, change: &Change, stamp: u64) {
             let next = thing.entries.last_key_value().map_or(0, |(at, _)| at + 1);
             thing.entries.insert(next, (number(value), stamp));
         }
+        Change::Vector { .. } => {}
     }
 }
 

@@ -76,7 +76,7 @@ impl Cycle<'_> {
         let Asked::Recall(queries) = &asked else {
             return Err(broken_mind("a retrieve directive lacks its queries"));
         };
-        let answer = match recall(queries).await {
+        let answer = match recall(self.kernel, queries).await {
             Ok(found) => map([
                 ("ok", Value::Bool(true)),
                 ("found", Value::List(found.into_iter().map(Value::Text).collect())),
@@ -162,6 +162,8 @@ impl Cycle<'_> {
             }
             let (kernel, at, begun) = (self.kernel.clone(), *at, Instant::now());
             self.lock().model_calls += 1;
+            // What the model is shown never becomes a document of the memory.
+            self.kernel.memory.ledger.note(&question.words());
             running.spawn(async move { (at, kernel.mind.model.generate(question).await, begun) });
         }
         let mut told = Vec::new();

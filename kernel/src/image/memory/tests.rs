@@ -1,0 +1,413 @@
+//! The index of the memory against a plain model, over flushes, removals, packs, reopenings and rebuilds.
+
+use std::sync::Arc;
+
+use shared::id::ObjectId;
+use shared::object::{ObjectImage, PARENTS};
+use shared::value::Value;
+
+use super::analysis::Analysis;
+use super::fresh::{Fresh, Pending};
+use super::recall::{Candidate, Question};
+use super::vector::{Encoder, Vector};
+use super::{LANGUAGE, META, TEXT};
+use crate::image::draft::{Change, Draft};
+use crate::image::layer::put;
+use crate::image::verify::{Chains, verify};
+use crate::image::{Image, pack, reindex};
+use crate::reporter::Reporter;
+
+const DIMENSION: usize = 16;
+const LOBBY_SLOT: &str = "kept";
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn text(&mut self) -> String {
+        let words = [
+            "wing", "flow", "plate", "heat", "shock", "layer", "body", "nose", "drag", "lift", "wave",
+            "speed",
+        ];
+        let count = 3 + self.next() % 20;
+        let picked: Vec<&str> = (0..count)
+            .map(|_| words[(self.next() % words.len() as u64) as usize])
+            .collect();
+        picked.join(" ")
+    }
+
+    fn numbers(&mut self) -> Vec<f32> {
+        (0..DIMENSION)
+            .map(|_| (self.next() % 2_001) as f32 / 1_000.0 - 1.0)
+            .collect()
+    }
+}
+
+fn encoder() -> Encoder {
+    Encoder::of("test", DIMENSION)
+}
+
+fn slots(text: &str, meta: &str) -> Vec<(String, Value)> {
+    let meta = vec![(Value::Text("part".into()), Value::Text(meta.into()))];
+    vec![
+        (PARENTS.into(), Value::List(Vec::new())),
+        (TEXT.into(), Value::Text(text.into())),
+        (LANGUAGE.into(), Value::Text("en".into())),
+        (META.into(), Value::Map(meta)),
+    ]
+}
+
+/// An image with a lobby whose one slot keeps what is made.
+fn opened(folder: &std::path::Path) -> Image {
+    let image = Image::open(folder).unwrap();
+    if image.is_empty() {
+        let object = image.state.allocate();
+        assert_eq!(object, ObjectId::LOBBY);
+        let mut draft = Draft::new("test");
+        let slots = vec![(LOBBY_SLOT.to_owned(), Value::List(Vec::new()))];
+        draft.changes.push(Change::Create { object, slots });
+        image.committer.commit_blocking(draft).unwrap();
+    }
+    image
+}
+
+/// What must be there: id, text, meta, numbers.
+type Model = Vec<(ObjectId, String, String, Vec<f32>)>;
+
+fn add(image: &Image, model: &mut Model, random: &mut Random, count: usize) {
+    let mut draft = Draft::new("test");
+    for _ in 0..count {
+        let object = image.state.allocate();
+        let (text, meta, numbers) = (random.text(), format!("p{}", random.next() % 3), random.numbers());
+        draft.changes.push(Change::Create {
+            object,
+            slots: slots(&text, &meta),
+        });
+        let vector = Vector::of(encoder(), &numbers);
+        draft.changes.push(Change::Vector { object, vector });
+        model.push((object, text, meta, numbers));
+    }
+    keep(&mut draft, model);
+    image.committer.commit_blocking(draft).unwrap();
+}
+
+fn keep(draft: &mut Draft, model: &Model) {
+    draft.changes.push(Change::Put {
+        object: ObjectId::LOBBY,
+        slot: LOBBY_SLOT.into(),
+        value: Value::List(model.iter().map(|(id, ..)| Value::Ref(*id)).collect()),
+    });
+}
+
+fn forget(image: &Image, model: &mut Model, random: &mut Random) {
+    let at = (random.next() % model.len() as u64) as usize;
+    let (object, ..) = model.swap_remove(at);
+    let mut draft = Draft::new("test");
+    draft.changes.push(Change::Remove {
+        object,
+        slot: TEXT.into(),
+    });
+    draft.changes.push(Change::Vector { object, vector: None });
+    keep(&mut draft, model);
+    image.committer.commit_blocking(draft).unwrap();
+}
+
+/// BM25 as a textbook has it, and the cosine of the rounded numbers.
+fn expected(model: &Model, words: &str, asked: &[f32], part: Option<&str>) -> Vec<(ObjectId, f32, f32)> {
+    let analysed: Vec<Analysis> = model
+        .iter()
+        .map(|(id, text, meta, _)| {
+            let mut image = crate::image::layer::empty_object(*id);
+            for (name, value) in slots(text, meta) {
+                put(&mut image, name, value, Default::default());
+            }
+            Analysis::of(&image).unwrap()
+        })
+        .collect();
+    let total: u32 = analysed.iter().map(|analysis| analysis.length).sum();
+    let average = total as f32 / model.len() as f32;
+    let terms: Vec<&str> = words.split(' ').collect();
+    let length = |numbers: &[f32]| numbers.iter().map(|n| n * n).sum::<f32>().sqrt();
+    let mut found: Vec<(ObjectId, f32, f32)> = model
+        .iter()
+        .zip(&analysed)
+        .filter(|((_, _, meta, _), _)| part.is_none_or(|part| part == meta))
+        .map(|((id, _, _, numbers), analysis)| {
+            let text = terms.iter().map(|term| {
+                let times = analysis.terms.get(term.as_bytes()).copied().unwrap_or(0) as f32;
+                let having = analysed
+                    .iter()
+                    .filter(|other| other.terms.contains_key(term.as_bytes()))
+                    .count() as f32;
+                let worth = (1.0 + (model.len() as f32 - having + 0.5) / (having + 0.5)).ln();
+                worth * times * 2.2 / (times + 1.2 * (0.25 + 0.75 * analysis.length as f32 / average))
+            });
+            let dot: f32 = numbers.iter().zip(asked).map(|(one, other)| one * other).sum();
+            // Kept vectors are not made to length 1: those of an encoder are.
+            (*id, text.sum(), dot / length(asked))
+        })
+        .collect();
+    found.sort_by_key(|(id, ..)| *id);
+    found
+}
+
+fn check(image: &Image, pending: &[Arc<Fresh>], model: &Model, random: &mut Random) {
+    let asked = random.numbers();
+    for (words, part) in [("flow plate", None), ("drag", Some("p1"))] {
+        let filters: Vec<(String, String)> = part
+            .iter()
+            .map(|part: &&str| ("part".to_owned(), (*part).to_owned()))
+            .collect();
+        let question = Question {
+            words,
+            vector: Some((encoder(), &asked)),
+            filters: &filters,
+            wanted: 10,
+            pool: 100_000,
+        };
+        let recalled = image.state.recall(pending, &question);
+        assert!(recalled.is_all);
+        let mut found: Vec<&Candidate> = recalled.candidates.iter().collect();
+        found.sort_by_key(|candidate| candidate.chunk);
+        let expected = expected(model, words, &asked, part);
+        let ids = |found: Vec<ObjectId>| found;
+        assert_eq!(
+            ids(found.iter().map(|candidate| candidate.chunk).collect()),
+            ids(expected.iter().map(|(id, ..)| *id).collect()),
+            "{words} {part:?}"
+        );
+        for (candidate, (id, text, cosine)) in found.iter().zip(&expected) {
+            assert!((candidate.text - text).abs() < 1e-3, "{id}: {candidate:?} {text}");
+            let own = candidate.cosine.unwrap();
+            assert!((own - cosine).abs() < 0.03, "{id}: {candidate:?} {cosine}");
+            let sum: f32 = candidate.terms.iter().map(|(_, worth)| worth).sum();
+            assert!((sum - candidate.text).abs() < 1e-3);
+        }
+    }
+    let (totals, ..) = image.state.memory_totals();
+    if pending.is_empty() {
+        assert_eq!(
+            (totals.chunks, totals.vectors),
+            (model.len() as u64, model.len() as u64)
+        );
+        assert_eq!(totals.languages.get("en"), Some(&totals.chunks));
+    }
+}
+
+fn digest(image: &Image) -> [u8; 32] {
+    image.flush().unwrap();
+    crate::image::digest::digest(&image.state.index(), image.state.standing().last).unwrap()
+}
+
+#[test]
+fn the_index_is_what_the_model_says_whatever_happens_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let mut random = Random(0x5eed_0001);
+    let mut model = Model::new();
+    let mut image = opened(&path);
+    for round in 0..24 {
+        let count = 1 + random.next() as usize % 60;
+        add(&image, &mut model, &mut random, count);
+        for _ in 0..random.next() % 12 {
+            forget(&image, &mut model, &mut random);
+        }
+        check(&image, &[], &model, &mut random);
+        match round % 6 {
+            1 => image.flush().unwrap(),
+            3 => {
+                // As after a kill: what was not flushed is replayed.
+                drop(image);
+                image = opened(&path);
+            }
+            5 => {
+                let packed = pack::pack(&image, &path, &Reporter::silent()).unwrap();
+                assert!(packed.objects >= model.len() as u64);
+            }
+            _ => {}
+        }
+        check(&image, &[], &model, &mut random);
+    }
+    let scratch = folder.path().join("scratch");
+    let found = verify(&image, &path, &scratch, Chains::Untold, &Reporter::silent())
+        .unwrap()
+        .found;
+    assert_eq!(found.faults, []);
+    let before = digest(&image);
+    assert_eq!(found.digest, crate::image::digest::hex(&before));
+    image.close();
+    drop(image);
+    assert_eq!(reindex::reindex(&path, &Reporter::silent()).unwrap(), before);
+    let image = opened(&path);
+    check(&image, &[], &model, &mut random);
+}
+
+#[test]
+fn what_stands_in_front_is_seen_by_who_has_it_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = opened(&folder.path().join("image"));
+    let mut random = Random(7);
+    let mut model = Model::new();
+    add(&image, &mut model, &mut random, 50);
+    image.flush().unwrap();
+    let mut own = model.clone();
+    let mut fresh = Fresh::default();
+    let id = image.state.allocate();
+    let (text, numbers) = ("flow flow plate".to_owned(), random.numbers());
+    let mut made = ObjectImage {
+        id,
+        version: Default::default(),
+        slots: Vec::new(),
+    };
+    for (name, value) in slots(&text, "p1") {
+        put(&mut made, name, value, Default::default());
+    }
+    fresh.chunks.insert(id, Some(Pending::of(Arc::new(made))));
+    fresh
+        .vectors
+        .insert(id, Vector::of(encoder(), &numbers).map(Arc::new));
+    own.push((id, text, "p1".into(), numbers));
+    let gone = own.remove(3).0;
+    fresh.chunks.insert(gone, None);
+    fresh.vectors.insert(gone, None);
+    check(&image, &[Arc::new(fresh)], &own, &mut random);
+    check(&image, &[], &model, &mut random);
+}
+
+#[test]
+fn damage_of_the_memory_is_found_and_mended() {
+    use crate::image::lmdb::{IndexWrite, Table};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let image = opened(&path);
+    let mut random = Random(9);
+    let mut model = Model::new();
+    add(&image, &mut model, &mut random, 40);
+    image.flush().unwrap();
+    let index = image.state.index();
+    let (from, to) = super::postings::range(b"flow");
+    let key = index
+        .reading()
+        .unwrap()
+        .slices(Table::Postings, &from, &to)
+        .unwrap()[0]
+        .0
+        .to_vec();
+    let value = super::postings::frozen([(1u16, 1u32)]);
+    index
+        .write(&[IndexWrite::Put {
+            table: Table::Postings,
+            key,
+            value,
+        }])
+        .unwrap();
+    let scratch = folder.path().join("scratch");
+    let found = verify(&image, &path, &scratch, Chains::Untold, &Reporter::silent())
+        .unwrap()
+        .found;
+    assert_eq!(found.faults.len(), 1, "{:?}", found.faults);
+    assert!(
+        found.faults[0].place.contains("Postings flow"),
+        "{:?}",
+        found.faults
+    );
+    image.close();
+    drop(image);
+    reindex::reindex(&path, &Reporter::silent()).unwrap();
+    check(&opened(&path), &[], &model, &mut random);
+}
+
+/// Vectors that lie in groups, as texts of a topic do: the signatures must not lose what a look at all finds.
+#[test]
+fn signatures_lose_nothing_of_the_answer() {
+    use super::matrix;
+    use super::recall;
+    use crate::image::lmdb::{IndexWrite, Lmdb, Table};
+    use std::collections::BTreeMap;
+    const WIDE: usize = 384;
+    let folder = tempfile::tempdir().unwrap();
+    let index = Lmdb::open(folder.path()).unwrap();
+    let encoder = Encoder::of("wide", WIDE);
+    let mut random = Random(77);
+    let near = |random: &mut Random, centre: &[f32], spread: f32| -> Vec<f32> {
+        let raw: Vec<f32> = centre
+            .iter()
+            .map(|n| n + spread * ((random.next() % 2_001) as f32 / 1_000.0 - 1.0))
+            .collect();
+        let length = raw.iter().map(|n| n * n).sum::<f32>().sqrt();
+        raw.into_iter().map(|n| n / length).collect()
+    };
+    let centres: Vec<Vec<f32>> = (0..40).map(|_| near(&mut random, &[0.0; WIDE], 1.0)).collect();
+    let mut writes = Vec::new();
+    let mut all = Vec::new();
+    for block in 0..120u64 {
+        let mut vectors = BTreeMap::new();
+        let mut rows = BTreeMap::new();
+        for low in 0..=255u8 {
+            let centre = &centres[(random.next() % 40) as usize];
+            let numbers = near(&mut random, centre, 0.08);
+            vectors.insert(low, Arc::new(Vector::of(encoder, &numbers).unwrap()));
+            let id = matrix::id_at(block, low);
+            all.push((id, numbers));
+            let (_, place) = super::block::place(id);
+            let row = super::block::Row {
+                fingerprint: 0,
+                length: 1,
+            };
+            rows.insert(place, row);
+        }
+        writes.push(IndexWrite::Put {
+            table: Table::Vectors,
+            key: matrix::key(encoder, block),
+            value: matrix::frozen(&vectors).unwrap(),
+        });
+    }
+    let mut blocks: BTreeMap<u32, BTreeMap<u16, super::block::Row>> = BTreeMap::new();
+    for (id, _) in &all {
+        let (block, low) = super::block::place(*id);
+        let row = super::block::Row {
+            fingerprint: 0,
+            length: 1,
+        };
+        blocks.entry(block).or_default().insert(low, row);
+    }
+    for (block, rows) in blocks {
+        writes.push(IndexWrite::Put {
+            table: Table::Chunks,
+            key: block.to_be_bytes().to_vec(),
+            value: super::block::frozen(&rows).unwrap(),
+        });
+    }
+    index.write(&writes).unwrap();
+    let reading = index.reading().unwrap();
+    let (mut same, rounds) = (0, 30);
+    for round in 0..rounds {
+        let asked = near(&mut random, &centres[round % 40], 0.06);
+        let question = Question {
+            words: "",
+            vector: Some((encoder, &asked)),
+            filters: &[],
+            wanted: 10,
+            pool: 10,
+        };
+        let found = recall::recall(&reading, &[], &question).unwrap();
+        let mut exact: Vec<(f32, ObjectId)> = all
+            .iter()
+            .map(|(id, numbers)| (numbers.iter().zip(&asked).map(|(a, b)| a * b).sum::<f32>(), *id))
+            .collect();
+        exact.sort_by(|one, other| other.0.total_cmp(&one.0));
+        let best: Vec<ObjectId> = exact[..10].iter().map(|(_, id)| *id).collect();
+        same += found
+            .candidates
+            .iter()
+            .filter(|found| best.contains(&found.chunk))
+            .count();
+    }
+    assert!(same * 100 >= rounds * 10 * 98, "{same} of {}", rounds * 10);
+}
