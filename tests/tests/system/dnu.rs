@@ -217,7 +217,7 @@ fn what_is_right_and_what_is_wrong_are_told_apart() {
             .lock()
             .unwrap()
             .iter()
-            .all(|prompt| !prompt.contains("<|wish|>"))
+            .all(|prompt| !prompt.contains("Answer twice"))
     );
 
     // Told what is wanted, the prompt holds it; the examples that are hidden, and the reference, never.
@@ -230,7 +230,7 @@ fn what_is_right_and_what_is_wrong_are_told_apart() {
         .find(|prompt| prompt.contains("tell_double"))
         .unwrap();
     assert!(
-        double.contains("<|wish|>Answer twice the tally. Example: () -> 2\n<|method|>"),
+        double.contains("Answer twice the tally. Example: () -> 2"),
         "{double}"
     );
     for prompt in &prompts {
@@ -419,12 +419,18 @@ fn answer(mut stream: TcpStream, heard: &std::sync::Mutex<Vec<String>>) {
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         let body: Json = serde_json::from_slice(&body).unwrap();
-        let prompt = text(&body["prompt"]).to_owned();
-        let asked = prompt.split("<|message|>").nth(1).unwrap();
-        let selector = asked.split('(').next().unwrap();
-        let written = WRITTEN.iter().find(|(known, _)| *known == selector);
-        let chunk = json!({"choices": [{"text": written.unwrap().1, "finish_reason": "stop"}]});
-        heard.lock().unwrap().push(prompt);
+        let chunk = match body["prompt"].as_str() {
+            Some(prompt) => {
+                heard.lock().unwrap().push(prompt.to_owned());
+                json!({"choices": [{"text": written(prompt), "finish_reason": "stop"}]})
+            }
+            None => {
+                let last = body["messages"].as_array().unwrap().last().unwrap();
+                let asked = text(&last["content"]);
+                heard.lock().unwrap().push(asked.to_owned());
+                json!({"choices": [{"delta": {"content": said(asked)}, "finish_reason": "stop"}]})
+            }
+        };
         format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {chunk}\n\ndata: [DONE]\n\n")
     };
     let _ = stream.write_all(reply.as_bytes());
@@ -458,4 +464,25 @@ fn a_bench_leaves_no_home_behind() {
         .filter(|name| name != "small.toml")
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// What the known model writes for the message of a prompt.
+fn written(asked: &str) -> &'static str {
+    let found = WRITTEN.iter().find(|(selector, _)| asked.contains(*selector));
+    found.unwrap().1
+}
+
+/// What it says in a conversation: a plan, a verdict, an answer of a facet, the method.
+fn said(asked: &str) -> String {
+    if asked.contains("Plan how the method") {
+        let archetype = asked.split("facets:\n- ").nth(1).unwrap();
+        let archetype = archetype.split(": ").next().unwrap();
+        json!({"archetype": archetype, "facets": [], "retrievals": []}).to_string()
+    } else if asked.contains("Answer with JSON alone: verdict") {
+        json!({"verdict": "pass", "reason": "it does what is asked"}).to_string()
+    } else if asked.contains("Weave the answers") {
+        written(asked).to_owned()
+    } else {
+        "Nothing more is known.".into()
+    }
 }
