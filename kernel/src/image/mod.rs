@@ -356,9 +356,14 @@ fn load_state(log_folder: &Path, index_folder: &Path) -> Result<State, OpenError
         path: index_folder.to_path_buf(),
         source,
     })?;
-    if rebuild::is_empty(&index)?
-        && let Some(base) = base::newest(log_folder)?
-    {
+    let is_empty = rebuild::is_empty(&index)?;
+    if is_empty && rebuild::holds_objects(&index)? {
+        // What it holds is of no known moment: nothing may be added to it.
+        return Err(OpenError::Damaged(
+            "it holds objects and does not say until where it goes".into(),
+        ));
+    }
+    if is_empty && let Some(base) = base::newest(log_folder)? {
         rebuild::load(&base, &index, &Reporter::silent())?;
     }
     State::load(index, Archive::new(log_folder))

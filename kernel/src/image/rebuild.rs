@@ -45,6 +45,12 @@ pub fn is_empty(index: &Lmdb) -> Result<bool, OpenError> {
     Ok(position_of(&reading)?.is_none())
 }
 
+/// Whether there is anything in an index that says nothing of itself.
+pub fn holds_objects(index: &Lmdb) -> Result<bool, OpenError> {
+    let counted = index.reading().and_then(|reading| reading.count(Table::Objects));
+    Ok(counted.map_err(|source| unusable(index, source))? > 0)
+}
+
 /// Brings a rebuilt state up to `last`.
 pub fn catch_up(state: &State, last: TransactionId) -> Result<(), OpenError> {
     replay(state, last, &Reporter::silent(), |_, _, _| {})
