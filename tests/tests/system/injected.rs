@@ -416,8 +416,7 @@ fn a_fault_at_any_point_leaves_nothing_or_all() {
     let mut done = 0;
     loop {
         let faults = match wanted {
-            // The short form: each kind at some of the points.
-            0 => [everywhere().into_iter().step_by(4).collect(), kills(1)].concat(),
+            0 => [everywhere(), kills(1)].concat(),
             _ => [everywhere(), kills(4)].concat(),
         };
         for fault in faults {
@@ -438,6 +437,5 @@ fn a_fault_at_any_point_leaves_nothing_or_all() {
     for (kind, (before, complete)) in &trials.told {
         println!("  {kind:16} nothing {before:4}  complete {complete:4}");
     }
-    let least = if wanted == 0 { 4 } else { 20 };
-    assert!(before > least && complete > least, "{:?}", trials.told);
+    assert!(before > 20 && complete > 20, "{:?}", trials.told);
 }

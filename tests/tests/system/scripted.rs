@@ -184,6 +184,11 @@ fn converse(
                 tell(&mut stream, &InferenceEvent::Described(Ok(description())));
                 continue;
             }
+            Ok(InferenceRequest::DescribeEmbedder) => {
+                let none = InferenceFault::new("no_embedder", "this model encodes nothing");
+                tell(&mut stream, &InferenceEvent::EmbedderDescribed(Err(none)));
+                continue;
+            }
             Ok(InferenceRequest::Abilities) => {
                 tell(&mut stream, &InferenceEvent::Abilities(abilities.clone()));
                 continue;
