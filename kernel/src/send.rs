@@ -300,7 +300,7 @@ impl Kernel {
         };
         let finished = self.workers.run(world, way.chain, activation).await?;
         let is_mission = matches!(&finished.outcome,
-            Outcome::Answered(Value::Map(pairs)) if pairs.iter().any(|(key, _)| key.as_text() == Some("mission")));
+            Outcome::Answered(value) if value.member("mission").is_some());
         match is_mission {
             true => Ok(Reified::Mission),
             false => ended(missed, finished).map(Reified::Tried),

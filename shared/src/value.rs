@@ -134,6 +134,32 @@ impl Value {
         }
     }
 
+    /// A map with texts as keys.
+    pub fn record<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+        let pairs = pairs.into_iter();
+        Value::Map(
+            pairs
+                .map(|(key, value)| (Value::Text(key.to_owned()), value))
+                .collect(),
+        )
+    }
+
+    /// What a map has under this text.
+    pub fn member(&self, key: &str) -> Option<&Value> {
+        match self {
+            Value::Map(pairs) => pairs
+                .iter()
+                .find(|(name, _)| name.as_text() == Some(key))
+                .map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    /// The same, if it is text.
+    pub fn member_text(&self, key: &str) -> Option<String> {
+        self.member(key).and_then(Value::as_text).map(str::to_owned)
+    }
+
     /// Text, if it is text.
     pub fn as_text(&self) -> Option<&str> {
         match self {

@@ -47,7 +47,7 @@ fn persona_slots(persona: &Persona) -> Slots {
     let pillars = persona
         .pillars
         .iter()
-        .map(|pillar| map([("name", text(&pillar.name)), ("prompt", text(&pillar.prompt))]));
+        .map(|pillar| Value::record([("name", text(&pillar.name)), ("prompt", text(&pillar.prompt))]));
     let mut slots = vec![
         ("persona".to_owned(), Value::Text(persona.name.to_uppercase())),
         ("title".into(), text(&persona.title)),
@@ -78,7 +78,7 @@ fn facet(pillar: &str) -> String {
 fn dynamics(rows: &[Dynamic]) -> Value {
     let texts = |texts: &[String]| Value::List(texts.iter().cloned().map(Value::Text).collect());
     let row = |row: &Dynamic| {
-        map([
+        Value::record([
             ("archetype", Value::Text(row.archetype.clone())),
             ("lead", Value::Text(row.lead.clone())),
             ("facets", texts(&row.facets)),
@@ -92,7 +92,7 @@ fn dynamics(rows: &[Dynamic]) -> Value {
 
 fn covenants(covenants: &[Covenant]) -> Value {
     let one = |covenant: &Covenant| {
-        map([
+        Value::record([
             ("name", Value::Text(covenant.name.clone())),
             (
                 "binds",
@@ -248,7 +248,7 @@ impl Comparison {
 /// The selectors of the pillars that an object has now.
 fn facets_of(held: &ObjectImage) -> BTreeSet<String> {
     let pillars = held.slot("pillars").map(|slot| &slot.value);
-    let names = items(pillars).filter_map(|pillar| text(pillar, "name"));
+    let names = items(pillars).filter_map(|pillar| pillar.member_text("name"));
     names
         .map(|name| facet(&name))
         .filter(|selector| held.slot(selector).is_some())
@@ -264,10 +264,12 @@ fn read(world: World<'_>) -> Result<Codex, String> {
             .ok_or_else(|| format!("{name} does not exist"))
     };
     let needed = |value: &Value, key: &str, place: &str| {
-        text(value, key).ok_or_else(|| format!("{place} holds an entry without {key}"))
+        value
+            .member_text(key)
+            .ok_or_else(|| format!("{place} holds an entry without {key}"))
     };
     let list = |value: &Value, key: &str| {
-        items(member(value, key))
+        items(value.member(key))
             .filter_map(|item| item.as_text().map(str::to_owned))
             .collect::<Vec<_>>()
     };
@@ -329,11 +331,13 @@ pub fn covenants_in(value: Option<&Value>) -> Result<Vec<Covenant>, String> {
     let place = "personas.alfred.covenants";
     let mut found = Vec::new();
     for one in items(value) {
-        let needed =
-            |key: &str| text(one, key).ok_or_else(|| format!("{place} holds an entry without {key}"));
+        let needed = |key: &str| {
+            one.member_text(key)
+                .ok_or_else(|| format!("{place} holds an entry without {key}"))
+        };
         found.push(Covenant {
             name: needed("name")?,
-            binds: items(member(one, "binds"))
+            binds: items(one.member("binds"))
                 .filter_map(|bind| bind.as_text().map(str::to_owned))
                 .collect(),
             schema: needed("schema")?,
@@ -349,33 +353,10 @@ fn unreadable(what: String) -> Fault {
     )
 }
 
-fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
-    Value::Map(
-        pairs
-            .into_iter()
-            .map(|(key, value)| (Value::Text(key.to_owned()), value))
-            .collect(),
-    )
-}
-
 fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     let items: &[Value] = match value {
         Some(Value::List(items)) => items,
         _ => &[],
     };
     items.iter()
-}
-
-fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    match value {
-        Value::Map(pairs) => pairs
-            .iter()
-            .find(|(name, _)| name.as_text() == Some(key))
-            .map(|(_, value)| value),
-        _ => None,
-    }
-}
-
-fn text(value: &Value, key: &str) -> Option<String> {
-    member(value, key).and_then(Value::as_text).map(str::to_owned)
 }

@@ -7,7 +7,7 @@ use shared::inference::{ANY_SLOT, ChatMessage, Generate, Grammar, MethodGrammar}
 use shared::value::Value;
 use tokio::task::JoinSet;
 
-use super::directive::{broken_mind, failure, list, map, member, number, options, text};
+use super::directive::{broken_mind, failure, list, number, options};
 use super::{Attempt, Cycle, MODEL_DEADLINE, MOST_SECONDS, narrow, schema};
 use crate::mind::model::{Generated, Question};
 use crate::mind::recall::recall;
@@ -50,7 +50,7 @@ impl Cycle<'_> {
         let answer = match self.kernel.mind.model.abilities().await {
             Ok(abilities) => {
                 let words = |words: Vec<String>| Value::List(words.into_iter().map(Value::Text).collect());
-                map([
+                Value::record([
                     ("ok", Value::Bool(true)),
                     ("abilities", abilities.map_or(Value::None, words)),
                 ])
@@ -77,11 +77,11 @@ impl Cycle<'_> {
             return Err(broken_mind("a retrieve directive lacks its queries"));
         };
         let answer = match recall(self.kernel, queries).await {
-            Ok(found) => map([
+            Ok(found) => Value::record([
                 ("ok", Value::Bool(true)),
                 ("found", Value::List(found.into_iter().map(Value::Text).collect())),
             ]),
-            Err(fault) => map([
+            Err(fault) => Value::record([
                 ("ok", Value::Bool(false)),
                 ("found", Value::List(Vec::new())),
                 ("reason", Value::Text(fault.reason)),
@@ -103,7 +103,7 @@ impl Cycle<'_> {
             .await?;
         let answer = answers.pop().ok_or_else(|| broken_mind("nothing was asked"))?;
         // A plan or a verdict is no artifact.
-        if let (Some(written), None) = (text(&answer, "text"), member(&answer, "value")) {
+        if let (Some(written), None) = (answer.member_text("text"), answer.member("value")) {
             self.lock().artifact = written;
         }
         Ok(answer)
@@ -123,7 +123,7 @@ impl Cycle<'_> {
             )));
         }
         let answers = self.ask(attempt, asks, answered).await?;
-        Ok(map([("answers", Value::List(answers))]))
+        Ok(Value::record([("answers", Value::List(answers))]))
     }
 
     /// Asks all at the same time; answers come in the order of the asks. Dropped, it gives every request up.
@@ -185,12 +185,14 @@ impl Cycle<'_> {
 
     /// What an ask of the image means.
     fn understood(&self, directive: &Value) -> Result<Ask, Fault> {
-        let prompt = text(directive, "prompt").ok_or_else(|| broken_mind("an ask lacks its prompt"))?;
+        let prompt = directive
+            .member_text("prompt")
+            .ok_or_else(|| broken_mind("an ask lacks its prompt"))?;
         let turn = |role: &str, content: String| ChatMessage {
             role: role.to_owned(),
             content,
         };
-        let (messages, prompt) = match text(directive, "system") {
+        let (messages, prompt) = match directive.member_text("system") {
             Some(system) => (vec![turn("system", system), turn("user", prompt)], String::new()),
             None => (Vec::new(), prompt),
         };
@@ -208,7 +210,7 @@ impl Cycle<'_> {
             deadline_ms: (deadline.clamp(0.1, MOST_SECONDS) * 1e3) as u64,
         };
         // An adapter of the image by its name.
-        let adapter = match text(directive, "adapter") {
+        let adapter = match directive.member_text("adapter") {
             Some(name) => Some(self.kernel.adapter(&name)?),
             None => None,
         };
@@ -221,18 +223,22 @@ impl Cycle<'_> {
                 adapter,
                 grammar,
             },
-            persona: text(directive, "persona"),
+            persona: directive.member_text("persona"),
             schema,
         })
     }
 
     /// What the text must be, if the state says so; of a JSON schema, the document as well.
     fn grammar(&self, directive: &Value) -> Result<(Option<Grammar>, Option<serde_json::Value>), Fault> {
-        let asked = match member(directive, "grammar") {
+        let asked = match directive.member("grammar") {
             None | Some(Value::None) => return Ok((None, None)),
             Some(asked) => asked,
         };
-        match (asked.as_text(), member(asked, "json_schema"), text(asked, "lark")) {
+        match (
+            asked.as_text(),
+            asked.member("json_schema"),
+            asked.member_text("lark"),
+        ) {
             (Some("method"), ..) => {
                 let mission = self.lock().clone();
                 if !mission.selector.is_ascii() {
@@ -248,7 +254,7 @@ impl Cycle<'_> {
                     arguments: mission.arguments.len() as u32,
                     selector: mission.selector,
                     slots,
-                    refusal: text(directive, "refusal"),
+                    refusal: directive.member_text("refusal"),
                 });
                 Ok((Some(grammar), None))
             }

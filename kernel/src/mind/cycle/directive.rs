@@ -36,43 +36,20 @@ pub fn broken_mind(what: &str) -> Fault {
     )
 }
 
-pub fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
-    Value::Map(
-        pairs
-            .into_iter()
-            .map(|(key, value)| (Value::Text(key.to_owned()), value))
-            .collect(),
-    )
-}
-
-pub fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    match value {
-        Value::Map(pairs) => pairs
-            .iter()
-            .find(|(k, _)| k.as_text() == Some(key))
-            .map(|(_, value)| value),
-        _ => None,
-    }
-}
-
 pub fn is_true(value: &Value, key: &str) -> bool {
-    matches!(member(value, key), Some(Value::Bool(true)))
+    matches!(value.member(key), Some(Value::Bool(true)))
 }
 
 /// The items of a list.
 pub fn list<'a>(value: &'a Value, key: &str) -> Option<&'a [Value]> {
-    match member(value, key) {
+    match value.member(key) {
         Some(Value::List(items)) => Some(items),
         _ => None,
     }
 }
 
-pub fn text(value: &Value, key: &str) -> Option<String> {
-    member(value, key).and_then(Value::as_text).map(str::to_owned)
-}
-
 pub fn number(value: &Value, key: &str) -> Option<f64> {
-    match member(value, key) {
+    match value.member(key) {
         Some(Value::Int(i)) => Some(*i as f64),
         Some(Value::Float(f)) => Some(*f),
         _ => None,
@@ -81,7 +58,7 @@ pub fn number(value: &Value, key: &str) -> Option<f64> {
 
 /// A payload that says what failed.
 pub fn failure(fault: &Fault) -> Value {
-    map([
+    Value::record([
         ("ok", Value::Bool(false)),
         ("reason", Value::Text(fault.reason.clone())),
         ("message", Value::Text(fault.message.clone())),

@@ -26,7 +26,7 @@ use shared::value::Value;
 use tokio::sync::broadcast;
 
 use self::asking::Answered;
-use self::directive::{broken_mind, is_true, known_reason, map, text};
+use self::directive::{broken_mind, is_true, known_reason};
 use self::pointer::Pointer;
 use super::budget::Spent;
 use crate::image::draft::Change;
@@ -180,7 +180,7 @@ impl Cycle<'_> {
             .iter()
             .map(|argument| Value::Text(argument.detailed_kind()))
             .collect();
-        map([
+        Value::record([
             ("mission", Value::Int(mission.id.0 as i64)),
             ("kind", Value::Text("method".into())),
             ("round", Value::Int(i64::from(self.round))),
@@ -264,8 +264,12 @@ impl Cycle<'_> {
         directive: &Value,
         answered: &mut Answered,
     ) -> Result<Step, Fault> {
-        let source = || text(directive, "source").ok_or_else(|| broken_mind("a directive lacks its source"));
-        match text(directive, "do").as_deref() {
+        let source = || {
+            directive
+                .member_text("source")
+                .ok_or_else(|| broken_mind("a directive lacks its source"))
+        };
+        match directive.member_text("do").as_deref() {
             Some("continue") => Ok(Step::Next("enter", Value::None)),
             Some("abilities") => Ok(Step::Next("able", self.abilities(answered).await)),
             Some("infer") => self
@@ -282,7 +286,7 @@ impl Cycle<'_> {
                 .map(|found| Step::Next("retrieved", found)),
             Some("validate") => schema::validate(directive).map(|verdict| Step::Next("validated", verdict)),
             Some("verdict") => {
-                let told = text(directive, "message").unwrap_or_default();
+                let told = directive.member_text("message").unwrap_or_default();
                 self.verdict(attempt, is_true(directive, "ok"), &told, Instant::now());
                 Ok(Step::Next("noted", Value::None))
             }
@@ -290,8 +294,10 @@ impl Cycle<'_> {
             Some("trial") => Ok(Step::Next("tried", self.trial(attempt, source()?).await)),
             Some("install") => self.install(attempt, source()?).await,
             Some("doom") => {
-                let reason = text(directive, "reason").unwrap_or_else(|| reason::NOT_UNDERSTOOD.into());
-                let message = text(directive, "message").unwrap_or_default();
+                let reason = directive
+                    .member_text("reason")
+                    .unwrap_or_else(|| reason::NOT_UNDERSTOOD.into());
+                let message = directive.member_text("message").unwrap_or_default();
                 let may_correct = is_true(directive, "correct");
                 let mission = self.lock().clone();
                 let receiver = name_of(World::of(&self.kernel.image.state), mission.receiver);

@@ -5,7 +5,7 @@ use shared::id::ObjectId;
 use shared::object::PARENTS;
 use shared::value::Value;
 
-use super::directive::{broken_mind, list, member};
+use super::directive::{broken_mind, list};
 use super::{Attempt, Cycle};
 use crate::names::name_of;
 use crate::overlay::World;
@@ -92,9 +92,10 @@ impl Cycle<'_> {
                 }
             ));
         }
-        if row.states.is_some_and(
-            |states| !matches!(member(&states, to_name), Some(Value::Ref(state)) if *state == to),
-        ) {
+        if row
+            .states
+            .is_some_and(|states| !matches!(states.member(to_name), Some(Value::Ref(state)) if *state == to))
+        {
             return fault(format!("{to} is not what {whose} calls {to_name}"));
         }
         let is_first = match world

@@ -7,7 +7,7 @@ use shared::activation::{Mode, Outcome};
 use shared::bridge::Finding;
 use shared::value::Value;
 
-use super::directive::{failure, map};
+use super::directive::failure;
 use super::{Attempt, Cycle, message, narrow, put_method};
 use crate::image::draft::Change;
 use crate::image::record::Mission;
@@ -29,14 +29,14 @@ impl Cycle<'_> {
         let found = found
             .into_iter()
             .map(|finding| {
-                map([
+                Value::record([
                     ("rule", Value::Text(finding.rule)),
                     ("line", Value::Int(i64::from(finding.line))),
                     ("message", Value::Text(finding.message)),
                 ])
             })
             .collect();
-        map([("ok", Value::Bool(is_ok)), ("findings", Value::List(found))])
+        Value::record([("ok", Value::Bool(is_ok)), ("findings", Value::List(found))])
     }
 
     /// Names of slots that the receiver has or inherits, and the selector itself.
@@ -98,7 +98,7 @@ impl Cycle<'_> {
                     Outcome::Answered(value) => value,
                     Outcome::Missed { .. } | Outcome::Raised(_) => Value::None,
                 };
-                map([
+                Value::record([
                     ("ok", Value::Bool(true)),
                     ("result", result),
                     ("writes", Value::List(writes)),

@@ -5,7 +5,7 @@ use shared::bridge::Fault;
 use shared::json::{from_json, to_json};
 use shared::value::Value;
 
-use super::directive::{broken_mind, map, member, text};
+use super::directive::broken_mind;
 
 /// So many complaints are told.
 const TOLD: usize = 5;
@@ -39,22 +39,23 @@ pub fn read(text: &str, schema: &Json) -> Result<Value, Vec<String>> {
 
 /// What a `validate` directive comes to.
 pub fn validate(directive: &Value) -> Result<Value, Fault> {
-    let schema =
-        member(directive, "schema").ok_or_else(|| broken_mind("a validate directive lacks its schema"))?;
+    let schema = directive
+        .member("schema")
+        .ok_or_else(|| broken_mind("a validate directive lacks its schema"))?;
     let schema =
         document(schema).map_err(|what| broken_mind(&format!("a validate directive's schema: {what}")))?;
-    let judged = match (text(directive, "text"), member(directive, "value")) {
+    let judged = match (directive.member_text("text"), directive.member("value")) {
         (Some(text), _) => read(&text, &schema),
         (None, Some(value)) => check(&to_json(value), &schema).map(|()| value.clone()),
         (None, None) => return Err(broken_mind("a validate directive has neither value nor text")),
     };
     Ok(match judged {
-        Ok(value) => map([
+        Ok(value) => Value::record([
             ("ok", Value::Bool(true)),
             ("value", value),
             ("errors", Value::List(Vec::new())),
         ]),
-        Err(errors) => map([
+        Err(errors) => Value::record([
             ("ok", Value::Bool(false)),
             ("value", Value::None),
             (
