@@ -221,6 +221,27 @@ pub enum Command {
         #[command(subcommand)]
         command: MemoryCommand,
     },
+    /// Show an object as a page of HTML or a picture of SVG, thought out by the personas or drawn without a model
+    #[command(after_help = "Examples:\n  \
+        batos view account --out account.html\n  \
+        batos view account --svg --out account.svg\n  \
+        batos view account --fresh --out account.html          think anew about what to show, and how\n  \
+        batos view account --workflow view_plain > plain.html  every data slot in order, without a model\n\n\
+        What the personas choose is kept with the object: the next view of it is there at once, and drawn again where the object has\n\
+        changed. No page or picture has a script, or fetches anything; the kernel checks each. Nothing is opened. See docs/views.md.")]
+    View(View),
+    /// The ways to think: list, show, clone, compare, adopt and drop them
+    #[command(after_help = "Examples:\n  \
+        batos workflow list\n  \
+        batos workflow show view --dot | dot -Tsvg > view.svg\n  \
+        batos workflow clone full quick && batos set workflows.quick needs '[\"method\",\"plan\",\"answer\"]'\n  \
+        batos workflow compare full quick 12 15 --missions missions.txt    nothing of it is kept\n  \
+        batos workflow adopt quick                                         `batos undo` takes it back\n\n\
+        A line of missions.txt is OBJECT SELECTOR [JSON…], or OBJECT :view.")]
+    Workflow {
+        #[command(subcommand)]
+        command: WorkflowCommand,
+    },
     /// Copy what is new of the image into a folder, while the system runs
     #[command(
         after_help = "The first backup into a folder copies everything, the next only what was added since. It ends at one\n\
@@ -652,6 +673,70 @@ pub struct AdapterImport {
     pub alpha: Option<f64>,
     #[command(flatten)]
     pub request: RequestId,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WorkflowCommand {
+    /// List the workflows, those that are taken first before the others
+    List,
+    /// Show a workflow: who works in which state, and where each may lead
+    Show {
+        name: String,
+        /// As a graph for Graphviz
+        #[arg(long)]
+        dot: bool,
+    },
+    /// Make a copy under a new name, to be changed
+    Clone {
+        name: String,
+        new: String,
+        #[command(flatten)]
+        request: RequestId,
+    },
+    /// Think about the same missions by two workflows, keep nothing of it, and tell what each came to and cost
+    Compare {
+        a: String,
+        b: String,
+        /// Numbers of past thoughts; `batos thoughts` lists them
+        #[arg(value_name = "THOUGHT")]
+        thoughts: Vec<u64>,
+        /// A file with a mission a line: OBJECT SELECTOR [JSON…], or OBJECT :view
+        #[arg(long, value_name = "FILE")]
+        missions: Option<PathBuf>,
+    },
+    /// Take a workflow first for its kind of mission
+    Adopt {
+        name: String,
+        #[command(flatten)]
+        request: RequestId,
+    },
+    /// Take a workflow away; refused while it is the first of its kind, or the last
+    Drop {
+        name: String,
+        #[command(flatten)]
+        request: RequestId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct View {
+    /// '#12', a path such as personas.brick, or a name
+    pub object: String,
+    /// Write here; the file is whole or as it was before [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The picture instead of the page
+    #[arg(long)]
+    pub svg: bool,
+    /// Think anew where the object has a view
+    #[arg(long)]
+    pub fresh: bool,
+    /// Only by this workflow; `batos workflow list` lists them
+    #[arg(long, value_name = "NAME")]
+    pub workflow: Option<String>,
+    /// Give up after so many seconds; the thought goes on
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub deadline: Option<DeadlineMs>,
 }
 
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use crate::output::{self, Report};
 use crate::progress::Progress;
 use crate::{
     adapter, bench, blob, branch, codex, down, follow, literal, memory, metrics, offline, past, render, repl,
-    status, up, upgrade,
+    status, up, upgrade, view, workflow,
 };
 
 /// Runs the command line and returns the exit code.
@@ -68,6 +68,8 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         | Command::Bench { .. }
         | Command::Digest
         | Command::Memory { .. }
+        | Command::View(_)
+        | Command::Workflow { .. }
         | Command::Blob {
             command: BlobCommand::Get(_),
         }
@@ -90,6 +92,8 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
         Command::Adapter { command } => adapter::run(&home, command, json),
         Command::Bench { command } => bench::run(command, json),
         Command::Memory { command } => memory::run(&home, command, json),
+        Command::View(view) => view::run(&home, view, json),
+        Command::Workflow { command } => workflow::run(&home, command, json),
         Command::Codex {
             command: CodexCommand::Export { file },
         } if file != Path::new("-") => codex::export(&home, &file),
@@ -300,6 +304,8 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         | Command::Adapter { .. }
         | Command::Bench { .. }
         | Command::Memory { .. }
+        | Command::View(_)
+        | Command::Workflow { .. }
         | Command::Console => {
             return Err(Failure::internal("a command without a call"));
         }
@@ -425,6 +431,8 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
         Answer::Missions(views) => (render::missions(views), exit::ANSWERED),
         Answer::Cancelled { id } => (format!("mission {id} is cancelled"), exit::ANSWERED),
         Answer::Followed => (String::new(), exit::ANSWERED),
+        Answer::View(view) => (view::described(view), exit::ANSWERED),
+        Answer::Tried(tried) => (workflow::one(tried), exit::ANSWERED),
         Answer::Why(origin) => (past::origin(origin), exit::ANSWERED),
         // Parts of a transfer, which `blob` looks at itself; what `adapter` and `memory` show.
         Answer::Transfer { .. }

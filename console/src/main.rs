@@ -37,6 +37,8 @@ mod step;
 mod steward;
 mod up;
 mod upgrade;
+mod view;
+mod workflow;
 
 #[cfg(test)]
 mod fake_kernel;

@@ -11,6 +11,13 @@ found = []
 partials = []
 artifact = None
 review = None
+facts = []
+structure = None
+layout = None
+html = ""
+svg = ""
+drawn_by = []
+is_redrawn = False
 
 
 def advance(self):
@@ -34,18 +41,38 @@ def fail(self, reason, message, correct):
 
 def thinker_in(self, state):
     role = primitive("get_slot", state, "role", None)
+    station = primitive("get_slot", state, "station", None)
     row = self.archetype()
+    if station is not None and row is not None:
+        return primitive("get_slot", self.personas, self.facet_at(station).split(".")[0], None)
     if role is not None and row is not None:
         return primitive("get_slot", self.personas, row[role], None)
     return primitive("get_slot", state, "persona", None)
 
 
 def archetype(self):
+    name = primitive("get_slot", self.workflow, "archetype", None)
     if self.plan is not None:
-        for row in self.dynamics:
-            if row["archetype"] == self.plan["archetype"]:
-                return row
+        name = self.plan["archetype"]
+    for row in self.dynamics:
+        if row["archetype"] == name:
+            return row
     return None
+
+
+def facet_at(self, station):
+    row = self.archetype()
+    if not row["facets"]:
+        return row["lead"]
+    return row["facets"][min(station, len(row["facets"]) - 1)]
+
+
+def asked_at(self, station, question):
+    name, dot, pillar = self.facet_at(station).partition(".")
+    persona = primitive("get_slot", self.personas, name, None)
+    if not pillar:
+        return self.covenant.question(persona, question, [])
+    return primitive("send", persona, "invoke_" + pillar + "_facet", [question])
 
 
 def facets(self):

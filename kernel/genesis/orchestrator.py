@@ -13,6 +13,7 @@ cycle_prototype = ref("cycle")
 states = ref("states")
 workflows = ref("workflows")
 personas = ref("personas")
+views = ref("views")
 
 
 def begin_thought(self, brief):
@@ -25,13 +26,30 @@ def begin_thought(self, brief):
 
 
 def choose_workflow(self, kind, declared):
-    able = self.abilities
-    if able is None:
-        able = declared
-    if able is None:
-        able = self.assumed_abilities
+    able = self.able(declared)
     for name in self.workflows.order:
         workflow = primitive("get_slot", self.workflows, name, None)
         if workflow is not None and workflow.kind == kind and all(need in able for need in workflow.needs):
             return workflow
     return None
+
+
+def named_workflow(self, name, kind, declared):
+    workflow = primitive("get_slot", self.workflows, name, None)
+    if primitive("kind", workflow) != "ref" or primitive("get_slot", workflow, "kind", None) is None:
+        return None, "there is no workflow " + name
+    if workflow.kind != kind:
+        return None, "the workflow " + name + " is for a " + workflow.kind + ", not for a " + kind
+    able = self.able(declared)
+    lacking = [need for need in workflow.needs if need not in able]
+    if lacking:
+        return None, "the model cannot do what the workflow " + name + " needs: " + ", ".join(lacking)
+    return workflow, None
+
+
+def able(self, declared):
+    if self.abilities is not None:
+        return self.abilities
+    if declared is not None:
+        return declared
+    return self.assumed_abilities

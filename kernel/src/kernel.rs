@@ -225,6 +225,13 @@ impl Kernel {
             Call::MemoryShow { object } => self.show_memory(&object),
             Call::MemoryForget { object } => self.forget_memory(&asker, &object).await,
             Call::MemoryStats => self.memory_figures().await,
+            Call::View {
+                object,
+                fresh,
+                workflow,
+                deadline_ms,
+            } => self.show_view(asker, &object, fresh, workflow, deadline_ms).await,
+            Call::WorkflowTry { workflow, mission } => self.try_out(asker, workflow, mission).await,
         }
     }
 

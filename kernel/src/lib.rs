@@ -35,4 +35,5 @@ pub mod run;
 mod send;
 mod transfers;
 mod upkeep;
+mod views;
 mod workers;

@@ -102,7 +102,7 @@ pub fn known_name(world: World<'_>, id: ObjectId) -> Option<String> {
 }
 
 /// Objects of the lobby that only hold other objects.
-const FOLDERS: [&str; 3] = ["states", "personas", "workflows"];
+const FOLDERS: [&str; 4] = ["states", "personas", "workflows", "views"];
 
 /// A name in quotes, shortened.
 fn quoted(name: &str) -> String {

@@ -246,6 +246,35 @@ pub enum Call {
         object: String,
     },
     MemoryStats,
+    /// The view of an object as it is now, made where it has none.
+    View {
+        object: String,
+        /// Think anew where there is one.
+        fresh: bool,
+        /// The only workflow that may be taken.
+        workflow: Option<String>,
+        deadline_ms: Option<u64>,
+    },
+    /// Think about a mission by a workflow and keep nothing of it.
+    WorkflowTry {
+        workflow: String,
+        mission: TryMission,
+    },
+}
+
+/// A mission that is tried out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum TryMission {
+    /// One that was thought about before, as if what it came to were missing.
+    Past(ThoughtId),
+    Message {
+        receiver: String,
+        selector: String,
+        arguments: Vec<Value>,
+    },
+    View {
+        object: String,
+    },
 }
 
 /// Bytes of text in one request of the memory, at most.
@@ -573,6 +602,48 @@ pub enum Answer {
         transaction: TransactionId,
     },
     MemoryStats(MemoryFigures),
+    View(Box<ViewView>),
+    /// What a mission came to that was only tried out.
+    Tried(Box<TriedView>),
+}
+
+/// A mission that was tried out, and what it cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriedView {
+    pub workflow: String,
+    pub receiver: ObjectId,
+    /// Its name in the lobby, else its id.
+    pub name: String,
+    pub selector: String,
+    /// `complete` or `failed`.
+    pub outcome: String,
+    /// Why it failed, or empty.
+    pub message: String,
+    pub rounds: u32,
+    pub model_calls: u32,
+    pub tokens: u64,
+    pub elapsed_ms: u64,
+    /// What would have been installed: the method's source, or structure and layout of the view.
+    pub artifact: String,
+}
+
+/// What was drawn of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewView {
+    pub object: ObjectId,
+    /// Its name in the lobby, else its id.
+    pub name: String,
+    /// The object that holds it.
+    pub record: ObjectId,
+    /// That drew it.
+    pub transaction: TransactionId,
+    pub workflow: String,
+    /// The personas that took part; none where no model did.
+    pub drawn_by: Vec<String>,
+    /// The thought that made it for this request; `None` where it was there.
+    pub thought: Option<ThoughtId>,
+    pub html: String,
+    pub svg: String,
 }
 
 /// A document of the memory.

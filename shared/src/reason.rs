@@ -28,6 +28,8 @@ pub const NOT_PERSISTENT: &str = "not_persistent";
 pub const DOOMED: &str = "doomed";
 /// The write set broke a rule of the image.
 pub const WRITE_REFUSED: &str = "write_refused";
+/// The view is not safe to show.
+pub const VIEW_REFUSED: &str = "view_refused";
 /// The write would break a data covenant.
 pub const COVENANT_BROKEN: &str = "covenant_broken";
 /// Others kept changing what this send read.

@@ -8,12 +8,18 @@ def _process_synthesis_(self, event, payload):
         return {"do": "abilities"}
     declared = None
     if event == "able":
-        if not payload["ok"]:
-            return self.fail(payload["reason"], payload["message"], False)
-        declared = payload["abilities"]
-    workflow = self.choose_workflow(self.brief["kind"], declared)
+        # Without a model there may still be a way that needs none.
+        declared = payload["abilities"] if payload["ok"] else []
+    named = self.brief["workflow"]
+    if named is None:
+        workflow = self.choose_workflow(self.brief["kind"], declared)
+        flaw = "no workflow of workflows.order is for a " + self.brief["kind"] + " and for what the model can do"
+    else:
+        workflow, flaw = self.named_workflow(named, self.brief["kind"], declared)
     if workflow is None:
-        return self.fail("not_understood", "no workflow of workflows.order is for a " + self.brief["kind"] + " and for what the model can do", False)
+        if event == "able" and not payload["ok"]:
+            return self.fail(payload["reason"], payload["message"], False)
+        return self.fail("not_understood", flaw, False)
     self.workflow = workflow
     self.covenant = workflow.covenant
     self._p_changed = True

@@ -247,6 +247,12 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
                     .ok_or_else(|| fail(INVALID_PARAMS, "the parameter id is missing".into()))?,
             ),
         },
+        "view" => Call::View {
+            object: params.text("object")?,
+            fresh: params.flag("fresh")?,
+            workflow: params.optional_text("workflow")?,
+            deadline_ms: params.number("deadline_ms")?,
+        },
         "why" => Call::Why {
             object: params.text("object")?,
             selector: params.text("selector")?,

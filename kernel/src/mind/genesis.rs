@@ -12,7 +12,7 @@ use crate::description;
 use crate::image::draft::Change;
 
 /// Name and source of every primordial object, in id order from `#1`.
-const MANIFEST: [(&str, &str); 30] = [
+const MANIFEST: [(&str, &str); 44] = [
     ("lobby", include_str!("../../genesis/lobby.py")),
     ("traits", include_str!("../../genesis/traits.py")),
     ("pllm", include_str!("../../genesis/pllm.py")),
@@ -70,6 +70,38 @@ const MANIFEST: [(&str, &str); 30] = [
         "workflows.short",
         include_str!("../../genesis/workflows/short.py"),
     ),
+    ("workflows.view", include_str!("../../genesis/workflows/view.py")),
+    (
+        "workflows.view_plain",
+        include_str!("../../genesis/workflows/view_plain.py"),
+    ),
+    ("covenant.view", include_str!("../../genesis/covenant/view.py")),
+    (
+        "states.gathering",
+        include_str!("../../genesis/states/gathering.py"),
+    ),
+    (
+        "states.structuring",
+        include_str!("../../genesis/states/structuring.py"),
+    ),
+    (
+        "states.arranging",
+        include_str!("../../genesis/states/arranging.py"),
+    ),
+    (
+        "states.deriving",
+        include_str!("../../genesis/states/deriving.py"),
+    ),
+    (
+        "states.assembling",
+        include_str!("../../genesis/states/assembling.py"),
+    ),
+    ("states.shown", include_str!("../../genesis/states/shown.py")),
+    ("views", include_str!("../../genesis/views.py")),
+    ("views.page", include_str!("../../genesis/views/page.py")),
+    ("views.picture", include_str!("../../genesis/views/picture.py")),
+    ("views.chart", include_str!("../../genesis/views/chart.py")),
+    ("views.view", include_str!("../../genesis/views/view.py")),
 ];
 
 /// A genesis file that does not describe an object.

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use shared::bridge::{Answer, Fault, MissionView, Priority, ThoughtEvent};
+use shared::bridge::{Answer, Fault, MissionView, Priority, ThoughtEvent, TriedView, TryMission};
 use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
+use shared::value::Value;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
+use super::aim::{Aim, view_selector};
 use super::audit::Audit;
 use super::audit::event::Event;
 use super::budget::{Budget, Spent};
@@ -272,22 +274,43 @@ impl Kernel {
             fault = spent.over() => return self.failed(running, fault, Instant::now(), &author).await,
         };
         let begun = Instant::now();
+        let rounds = Rounds {
+            mission: &running.mission,
+            events: &running.events,
+            spent,
+            author: &author,
+            begun,
+            resend: resend == Resend::Once,
+            tried: None,
+        };
+        match self.rounds(rounds).await {
+            Ok(answer) => Outcome {
+                result: Ok(answer.map(|answer| (mission.request, answer))),
+            },
+            Err(fault) => self.failed(running, fault, begun, &author).await,
+        }
+    }
+
+    /// Thinks, and corrects what came of it, within the mission's budget.
+    async fn rounds(self: &Arc<Self>, rounds: Rounds<'_>) -> Result<Option<Answer>, Fault> {
+        let spent = rounds.spent;
         spent.begin();
         let mut corrections = 0;
         let mut flaw = None;
         loop {
             let round = corrections + 1;
-            lock(&running.mission).rounds = round;
+            lock(rounds.mission).rounds = round;
             let cycle = Cycle {
                 kernel: self,
-                mission: &running.mission,
-                events: &running.events,
+                mission: rounds.mission,
+                events: rounds.events,
                 spent,
-                author: &author,
-                begun,
+                author: rounds.author,
+                begun: rounds.begun,
                 round,
                 flaw: flaw.take(),
-                resend: resend == Resend::Once,
+                resend: rounds.resend,
+                tried: rounds.tried,
             };
             let end = tokio::select! {
                 biased;
@@ -298,21 +321,113 @@ impl Kernel {
                 },
             };
             match end {
-                End::Complete(answer) => {
-                    let request = mission.request;
-                    return Outcome {
-                        result: Ok(answer.map(|answer| (request, answer))),
-                    };
-                }
+                End::Complete(answer) => return Ok(answer),
                 End::Failed { fault, may_correct }
                     if may_correct && corrections < spent.budget.corrections =>
                 {
                     corrections += 1;
                     flaw = Some(fault.message);
                 }
-                End::Failed { fault, .. } => return self.failed(running, fault, begun, &author).await,
+                End::Failed { fault, .. } => return Err(fault),
             }
         }
+    }
+
+    /// Thinks about a mission by one workflow, keeps nothing of it, and tells what came of it and what it cost.
+    pub async fn try_out(
+        self: &Arc<Self>,
+        asker: Asker,
+        workflow: String,
+        mission: TryMission,
+    ) -> Result<Answer, Fault> {
+        let (receiver, selector, arguments) = match mission {
+            TryMission::Past(id) => {
+                let past = self.mind.live(id).or_else(|| self.image.state.mission(id));
+                let past = past.ok_or_else(|| {
+                    Fault::new(
+                        reason::NO_THOUGHT,
+                        format!("there is no thought {id}; `batos thoughts` lists them"),
+                    )
+                })?;
+                let is_view = Aim::of(&past).is_view();
+                let arguments = if is_view { vec![Value::Bool(true)] } else { past.arguments };
+                (past.receiver, past.selector, arguments)
+            }
+            TryMission::Message {
+                receiver,
+                selector,
+                arguments,
+            } => {
+                let message = self.message(self.world(), &receiver, selector, arguments)?;
+                (message.receiver, message.selector, message.arguments)
+            }
+            TryMission::View { object } => {
+                (self.resolve(&object)?, view_selector(None), vec![Value::Bool(true)])
+            }
+        };
+        if self.image.state.object(receiver).is_none() {
+            return Err(Fault::new(
+                reason::NO_OBJECT,
+                format!("{receiver}, which that thought was about, does not exist any more"),
+            ));
+        }
+        let mission = Arc::new(Mutex::new(Mission {
+            id: ThoughtId(self.mind.next.fetch_add(1, Ordering::Relaxed)),
+            receiver,
+            selector,
+            arguments,
+            request: None,
+            begun_unix_ms: unix_ms(),
+            stage: Stage::Open,
+            rounds: 0,
+            model_calls: 0,
+            elapsed_ms: 0,
+            artifact: String::new(),
+            events: Vec::new(),
+        }));
+        let spent = Spent::new(Budget::of(self));
+        let id = lock(&mission).id;
+        let _thinking = self.requests.think();
+        let _pass = self
+            .mind
+            .gate
+            .enter(id, Priority::Awaited, spent.budget.at_once)
+            .await;
+        let begun = Instant::now();
+        let rounds = Rounds {
+            mission: &mission,
+            events: &asker.events.unwrap_or_else(|| broadcast::channel(1).0),
+            spent: &spent,
+            author: &asker.author,
+            begun,
+            resend: false,
+            tried: Some(&workflow),
+        };
+        let ended = self.rounds(rounds).await;
+        let mission = lock(&mission).clone();
+        let tried = TriedView {
+            receiver,
+            name: name_of(self.world(), receiver),
+            outcome: if ended.is_ok() { "complete" } else { "failed" }.into(),
+            message: ended.err().map_or(String::new(), |fault| fault.message),
+            rounds: mission.rounds,
+            model_calls: mission.model_calls,
+            tokens: spent.tokens(),
+            elapsed_ms: begun.elapsed().as_millis() as u64,
+            selector: mission.selector.clone(),
+            artifact: mission.artifact.clone(),
+            workflow,
+        };
+        let mut event = Event::now("WORKFLOW_TRIED");
+        event.receiver = receiver.to_string();
+        event.selector = mission.selector;
+        event.active_persona = "orchestrator".into();
+        event.final_outcome = Some(tried.outcome.clone());
+        event.validation_result = Some(format!("workflow {}, nothing kept", tried.workflow));
+        event.tokens = Some(tried.tokens);
+        event.duration_ms = Some(tried.elapsed_ms);
+        self.mind.audit.write(event);
+        Ok(Answer::Tried(Box::new(tried)))
     }
 
     async fn failed(&self, running: &Running, mut fault: Fault, begun: Instant, author: &str) -> Outcome {
@@ -407,6 +522,18 @@ impl Kernel {
             tracing::error!(%error, "a failed mission could not be recorded; it will be taken up again");
         }
     }
+}
+
+/// A mission's rounds, until one comes to something or no other makes sense.
+struct Rounds<'a> {
+    mission: &'a Arc<Mutex<Mission>>,
+    events: &'a broadcast::Sender<ThoughtEvent>,
+    spent: &'a Spent,
+    author: &'a str,
+    begun: Instant,
+    resend: bool,
+    /// The workflow that is tried out.
+    tried: Option<&'a str>,
 }
 
 /// Whether the message itself is carried out when its method is there.

@@ -1,12 +1,14 @@
 //! The mind: how a message that nobody understands becomes a method.
 //!
 //! - [`mission`]: one durable mission at a time for a receiver and selector; who waits for it; what survives a crash.
+//! - [`aim`]: what a mission is for.
 //! - [`gate`]: which are thought about now. [`budget`]: what each may cost, and how it is cancelled.
 //! - [`cycle`]: carries out what the states in the image ask for. The order of thought is theirs, not Rust's (`docs/mind.md`).
 //! - [`origin`]: how a method came to be.
 //! - [`model`]: the door to the inference-worker. [`recall`]: that to the memory. [`audit`]: the stream of consciousness.
 //! - [`genesis`]: the objects of the Prototypal Awakening, from `kernel/genesis/`.
 
+mod aim;
 pub mod audit;
 mod budget;
 mod cycle;
@@ -17,4 +19,5 @@ pub mod model;
 mod origin;
 mod recall;
 
+pub use aim::view_selector;
 pub use mission::Mind;

@@ -5,7 +5,7 @@ use shared::bridge::{Answer, Fault};
 use shared::id::TransactionId;
 
 use super::directive::broken_mind;
-use super::{Attempt, Cycle, End, Step, message, put_method};
+use super::{Attempt, Cycle, Step, message, put_method};
 use crate::image::draft::{Change, CommitError, Draft};
 use crate::image::record::{Mission, Stage};
 use crate::kernel::commit_fault;
@@ -54,20 +54,35 @@ impl Cycle<'_> {
         // The method must still be missing, or somebody's hand was quicker.
         let looked = World::of(state).look_up(mission.receiver, &mission.selector);
         attempt.overlay.reads.extend(looked.reads);
+        let place = format!("{}.{}", mission.receiver, mission.selector);
+        self.commit(attempt, source, answer, &place).await
+    }
+
+    /// All that the cycle changed, with its mission's record and the stored reply. `place` is where the artifact stands then.
+    pub(super) async fn commit(
+        &self,
+        attempt: &mut Attempt,
+        artifact: String,
+        answer: Option<Answer>,
+        place: &str,
+    ) -> Result<Step, Fault> {
         let done = {
             let mut done = self.lock();
             done.elapsed_ms = self.begun.elapsed().as_millis() as u64;
-            done.artifact = source;
+            done.artifact = artifact;
             Mission {
                 stage: Stage::Complete,
                 ..done.clone()
             }
         };
+        if self.tried.is_some() {
+            return Ok(Step::complete(None));
+        }
         let draft = Draft {
-            thought: Some(mission.id),
+            thought: Some(done.id),
             reads: std::mem::take(&mut attempt.overlay.reads),
             changes: std::mem::take(&mut attempt.overlay.changes),
-            reply: mission.request.zip(answer.clone()),
+            reply: done.request.zip(answer.clone()),
             mission: Some(done),
             ..Draft::new(self.author.to_owned())
         };
@@ -79,13 +94,13 @@ impl Cycle<'_> {
             Ok(committed) => {
                 self.audit_in(attempt, "COMMITTED", |event| {
                     event.transaction_id = committed.transaction.0;
-                    event.artifact_oid = Some(format!("{}.{}", mission.receiver, mission.selector));
+                    event.artifact_oid = Some(place.to_owned());
                 });
                 let answer = answer.map(|answer| with_transaction(answer, committed.transaction));
-                Ok(Step::End(End::Complete(answer)))
+                Ok(Step::complete(answer))
             }
             Err(CommitError::Conflict(_)) => Ok(Step::Replay),
-            Err(CommitError::Repeated(answer)) => Ok(Step::End(End::Complete(Some(*answer)))),
+            Err(CommitError::Repeated(answer)) => Ok(Step::complete(Some(*answer))),
             Err(error) => Err(commit_fault(error)),
         }
     }

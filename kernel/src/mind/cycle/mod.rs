@@ -2,7 +2,7 @@
 //!
 //! Parts in reading order: this file (the cycle's steps), `directive` (what a state asks for), `pointer` (which state works, and where it
 //! may go), `asking` (the model and the memory), `schema` (JSON that a model wrote), `proving` (guard and trial) with `narrow` (generated
-//! code names only slots that exist), `installing` (the one transaction), `telling` (who hears of it).
+//! code names only slots that exist), `installing` (the one transaction), `viewing` (a view instead of a method), `telling` (who hears of it).
 //!
 //! Everything before the end happens in an overlay that no other activation sees.
 
@@ -14,6 +14,7 @@ mod pointer;
 mod proving;
 mod schema;
 mod telling;
+mod viewing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ use tokio::sync::broadcast;
 use self::asking::Answered;
 use self::directive::{broken_mind, is_true, known_reason};
 use self::pointer::Pointer;
+use self::viewing::Drawing;
+use super::aim::Aim;
 use super::budget::Spent;
 use crate::image::draft::Change;
 use crate::image::record::Mission;
@@ -60,6 +63,8 @@ pub struct Cycle<'a> {
     pub flaw: Option<String>,
     /// Whether the message itself is carried out at the end.
     pub resend: bool,
+    /// The workflow that is tried out: nothing is kept of what comes of it, and nothing told but to who asked.
+    pub tried: Option<&'a str>,
 }
 
 /// How a cycle ended.
@@ -79,6 +84,8 @@ struct Attempt {
     persona: String,
     /// The source that guard and trial passed in this attempt: nothing else can be installed.
     proven: Option<String>,
+    /// The same of a view.
+    drawn: Option<Drawing>,
 }
 
 impl Attempt {
@@ -91,6 +98,13 @@ enum Step {
     Next(&'static str, Value),
     End(End),
     Replay,
+}
+
+impl Step {
+    /// A mission that came to something, or was tried out.
+    fn complete(answer: Option<Answer>) -> Step {
+        Step::End(End::Complete(answer))
+    }
 }
 
 impl Cycle<'_> {
@@ -150,8 +164,10 @@ impl Cycle<'_> {
             pointer: None,
             persona: "orchestrator".into(),
             proven: None,
+            drawn: None,
         };
-        let brief = self.brief();
+        self.forget_method(&mut attempt)?;
+        let brief = self.brief(&attempt);
         let answer = self
             .activate(&mut attempt, orchestrator, "begin_thought", vec![brief])
             .await?;
@@ -163,17 +179,35 @@ impl Cycle<'_> {
         Ok(attempt)
     }
 
-    /// The mission as the image sees it (M11).
-    fn brief(&self) -> Value {
+    /// A mission that is tried out again: what it came to is missing once more.
+    fn forget_method(&self, attempt: &mut Attempt) -> Result<(), Fault> {
         let mission = self.lock().clone();
         let state = &self.kernel.image.state;
-        let chain = World::of(state)
-            .look_up(mission.receiver, &mission.selector)
-            .chain;
+        let receiver = state.object(mission.receiver);
+        if self.tried.is_none() || receiver.is_none_or(|receiver| receiver.slot(&mission.selector).is_none()) {
+            return Ok(());
+        }
+        let removed = Change::Remove {
+            object: mission.receiver,
+            slot: mission.selector,
+        };
+        attempt.overlay.apply(state, vec![removed]).map_err(commit_fault)
+    }
+
+    /// The mission as the image sees it (M11).
+    fn brief(&self, attempt: &Attempt) -> Value {
+        let mission = self.lock().clone();
+        let aim = Aim::of(&mission);
+        let text = |text: &str| Value::Text(text.to_owned());
+        let world = World {
+            state: &self.kernel.image.state,
+            overlay: Some(&attempt.overlay),
+        };
+        let chain = world.look_up(mission.receiver, &mission.selector).chain;
         let chain = chain
             .into_iter()
             .skip(1)
-            .map(|id| Value::Text(name_of(World::of(state), id)))
+            .map(|id| Value::Text(name_of(world, id)))
             .collect();
         let kinds = mission
             .arguments
@@ -182,18 +216,20 @@ impl Cycle<'_> {
             .collect();
         Value::record([
             ("mission", Value::Int(mission.id.0 as i64)),
-            ("kind", Value::Text("method".into())),
+            ("kind", text(aim.kind)),
+            ("workflow", self.tried.or(aim.workflow).map_or(Value::None, text)),
             ("round", Value::Int(i64::from(self.round))),
             ("receiver", Value::Ref(mission.receiver)),
-            ("selector", Value::Text(mission.selector)),
-            ("arguments", Value::List(mission.arguments)),
+            ("name", Value::Text(name_of(world, mission.receiver))),
+            ("selector", text(aim.selector)),
+            ("arguments", Value::List(mission.arguments.clone())),
             ("argument_kinds", Value::List(kinds)),
             ("chain", Value::List(chain)),
             ("flaw", self.flaw.clone().map_or(Value::None, Value::Text)),
             (
                 "flawed",
                 match self.flaw {
-                    Some(_) => Value::Text(mission.artifact),
+                    Some(_) => text(&mission.artifact),
                     None => Value::None,
                 },
             ),
@@ -292,6 +328,10 @@ impl Cycle<'_> {
             }
             Some("guard") => Ok(Step::Next("guarded", self.guard(attempt, &source()?))),
             Some("trial") => Ok(Step::Next("tried", self.trial(attempt, source()?).await)),
+            Some("check_view") => self
+                .check_view(attempt, directive)
+                .map(|checked| Step::Next("checked", checked)),
+            Some("keep") => self.keep(attempt, directive).await,
             Some("install") => self.install(attempt, source()?).await,
             Some("doom") => {
                 let reason = directive
@@ -301,13 +341,14 @@ impl Cycle<'_> {
                 let may_correct = is_true(directive, "correct");
                 let mission = self.lock().clone();
                 let receiver = name_of(World::of(&self.kernel.image.state), mission.receiver);
-                let fault = Fault::new(
-                    known_reason(&reason),
-                    format!(
+                let failed = match Aim::of(&mission).is_view() {
+                    true => format!("no view of {receiver} came to be: {message}"),
+                    false => format!(
                         "{receiver} does not understand {}, and the thought about it failed: {message}",
                         mission.selector
                     ),
-                );
+                };
+                let fault = Fault::new(known_reason(&reason), failed);
                 Ok(Step::End(End::Failed { fault, may_correct }))
             }
             other => Err(broken_mind(&format!(

@@ -34,7 +34,9 @@ impl Cycle<'_> {
             mission.events.push(event.clone());
             event
         };
-        self.kernel.mind.tell_followers(&event);
+        if self.tried.is_none() {
+            self.kernel.mind.tell_followers(&event);
+        }
         let _ = self.events.send(event);
     }
 
@@ -47,6 +49,10 @@ impl Cycle<'_> {
     }
 
     pub(super) fn audit(&self, kind: &str, fill: impl FnOnce(&mut Event)) {
+        // A try-out is told as one event, at its end.
+        if self.tried.is_some() {
+            return;
+        }
         let newest = self.kernel.image.state.standing().last;
         let mut event = Event::of(&self.lock(), self.round, newest, kind);
         fill(&mut event);
