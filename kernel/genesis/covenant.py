@@ -12,6 +12,7 @@ max_slots = 24
 max_methods = 4
 focus = True
 conversation = ref("covenant.conversation")
+view = ref("covenant.view")
 
 
 def method_ask(self, cycle):

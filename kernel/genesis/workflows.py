@@ -97,8 +97,10 @@ def drop(self, name):
     if not rivals:
         raise ValueError(name + " is the last workflow for a " + workflow.kind + "; make another first")
     ordered = [other for other in self.order if other in self.names() and self.named(other).kind == workflow.kind]
-    if name in ordered and (ordered[0] == name or len(ordered) == 1):
+    if name in ordered and ordered[0] == name:
         raise ValueError(name + " is in use: it is the first for a " + workflow.kind + "; adopt another first, such as " + rivals[0])
+    if name in ordered and not any(all(need in workflow.needs for need in self.named(other).needs) for other in ordered if other != name):
+        raise ValueError(name + " is in use: no other of workflows.order does for a " + workflow.kind + " with what it needs")
     self.order = [other for other in self.order if other != name]
     primitive("remove_slot", self, name)
     self._p_changed = True

@@ -306,6 +306,10 @@ impl Life {
         let model = Model::new(self.inference_socket.clone());
         let mind = Mind::new(model, audit, &image.state.missions());
         let kernel = Kernel::new(image, self.workers.clone(), mind, self.install_refused);
+        if let Err(error) = kernel.renew().await {
+            // The image goes on as it is; the next start tries again.
+            tracing::error!(%error, "what this program's genesis has more than the image's was not brought in");
+        }
         let (course, taken) = watch::channel(Course::Serving);
         let bridge = tokio::spawn(bridge::serve(kernel.clone(), listener, taken));
         kernel.resume_missions();

@@ -4,7 +4,7 @@ state_name = "idle"
 
 
 def _process_synthesis_(self, event, payload):
-    if event == "enter" and self.abilities is None:
+    if event == "enter" and self.abilities is None and not self.needs_nothing():
         return {"do": "abilities"}
     declared = None
     if event == "able":
@@ -24,3 +24,8 @@ def _process_synthesis_(self, event, payload):
     self.covenant = workflow.covenant
     self._p_changed = True
     return self.advance()
+
+
+def needs_nothing(self):
+    workflow = primitive("get_slot", self.workflows, str(self.brief["workflow"]), None)
+    return primitive("kind", workflow) == "ref" and primitive("get_slot", workflow, "needs", None) == []

@@ -14,6 +14,9 @@ def _process_synthesis_(self, event, payload):
     view.workflow = self.workflows.name_of(self.workflow)
     view.drawn_by = self.drawn_by
     view.entries = len(receiver)
+    # The record has them now.
+    self.html = ""
+    self.svg = ""
     self._p_changed = True
     return {"do": "keep", "view": view}
 

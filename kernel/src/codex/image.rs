@@ -20,7 +20,7 @@ use crate::reporter::Reporter;
 type Slots = Vec<(String, Value)>;
 
 /// The codex of a new image.
-const SEED: &str = include_str!("../../genesis/codex.toml");
+pub const SEED: &str = include_str!("../../genesis/codex.toml");
 
 /// What the awakening puts into its objects: of each name, more slots.
 pub fn seeded() -> Result<Vec<(String, Slots)>, String> {

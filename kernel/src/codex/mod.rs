@@ -6,4 +6,4 @@ pub mod covenants;
 pub mod file;
 mod image;
 
-pub use image::seeded;
+pub use image::{SEED, seeded};

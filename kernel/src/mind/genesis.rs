@@ -3,16 +3,18 @@
 //! One legal Python file per object, a [`crate::description`] that is never executed; `ref("name")` refers to another file's
 //! object. The manifest's order fixes the ids.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use shared::id::ObjectId;
+use shared::value::Value;
 
+use super::renewal;
 use crate::codex;
 use crate::description;
 use crate::image::draft::Change;
 
 /// Name and source of every primordial object, in id order from `#1`.
-const MANIFEST: [(&str, &str); 44] = [
+const MANIFEST: [(&str, &str); 45] = [
     ("lobby", include_str!("../../genesis/lobby.py")),
     ("traits", include_str!("../../genesis/traits.py")),
     ("pllm", include_str!("../../genesis/pllm.py")),
@@ -102,6 +104,7 @@ const MANIFEST: [(&str, &str); 44] = [
     ("views.picture", include_str!("../../genesis/views/picture.py")),
     ("views.chart", include_str!("../../genesis/views/chart.py")),
     ("views.view", include_str!("../../genesis/views/view.py")),
+    ("awakening", include_str!("../../genesis/awakening.py")),
 ];
 
 /// A genesis file that does not describe an object.
@@ -112,15 +115,55 @@ pub struct GenesisError {
     what: String,
 }
 
+/// An object of the manifest, described for an image.
+pub struct Primordial {
+    pub name: &'static str,
+    pub slots: Vec<(String, Value)>,
+}
+
 /// The changes that make every primordial object.
 pub fn awakening() -> Result<Vec<Change>, GenesisError> {
-    let names: HashMap<&str, ObjectId> = MANIFEST
-        .iter()
+    let objects: BTreeMap<String, ObjectId> = names()
         .enumerate()
-        .map(|(index, (name, _))| (*name, ObjectId(index as u64 + 1)))
+        .map(|(index, name)| (name.to_owned(), ObjectId(index as u64 + 1)))
         .collect();
+    let mut described = primordial(&objects)?;
+    let record = renewal::record_of(&objects, &described);
+    let own = described.iter_mut().find(|object| object.name == RECORD);
+    if let Some(own) = own {
+        own.slots
+            .retain(|(known, _)| !record.iter().any(|(slot, _)| slot == known));
+        own.slots.extend(record);
+    }
+    Ok(described
+        .into_iter()
+        .map(|Primordial { name, slots }| Change::Create {
+            object: objects[name],
+            slots,
+        })
+        .collect())
+}
+
+/// The names of the manifest, in its order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    MANIFEST.iter().map(|(name, _)| *name)
+}
+
+/// Stands for all that this program's genesis says, in hexadecimal.
+pub fn digest() -> String {
+    let mut hasher = blake3::Hasher::new();
+    for text in MANIFEST.iter().flat_map(|(name, source)| [*name, *source]) {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.update(codex::SEED.as_bytes());
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// Every object of the manifest, where these are its objects.
+pub fn primordial(objects: &BTreeMap<String, ObjectId>) -> Result<Vec<Primordial>, GenesisError> {
     let find = |name: &str| {
-        names
+        objects
             .get(name)
             .copied()
             .ok_or_else(|| format!("there is no object {name}"))
@@ -129,40 +172,59 @@ pub fn awakening() -> Result<Vec<Change>, GenesisError> {
         file: "codex".into(),
         what,
     })?;
-    if let Some((unknown, _)) = seeded.iter().find(|(name, _)| !names.contains_key(name.as_str())) {
+    if let Some((unknown, _)) = seeded.iter().find(|(name, _)| !objects.contains_key(name)) {
         return Err(GenesisError {
             file: "codex".into(),
             what: format!("there is no object {unknown}"),
         });
     }
-    let mut changes = Vec::new();
-    for (name, source) in MANIFEST {
-        let error = |what: String| GenesisError {
-            file: name.to_owned(),
+    let describe = |(name, source): &(&'static str, &'static str)| {
+        let description = description::read(source, &find).map_err(|what| GenesisError {
+            file: (*name).to_owned(),
             what,
-        };
-        let mut description = description::read(source, &find).map_err(error)?;
-        for (_, slots) in seeded.iter().filter(|(object, _)| object == name) {
+        })?;
+        let mut slots = description.slots;
+        for (_, more) in seeded.iter().filter(|(object, _)| object == name) {
             // The codex says more of an object that its file describes.
-            description
-                .slots
-                .retain(|(known, _)| !slots.iter().any(|(slot, _)| slot == known));
-            description.slots.extend(slots.iter().cloned());
+            slots.retain(|(known, _)| !more.iter().any(|(slot, _)| slot == known));
+            slots.extend(more.iter().cloned());
         }
-        changes.extend(description.changes(names[name]));
-    }
-    Ok(changes)
+        Ok(Primordial { name, slots })
+    };
+    MANIFEST.iter().map(describe).collect()
+}
+
+/// One of them, where these are those that it refers to.
+pub fn described(
+    name: &str,
+    objects: &BTreeMap<String, ObjectId>,
+) -> Result<Vec<(String, Value)>, GenesisError> {
+    let error = |what: String| GenesisError {
+        file: name.to_owned(),
+        what,
+    };
+    let found = MANIFEST.iter().find(|(known, _)| *known == name);
+    let (_, source) = found.ok_or_else(|| error("there is no such file".into()))?;
+    let find = |name: &str| {
+        objects
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("there is no object {name}"))
+    };
+    description::read(source, &find)
+        .map(|description| description.slots)
+        .map_err(error)
 }
 
 /// How many ids the awakening takes.
 pub const OBJECTS: u64 = MANIFEST.len() as u64;
 /// `personas.alfred`, who keeps the covenants.
 pub const ALFRED: ObjectId = ObjectId(22);
+/// The object that says what the others were given.
+const RECORD: &str = "awakening";
 
 #[cfg(test)]
 mod tests {
-    use shared::value::Value;
-
     use super::*;
 
     #[test]

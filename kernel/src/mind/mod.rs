@@ -6,7 +6,7 @@
 //! - [`cycle`]: carries out what the states in the image ask for. The order of thought is theirs, not Rust's (`docs/mind.md`).
 //! - [`origin`]: how a method came to be.
 //! - [`model`]: the door to the inference-worker. [`recall`]: that to the memory. [`audit`]: the stream of consciousness.
-//! - [`genesis`]: the objects of the Prototypal Awakening, from `kernel/genesis/`.
+//! - [`genesis`]: the objects of the Prototypal Awakening, from `kernel/genesis/`. [`renewal`]: what a newer program adds to them.
 
 mod aim;
 pub mod audit;
@@ -18,6 +18,7 @@ mod mission;
 pub mod model;
 mod origin;
 mod recall;
+mod renewal;
 
 pub use aim::view_selector;
 pub use mission::Mind;

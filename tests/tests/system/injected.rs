@@ -357,7 +357,7 @@ impl Trials {
 }
 
 /// Primordial objects.
-const OBJECTS: u64 = 30;
+const OBJECTS: u64 = 45;
 
 /// Every fault where it can happen, once (and mended by the next round) and in every round (so that the mission fails).
 fn everywhere() -> Vec<Fault> {
