@@ -27,7 +27,10 @@ pub fn run(home: &Home, command: WorkflowCommand, json: bool) -> Result<Report, 
         WorkflowCommand::List => {
             let (listing, _) = ask(home, "listing", vec![], None)?;
             let text = rows(&listing).iter().map(line).collect::<Vec<_>>().join("\n");
-            Ok(report(text, json!({ "ok": true, "workflows": to_json(&listing) })))
+            Ok(report(
+                text,
+                json!({ "ok": true, "workflows": to_json(&listing) }),
+            ))
         }
         WorkflowCommand::Show { name, dot } => {
             let (shown, _) = ask(home, "description", vec![text(&name)], None)?;
@@ -57,7 +60,8 @@ pub fn run(home: &Home, command: WorkflowCommand, json: bool) -> Result<Report, 
                 "{name} is taken first now, in transaction {transaction}: {}",
                 words(&order)
             );
-            let document = json!({ "ok": true, "adopted": name, "order": to_json(&order), "transaction": transaction });
+            let document =
+                json!({ "ok": true, "adopted": name, "order": to_json(&order), "transaction": transaction });
             Ok(report(said, document))
         }
         WorkflowCommand::Drop { name, request } => {
@@ -66,7 +70,8 @@ pub fn run(home: &Home, command: WorkflowCommand, json: bool) -> Result<Report, 
                 "{name} is no workflow any more, since transaction {transaction}: {}",
                 words(&order)
             );
-            let document = json!({ "ok": true, "dropped": name, "order": to_json(&order), "transaction": transaction });
+            let document =
+                json!({ "ok": true, "dropped": name, "order": to_json(&order), "transaction": transaction });
             Ok(report(said, document))
         }
         WorkflowCommand::Compare {
@@ -205,7 +210,13 @@ impl Total {
     }
 }
 
-fn table(a: &str, b: &str, pairs: &[(String, TriedView, TriedView)], first: &Total, second: &Total) -> String {
+fn table(
+    a: &str,
+    b: &str,
+    pairs: &[(String, TriedView, TriedView)],
+    first: &Total,
+    second: &Total,
+) -> String {
     let width = pairs
         .iter()
         .map(|(name, ..)| name.chars().count())
@@ -234,11 +245,12 @@ fn table(a: &str, b: &str, pairs: &[(String, TriedView, TriedView)], first: &Tot
         }
         let both = one.outcome == "complete" && two.outcome == "complete";
         if both {
-            let said = if is_same(one, two) { "the same" } else { "not the same" };
-            lines.push(format!(
-                "{:<width$}  {:<ways$}  both came to {said}",
-                "", ""
-            ));
+            let said = if is_same(one, two) {
+                "the same"
+            } else {
+                "not the same"
+            };
+            lines.push(format!("{:<width$}  {:<ways$}  both came to {said}", "", ""));
         }
     }
     for (name, total) in [(a, first), (b, second)] {
@@ -298,7 +310,9 @@ fn mission(line: &str) -> Result<TryMission, Failure> {
     let selector = parts.next().unwrap_or_default().trim();
     let rest = parts.next().unwrap_or_default();
     match selector {
-        "" => Err(Failure::usage("a mission is OBJECT SELECTOR [JSON…], or OBJECT :view")),
+        "" => Err(Failure::usage(
+            "a mission is OBJECT SELECTOR [JSON…], or OBJECT :view",
+        )),
         VIEW if rest.trim().is_empty() => Ok(TryMission::View { object: receiver }),
         selector => {
             let values = serde_json::Deserializer::from_str(rest).into_iter();
@@ -408,7 +422,11 @@ fn graph(shown: &Value) -> String {
     )];
     for state in shown.member("states").map(rows).unwrap_or_default() {
         let word = |key: &str| state.member_text(key).unwrap_or_default();
-        let label = format!("{}\\n{}", word("name").replace('"', "_"), word("persona").replace('"', "_"));
+        let label = format!(
+            "{}\\n{}",
+            word("name").replace('"', "_"),
+            word("persona").replace('"', "_")
+        );
         lines.push(format!("  {} [label=\"{label}\"];", quoted(&word("name"))));
         let next = state.member("next").map(rows).unwrap_or_default();
         for (at, next) in next.iter().filter_map(Value::as_text).enumerate() {
@@ -474,6 +492,9 @@ mod tests {
         ]);
         let graph = graph(&shown);
         assert!(graph.contains("\"idle\" -> \"b\";"), "{graph}");
-        assert!(graph.contains("\"idle\" -> \"failed\" [style=dashed];"), "{graph}");
+        assert!(
+            graph.contains("\"idle\" -> \"failed\" [style=dashed];"),
+            "{graph}"
+        );
     }
 }

@@ -5,19 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use shared::bridge::{Answer, Fault, MissionView, Priority, ThoughtEvent, TriedView, TryMission};
+use shared::bridge::{Answer, Fault, MissionView, Priority, ThoughtEvent};
 use shared::id::{ObjectId, ThoughtId};
 use shared::reason;
-use shared::value::Value;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
-use super::aim::{Aim, view_selector};
 use super::audit::Audit;
-use super::audit::event::Event;
+use super::audit::event::{BriefHash, Event};
 use super::budget::{Budget, Spent};
 use super::cycle::{Cycle, End};
-use super::gate::Gate;
+use super::gate::{Gate, Pass};
 use super::model::Model;
 use crate::image::draft::Draft;
 use crate::image::log::unix_ms;
@@ -45,6 +43,7 @@ pub struct Mind {
 #[derive(Clone)]
 struct Running {
     mission: Arc<Mutex<Mission>>,
+    brief: Arc<BriefHash>,
     events: broadcast::Sender<ThoughtEvent>,
     spent: Arc<Spent>,
     priority: Priority,
@@ -110,6 +109,16 @@ impl Mind {
         found.inspect(|running| running.spent.cancel()).is_some()
     }
 
+    /// A number that no other mission of this kernel has.
+    pub(super) fn number(&self) -> ThoughtId {
+        ThoughtId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Waits until so few are thought about that this one may be.
+    pub(super) async fn enter(&self, id: ThoughtId, at_once: usize) -> Pass {
+        self.gate.enter(id, Priority::Awaited, at_once).await
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(ObjectId, String), Running>> {
         lock(&self.running)
     }
@@ -147,7 +156,7 @@ impl Kernel {
                 }
                 None => {
                     let mission = Mission {
-                        id: ThoughtId(self.mind.next.fetch_add(1, Ordering::Relaxed)),
+                        id: self.mind.number(),
                         receiver: message.receiver,
                         selector: message.selector,
                         arguments: message.arguments,
@@ -223,6 +232,7 @@ impl Kernel {
         let (finish, done) = watch::channel(None);
         let running = Running {
             mission: Arc::new(Mutex::new(mission)),
+            brief: Arc::default(),
             events,
             spent: Arc::new(Spent::new(Budget::of(self))),
             priority,
@@ -276,6 +286,7 @@ impl Kernel {
         let begun = Instant::now();
         let rounds = Rounds {
             mission: &running.mission,
+            brief: &running.brief,
             events: &running.events,
             spent,
             author: &author,
@@ -292,7 +303,7 @@ impl Kernel {
     }
 
     /// Thinks, and corrects what came of it, within the mission's budget.
-    async fn rounds(self: &Arc<Self>, rounds: Rounds<'_>) -> Result<Option<Answer>, Fault> {
+    pub(super) async fn rounds(self: &Arc<Self>, rounds: Rounds<'_>) -> Result<Option<Answer>, Fault> {
         let spent = rounds.spent;
         spent.begin();
         let mut corrections = 0;
@@ -303,6 +314,7 @@ impl Kernel {
             let cycle = Cycle {
                 kernel: self,
                 mission: rounds.mission,
+                brief: rounds.brief,
                 events: rounds.events,
                 spent,
                 author: rounds.author,
@@ -331,103 +343,6 @@ impl Kernel {
                 End::Failed { fault, .. } => return Err(fault),
             }
         }
-    }
-
-    /// Thinks about a mission by one workflow, keeps nothing of it, and tells what came of it and what it cost.
-    pub async fn try_out(
-        self: &Arc<Self>,
-        asker: Asker,
-        workflow: String,
-        mission: TryMission,
-    ) -> Result<Answer, Fault> {
-        let (receiver, selector, arguments) = match mission {
-            TryMission::Past(id) => {
-                let past = self.mind.live(id).or_else(|| self.image.state.mission(id));
-                let past = past.ok_or_else(|| {
-                    Fault::new(
-                        reason::NO_THOUGHT,
-                        format!("there is no thought {id}; `batos thoughts` lists them"),
-                    )
-                })?;
-                let is_view = Aim::of(&past).is_view();
-                let arguments = if is_view { vec![Value::Bool(true)] } else { past.arguments };
-                (past.receiver, past.selector, arguments)
-            }
-            TryMission::Message {
-                receiver,
-                selector,
-                arguments,
-            } => {
-                let message = self.message(self.world(), &receiver, selector, arguments)?;
-                (message.receiver, message.selector, message.arguments)
-            }
-            TryMission::View { object } => {
-                (self.resolve(&object)?, view_selector(None), vec![Value::Bool(true)])
-            }
-        };
-        if self.image.state.object(receiver).is_none() {
-            return Err(Fault::new(
-                reason::NO_OBJECT,
-                format!("{receiver}, which that thought was about, does not exist any more"),
-            ));
-        }
-        let mission = Arc::new(Mutex::new(Mission {
-            id: ThoughtId(self.mind.next.fetch_add(1, Ordering::Relaxed)),
-            receiver,
-            selector,
-            arguments,
-            request: None,
-            begun_unix_ms: unix_ms(),
-            stage: Stage::Open,
-            rounds: 0,
-            model_calls: 0,
-            elapsed_ms: 0,
-            artifact: String::new(),
-            events: Vec::new(),
-        }));
-        let spent = Spent::new(Budget::of(self));
-        let id = lock(&mission).id;
-        let _thinking = self.requests.think();
-        let _pass = self
-            .mind
-            .gate
-            .enter(id, Priority::Awaited, spent.budget.at_once)
-            .await;
-        let begun = Instant::now();
-        let rounds = Rounds {
-            mission: &mission,
-            events: &asker.events.unwrap_or_else(|| broadcast::channel(1).0),
-            spent: &spent,
-            author: &asker.author,
-            begun,
-            resend: false,
-            tried: Some(&workflow),
-        };
-        let ended = self.rounds(rounds).await;
-        let mission = lock(&mission).clone();
-        let tried = TriedView {
-            receiver,
-            name: name_of(self.world(), receiver),
-            outcome: if ended.is_ok() { "complete" } else { "failed" }.into(),
-            message: ended.err().map_or(String::new(), |fault| fault.message),
-            rounds: mission.rounds,
-            model_calls: mission.model_calls,
-            tokens: spent.tokens(),
-            elapsed_ms: begun.elapsed().as_millis() as u64,
-            selector: mission.selector.clone(),
-            artifact: mission.artifact.clone(),
-            workflow,
-        };
-        let mut event = Event::now("WORKFLOW_TRIED");
-        event.receiver = receiver.to_string();
-        event.selector = mission.selector;
-        event.active_persona = "orchestrator".into();
-        event.final_outcome = Some(tried.outcome.clone());
-        event.validation_result = Some(format!("workflow {}, nothing kept", tried.workflow));
-        event.tokens = Some(tried.tokens);
-        event.duration_ms = Some(tried.elapsed_ms);
-        self.mind.audit.write(event);
-        Ok(Answer::Tried(Box::new(tried)))
     }
 
     async fn failed(&self, running: &Running, mut fault: Fault, begun: Instant, author: &str) -> Outcome {
@@ -474,7 +389,7 @@ impl Kernel {
         let newest = self.image.state.standing().last;
         let (mut event, thought, round) = {
             let mission = lock(&running.mission);
-            let event = Event::of(&mission, mission.rounds, newest, kind);
+            let event = Event::of(&mission, &running.brief, mission.rounds, newest, kind);
             (event, mission.id, mission.rounds)
         };
         event.active_persona = "orchestrator".into();
@@ -525,15 +440,16 @@ impl Kernel {
 }
 
 /// A mission's rounds, until one comes to something or no other makes sense.
-struct Rounds<'a> {
-    mission: &'a Arc<Mutex<Mission>>,
-    events: &'a broadcast::Sender<ThoughtEvent>,
-    spent: &'a Spent,
-    author: &'a str,
-    begun: Instant,
-    resend: bool,
+pub(super) struct Rounds<'a> {
+    pub mission: &'a Arc<Mutex<Mission>>,
+    pub brief: &'a BriefHash,
+    pub events: &'a broadcast::Sender<ThoughtEvent>,
+    pub spent: &'a Spent,
+    pub author: &'a str,
+    pub begun: Instant,
+    pub resend: bool,
     /// The workflow that is tried out.
-    tried: Option<&'a str>,
+    pub tried: Option<&'a str>,
 }
 
 /// Whether the message itself is carried out when its method is there.
@@ -608,6 +524,6 @@ fn tell(asker: &Asker, event: ThoughtEvent) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,6 +4,7 @@
 //! - [`aim`]: what a mission is for.
 //! - [`gate`]: which are thought about now. [`budget`]: what each may cost, and how it is cancelled.
 //! - [`cycle`]: carries out what the states in the image ask for. The order of thought is theirs, not Rust's (`docs/mind.md`).
+//! - [`tryout`]: a mission by another workflow, without a trace.
 //! - [`origin`]: how a method came to be.
 //! - [`model`]: the door to the inference-worker. [`recall`]: that to the memory. [`audit`]: the stream of consciousness.
 //! - [`genesis`]: the objects of the Prototypal Awakening, from `kernel/genesis/`. [`renewal`]: what a newer program adds to them.
@@ -19,6 +20,7 @@ pub mod model;
 mod origin;
 mod recall;
 mod renewal;
+mod tryout;
 
 pub use aim::view_selector;
 pub use mission::Mind;

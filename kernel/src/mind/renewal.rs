@@ -157,7 +157,9 @@ impl Kernel {
             if name == RECORD {
                 record.objects.insert(name.to_owned(), held.id);
             } else if !known.objects.contains_key(name) {
-                record.objects.insert(name.to_owned(), self.image.state.allocate());
+                record
+                    .objects
+                    .insert(name.to_owned(), self.image.state.allocate());
                 missing.push(name);
             }
         }

@@ -19,7 +19,15 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 const SVG: &str = "http://www.w3.org/2000/svg";
 /// What a style may not say: it would fetch something, or hide such a thing from this list.
 const UNSTYLISH: [&str; 9] = [
-    "url", "import", "image", "src", "expression", "behavior", "binding", "\\", "<",
+    "url",
+    "import",
+    "image",
+    "src",
+    "expression",
+    "behavior",
+    "binding",
+    "\\",
+    "<",
 ];
 
 /// An element: where it may stand, and its attributes besides `class`, `id` and `dir`.
@@ -41,8 +49,12 @@ const fn element(
     }
 }
 
-const BLOCKS: &[&str] = &["main", "header", "section", "article", "div", "footer", "li", "dd", "td"];
-const WORDS: &[&str] = &["p", "h1", "h2", "h3", "div", "li", "dt", "dd", "th", "td", "span", "a"];
+const BLOCKS: &[&str] = &[
+    "main", "header", "section", "article", "div", "footer", "li", "dd", "td",
+];
+const WORDS: &[&str] = &[
+    "p", "h1", "h2", "h3", "div", "li", "dt", "dd", "th", "td", "span", "a",
+];
 const SHAPES: &[&str] = &["svg", "g"];
 
 const PAGE: &[Element] = &[
@@ -64,7 +76,11 @@ const PAGE: &[Element] = &[
     element("p", BLOCKS, &[]),
     element("span", WORDS, &[]),
     element("time", WORDS, &[]),
-    element("a", &["p", "div", "li", "dt", "dd", "th", "td", "span"], &["href"]),
+    element(
+        "a",
+        &["p", "div", "li", "dt", "dd", "th", "td", "span"],
+        &["href"],
+    ),
     element("table", BLOCKS, &[]),
     element("thead", &["table"], &[]),
     element("tbody", &["table"], &[]),
@@ -179,10 +195,7 @@ impl Walk {
         loop {
             let at = reader.buffer_position();
             let refused = |what: String| unsafe_at(self.form, at, what);
-            match reader
-                .read_event()
-                .map_err(|error| refused(error.to_string()))?
-            {
+            match reader.read_event().map_err(|error| refused(error.to_string()))? {
                 Event::Start(tag) => {
                     let name = self.begin(&tag, at, false)?;
                     self.open.push(name);
@@ -200,13 +213,16 @@ impl Walk {
                 Event::Text(text) => self.text(&text.xml10_content(), at)?,
                 Event::GeneralRef(reference) => {
                     let raw = format!("&{};", reference.xml10_content());
-                    let text = quick_xml::escape::unescape(&raw).map_err(|error| refused(error.to_string()))?;
+                    let text =
+                        quick_xml::escape::unescape(&raw).map_err(|error| refused(error.to_string()))?;
                     self.text(&text, at)?;
                 }
                 Event::Eof => break,
                 Event::Comment(_) => return Err(refused("it has a comment".into())),
                 Event::CData(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {
-                    return Err(refused("it has a declaration, an instruction or a section".into()));
+                    return Err(refused(
+                        "it has a declaration, an instruction or a section".into(),
+                    ));
                 }
             }
         }
@@ -271,7 +287,9 @@ impl Walk {
             self.wanted.push((link.trim_start_matches('#').to_owned(), at));
         }
         if name == "meta" && !self.is_known_meta(&attributes) {
-            return Err(refused("a meta may say the character set, the policy and the width".into()));
+            return Err(refused(
+                "a meta may say the character set, the policy and the width".into(),
+            ));
         }
         if self.form == "picture" && within.is_empty() && !attributes.contains_key("xmlns") {
             return Err(refused("svg lacks its xmlns".into()));
@@ -320,7 +338,9 @@ impl Walk {
                 }
             }
             // A browser would move it out.
-            Some("html" | "head" | "table" | "thead" | "tbody" | "tr" | "ol" | "dl" | "svg" | "g") if !is_blank => {
+            Some("html" | "head" | "table" | "thead" | "tbody" | "tr" | "ol" | "dl" | "svg" | "g")
+                if !is_blank =>
+            {
                 return refused("text stands where none may");
             }
             _ => {}
@@ -444,15 +464,33 @@ mod tests {
     fn nothing_that_runs_or_fetches_is_kept() {
         for (body, word) in [
             ("<script>alert(1)</script>", "no script"),
-            ("<section><p onclick=\"x()\">x</p></section>", "may not have onclick"),
-            ("<section><p style=\"color:red\">x</p></section>", "may not have style"),
-            ("<section><p><a href=\"javascript:alert(1)\">x</a></p></section>", "href="),
-            ("<section><p><a href=\"https://example.org/\">x</a></p></section>", "href="),
-            ("<section><p><a href=\"#nowhere\">x</a></p></section>", "leads to nowhere"),
+            (
+                "<section><p onclick=\"x()\">x</p></section>",
+                "may not have onclick",
+            ),
+            (
+                "<section><p style=\"color:red\">x</p></section>",
+                "may not have style",
+            ),
+            (
+                "<section><p><a href=\"javascript:alert(1)\">x</a></p></section>",
+                "href=",
+            ),
+            (
+                "<section><p><a href=\"https://example.org/\">x</a></p></section>",
+                "href=",
+            ),
+            (
+                "<section><p><a href=\"#nowhere\">x</a></p></section>",
+                "leads to nowhere",
+            ),
             ("<section><img src=\"x\"/></section>", "no img"),
             ("<section><iframe></iframe></section>", "no iframe"),
             ("<section><svg><use href=\"#a\"/></svg></section>", "no use"),
-            ("<section><svg><foreignObject></foreignObject></svg></section>", "no foreignObject"),
+            (
+                "<section><svg><foreignObject></foreignObject></svg></section>",
+                "no foreignObject",
+            ),
             ("<section><svg><style>p{}</style></svg></section>", "no style"),
             ("<section><rect/></section>", "no rect"),
             ("<!-- x -->", "a comment"),

@@ -121,7 +121,12 @@ struct Kept {
 
 impl Kept {
     /// Hands it out, if it is still what a view may be: anybody can set a slot.
-    fn answer(self, kernel: &Kernel, receiver: ObjectId, thought: Option<ThoughtId>) -> Result<Answer, Fault> {
+    fn answer(
+        self,
+        kernel: &Kernel,
+        receiver: ObjectId,
+        thought: Option<ThoughtId>,
+    ) -> Result<Answer, Fault> {
         let (html, svg) = (text(&self.record, HTML), text(&self.record, SVG));
         let name = name_of(kernel.world(), receiver);
         check_page(&html)

@@ -42,10 +42,16 @@ fn an_older_image_is_renewed_once() {
         json!(["full", "short", "view", "view_plain"])
     );
     // What a person changed is as that person left it.
-    assert_eq!(system.inspect("orchestrator")["slots"]["token_budget"]["value"], 12345);
+    assert_eq!(
+        system.inspect("orchestrator")["slots"]["token_budget"]["value"],
+        12345
+    );
     assert_eq!(system.inspect("pllm")["slots"]["temperature"]["value"], 0.25);
     let cycle = system.inspect("cycle");
-    assert!(text(&cycle["slots"]["fail"]["source"]).contains("mine: "), "{cycle}");
+    assert!(
+        text(&cycle["slots"]["fail"]["source"]).contains("mine: "),
+        "{cycle}"
+    );
     assert!(slot_names(&cycle).contains(&"facet_at".to_owned()), "{cycle}");
     // It was one transaction, of an author of its own; its record and its end are two small ones.
     let log = system.ok(&["log", "--limit", "50"])["transactions"].clone();
@@ -60,8 +66,14 @@ fn an_older_image_is_renewed_once() {
     // The next start finds nothing to do.
     let digest = system.ok(&["digest"])["digest"].clone();
     let log_file = std::fs::read_to_string(system.folder().join("kernel.log")).unwrap();
-    assert!(log_file.contains("a newer genesis was brought in") && log_file.contains("states.arranging"), "{log_file}");
-    assert!(!log_file.contains("kept=\"cycle.fail"), "genesis says nothing new there: {log_file}");
+    assert!(
+        log_file.contains("a newer genesis was brought in") && log_file.contains("states.arranging"),
+        "{log_file}"
+    );
+    assert!(
+        !log_file.contains("kept=\"cycle.fail"),
+        "genesis says nothing new there: {log_file}"
+    );
     scripted.stop();
     scripted.start();
     assert_eq!(scripted.system.ok(&["digest"])["digest"], digest);
@@ -87,7 +99,9 @@ fn a_renewal_that_is_taken_back_stays_so() {
     scripted.start();
     assert_eq!(slot_names(&scripted.system.inspect("states")), states);
     // Until there is a newer genesis still.
-    scripted.system.ok(&["set", "awakening", "offered", "\"an older one\""]);
+    scripted
+        .system
+        .ok(&["set", "awakening", "offered", "\"an older one\""]);
     scripted.stop();
     scripted.start();
     let states = slot_names(&scripted.system.inspect("states"));
@@ -110,6 +124,9 @@ fn what_was_changed_or_taken_away_stays_so() {
     let system = &scripted.system;
     assert_eq!(system.inspect("workflows")["slots"], before);
     assert_eq!(system.inspect("views")["slots"]["most_items"]["value"], 7);
-    assert_ne!(system.inspect("awakening")["slots"]["offered"]["value"], "an older one");
+    assert_ne!(
+        system.inspect("awakening")["slots"]["offered"]["value"],
+        "an older one"
+    );
     assert_ne!(system.ok(&["digest"])["digest"], fresh);
 }

@@ -104,34 +104,63 @@ fn a_model_that_writes_methods_alone_is_not_asked() {
     system.ok(&words);
     let file = system.folder().join("thing.html");
     let shown = system.ok(&["view", "thing", "--out", &file.display().to_string()]);
-    assert_eq!((&shown["workflow"], &shown["drawn_by"]), (&json!("view_plain"), &json!([])));
+    assert_eq!(
+        (&shown["workflow"], &shown["drawn_by"]),
+        (&json!("view_plain"), &json!([]))
+    );
     assert_eq!(
         states(system, &shown["thought"]),
         ["idle", "deriving", "assembling", "shown"]
     );
     let html = std::fs::read_to_string(&file).unwrap();
-    assert!(html.contains("&lt;script&gt;alert(&#39;IGNORE&#39;)&lt;/script&gt; &amp; &quot;so&quot;"), "{html}");
+    assert!(
+        html.contains("&lt;script&gt;alert(&#39;IGNORE&#39;)&lt;/script&gt; &amp; &quot;so&quot;"),
+        "{html}"
+    );
     assert!(!html.contains("<script"), "{html}");
     assert!(html.contains("no model took part"), "{html}");
-    for words in ["-1,234,567.5", "Ada (", ">no<", "<svg ", "<table>", "2026-11-21 01:22:10 UTC", "2 bytes", "␀"] {
+    for words in [
+        "-1,234,567.5",
+        "Ada (",
+        ">no<",
+        "<svg ",
+        "<table>",
+        "2026-11-21 01:22:10 UTC",
+        "2 bytes",
+        "␀",
+    ] {
         at(&html, words);
     }
     let id = text(&ada).trim_start_matches('#');
     assert!(at(&html, &format!("href=\"#o{id}\"")) < at(&html, &format!("id=\"o{id}\"")));
     // The slots stand in their order.
-    let labels = ["balance", "owner", "note", "flag", "series", "rows", "prefs", "when", "raw"];
-    let places: Vec<usize> = labels.iter().map(|label| at(&html, &format!(">{label}</h3>"))).collect();
+    let labels = [
+        "balance", "owner", "note", "flag", "series", "rows", "prefs", "when", "raw",
+    ];
+    let places: Vec<usize> = labels
+        .iter()
+        .map(|label| at(&html, &format!(">{label}</h3>")))
+        .collect();
     assert!(places.is_sorted(), "{places:?}");
     let svg = system.folder().join("thing.svg");
     let again = system.ok(&["view", "thing", "--svg", "--out", &svg.display().to_string()]);
-    assert_eq!((&again["thought"], &again["transaction"]), (&Json::Null, &shown["transaction"]));
+    assert_eq!(
+        (&again["thought"], &again["transaction"]),
+        (&Json::Null, &shown["transaction"])
+    );
     let svg = std::fs::read_to_string(&svg).unwrap();
-    assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\"") && svg.contains("no model took part"), "{svg}");
+    assert!(
+        svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\"") && svg.contains("no model took part"),
+        "{svg}"
+    );
     assert!(!svg.contains("<script"), "{svg}");
     assert!(scripted.asked().is_empty());
     // No words of the model's workflow are put in its place.
     let refused = system.refused(&["view", "thing", "--workflow", "view"], "not_understood");
-    assert!(text(&refused["message"]).contains("cannot do what the workflow view needs"), "{refused}");
+    assert!(
+        text(&refused["message"]).contains("cannot do what the workflow view needs"),
+        "{refused}"
+    );
     system.refused(&["view", "thing", "--workflow", "full"], "not_understood");
     system.refused(&["view", "nobody"], "no_object");
 }
@@ -143,7 +172,10 @@ fn a_view_follows_its_object_and_can_be_taken_back() {
     account(system);
     let first = system.ok(&["view", "account"]);
     assert!(text(&first["html"]).contains("12,345"));
-    assert_eq!(system.ok(&["view", "account"])["transaction"], first["transaction"]);
+    assert_eq!(
+        system.ok(&["view", "account"])["transaction"],
+        first["transaction"]
+    );
     system.ok(&["set", "account", "balance", "777"]);
     let second = system.ok(&["view", "account"]);
     assert!(text(&second["html"]).contains(">777<") && second["record"] == first["record"]);
@@ -175,7 +207,12 @@ fn much_is_cut_and_counted() {
     };
     let slots = [
         file("words", (0..10_000).map(|at| format!("item {at}")).collect()),
-        file("rows", (0..10_000).map(|at| json!({"n": at, "square": at * at})).collect()),
+        file(
+            "rows",
+            (0..10_000)
+                .map(|at| json!({"n": at, "square": at * at}))
+                .collect(),
+        ),
         file("numbers", (0..10_000).map(|at| at % 97).collect()),
         file("long", json!("lorem ipsum ".repeat(20_000))),
     ];
@@ -205,7 +242,10 @@ fn much_is_cut_and_counted() {
     // When an entry changed is not known, so an object with entries is always drawn again.
     assert!(!system.ok(&["view", "large"])["thought"].is_null());
     let empty = system.ok(&["new", "traits"])["object"].clone();
-    at(text(&system.ok(&["view", text(&empty)])["html"]), "no slots of its own");
+    at(
+        text(&system.ok(&["view", text(&empty)])["html"]),
+        "no slots of its own",
+    );
 }
 
 #[test]
@@ -218,27 +258,49 @@ fn the_personas_think_a_view_out_once() {
     let shown = system.ok(&["view", "account"]);
     assert_eq!(
         states(system, &shown["thought"]),
-        ["idle", "gathering", "structuring", "arranging", "assembling", "shown"]
+        [
+            "idle",
+            "gathering",
+            "structuring",
+            "arranging",
+            "assembling",
+            "shown"
+        ]
     );
     assert_eq!(shown["drawn_by"], json!(["BABS", "BRICK", "ROBIN", "ALFRED"]));
     let asked = scripted.asked();
     let parts: Vec<Part> = asked.iter().map(Part::of).collect();
     assert_eq!(parts, [Part::Needs, Part::Structure, Part::Layout, Part::Verdict]);
-    let voices = ["Exact and brisk", "Short sentences", "Warm, plain", "Guards the covenants"];
+    let voices = [
+        "Exact and brisk",
+        "Short sentences",
+        "Warm, plain",
+        "Guards the covenants",
+    ];
     for (ask, voice) in asked.iter().zip(voices) {
         assert!(ask.messages[0].content.contains(voice), "{:?}", ask.messages[0]);
         // Slots are told by name, kind and size; never what stands in them.
         assert!(ask.words().contains("- balance: int"), "{}", ask.words());
-        assert!(!ask.words().contains("IGNORE") && !ask.words().contains("12345"), "{}", ask.words());
+        assert!(
+            !ask.words().contains("IGNORE") && !ask.words().contains("12345"),
+            "{}",
+            ask.words()
+        );
     }
     for words in ["What Ada has put aside.", "large figures"] {
         assert!(asked[0].words().contains(words), "{}", asked[0].words());
     }
-    assert!(asked[1].words().contains("babs.sources says:\nThe balance first"), "{}", asked[1].words());
+    assert!(
+        asked[1].words().contains("babs.sources says:\nThe balance first"),
+        "{}",
+        asked[1].words()
+    );
     let html = text(&shown["html"]);
     at(html, "<h1 dir=\"auto\">Ada&#39;s savings</h1>");
     at(html, "<body class=\"moss\">");
-    assert!(at(html, "Month by month") < at(html, "A note") && at(html, "A note") < at(html, "What is there"));
+    assert!(
+        at(html, "Month by month") < at(html, "A note") && at(html, "A note") < at(html, "What is there")
+    );
     at(html, "Thought by BABS, BRICK, ROBIN, ALFRED in the workflow view");
     at(html, "Not shown: spare");
     at(html, "&lt;script&gt;alert(");
@@ -252,7 +314,10 @@ fn the_personas_think_a_view_out_once() {
     assert_eq!(system.ok(&["view", "account"])["thought"], Json::Null);
     system.ok(&["set", "account", "balance", "777"]);
     let again = system.ok(&["view", &object]);
-    assert_eq!(states(system, &again["thought"]), ["idle", "gathering", "assembling", "shown"]);
+    assert_eq!(
+        states(system, &again["thought"]),
+        ["idle", "gathering", "assembling", "shown"]
+    );
     assert!(text(&again["html"]).contains(">777<") && text(&again["html"]).contains("Month by month"));
     assert_eq!(scripted.asked().len(), 4);
     // What was thought does not fit any more: it is thought about anew; so is what is to be fresh.
@@ -263,7 +328,10 @@ fn the_personas_think_a_view_out_once() {
     system.ok(&["view", "account", "--fresh"]);
     assert_eq!(scripted.asked().len(), before + 4);
     // By hand without the model, and back.
-    assert_eq!(system.ok(&["view", "account", "--workflow", "view_plain"])["drawn_by"], json!([]));
+    assert_eq!(
+        system.ok(&["view", "account", "--workflow", "view_plain"])["drawn_by"],
+        json!([])
+    );
 }
 
 /// Whatever the model writes: it is shown as text, or the view does not come to be and nothing is left of it.
@@ -299,24 +367,43 @@ fn nothing_is_left_of_a_view_that_fails() {
         (Part::Structure, unfit.to_string(), "cannot be displayed as chart"),
         (Part::Structure, same.to_string(), "two groups"),
         (Part::Structure, "{\"groups\": [".into(), "no JSON"),
-        (Part::Structure, json!({"groups": [{"$ref": "#2"}]}).to_string(), "no structure"),
-        (Part::Structure, "<html><script>alert(1)</script></html>".into(), "no JSON"),
+        (
+            Part::Structure,
+            json!({"groups": [{"$ref": "#2"}]}).to_string(),
+            "no structure",
+        ),
+        (
+            Part::Structure,
+            "<html><script>alert(1)</script></html>".into(),
+            "no JSON",
+        ),
         (Part::Layout, less.to_string(), "each once"),
         (Part::Layout, more.to_string(), "script"),
         (Part::Layout, accent.to_string(), "javascript"),
-        (Part::Verdict, refuse.to_string(), "ALFRED refused it: it hides the spare"),
+        (
+            Part::Verdict,
+            refuse.to_string(),
+            "ALFRED refused it: it hides the spare",
+        ),
         (Part::Verdict, "fine by me".into(), "no review"),
     ] {
         *says.lock().unwrap() = Some((part, said.clone()));
         let asked = scripted.asked().len();
         let fault = system.refused(&["view", "account"], "not_understood");
         assert!(text(&fault["message"]).contains(named), "{said}: {fault}");
-        assert!(text(&fault["message"]).starts_with("no view of account came to be"), "{fault}");
+        assert!(
+            text(&fault["message"]).starts_with("no view of account came to be"),
+            "{fault}"
+        );
         // Three rounds, and each of the later ones was told what was wrong.
         let rounds = scripted.asked()[asked..].to_vec();
         let needs: Vec<&Asked> = rounds.iter().filter(|ask| Part::of(ask) == Part::Needs).collect();
         assert_eq!(needs.len(), 3, "{said}");
-        assert!(needs[1].words().contains("An earlier attempt failed"), "{}", needs[1].words());
+        assert!(
+            needs[1].words().contains("An earlier attempt failed"),
+            "{}",
+            needs[1].words()
+        );
         assert_eq!(system.ok(&["digest"])["digest"], before, "{said}");
     }
     // Markup in words that are free is text.
@@ -381,7 +468,10 @@ fn what_is_not_safe_is_neither_kept_nor_handed_out() {
     system.ok(&["set", text(&shown["record"]), "html", &json!(html).to_string()]);
     let fault = system.refused(&["view", "account"], "view_refused");
     assert!(text(&fault["message"]).contains("--fresh"), "{fault}");
-    assert_eq!(text(&system.ok(&["view", "account", "--fresh"])["html"]), text(&shown["html"]));
+    assert_eq!(
+        text(&system.ok(&["view", "account", "--fresh"])["html"]),
+        text(&shown["html"])
+    );
 }
 
 /// Another row of the matrix is another cast, without code.
@@ -404,12 +494,23 @@ fn the_codex_says_who_takes_part() {
     let asked = scripted.asked();
     assert_eq!(asked.len(), 5);
     // The fourth facet is asked with the first.
-    let sources = asked.iter().filter(|ask| ask.messages[0].content.contains("Which facts decide this?"));
+    let sources = asked
+        .iter()
+        .filter(|ask| ask.messages[0].content.contains("Which facts decide this?"));
     assert!(sources.clone().count() == 1 && sources.clone().all(|ask| Part::of(ask) == Part::Needs));
     let structure = asked.iter().find(|ask| Part::of(ask) == Part::Structure).unwrap();
-    assert!(structure.words().contains("babs.sources says:"), "{}", structure.words());
+    assert!(
+        structure.words().contains("babs.sources says:"),
+        "{}",
+        structure.words()
+    );
     let described = system.ok(&["workflow", "show", "view"])["workflow"]["states"].clone();
-    let personas: Vec<&str> = described.as_array().unwrap().iter().map(|state| text(&state["persona"])).collect();
+    let personas: Vec<&str> = described
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|state| text(&state["persona"]))
+        .collect();
     assert_eq!(personas[1..5], ["ALFRED", "ROBIN", "BRICK", "ALFRED"]);
 }
 
@@ -430,7 +531,10 @@ fn a_view_survives_a_kill() {
     std::io::Write::write_all(&mut socket, format!("{call}\n").as_bytes()).unwrap();
     crate::harness::until("the layout is asked for", || {
         let asked = scripted.asked();
-        asked.iter().any(|ask| Part::of(ask) == Part::Layout).then_some(())
+        asked
+            .iter()
+            .any(|ask| Part::of(ask) == Part::Layout)
+            .then_some(())
     });
     scripted.kill();
     is_silent.store(false, Ordering::SeqCst);
@@ -443,5 +547,8 @@ fn a_view_survives_a_kill() {
     let shown = system.ok(&["view", "account"]);
     assert_eq!(shown["thought"], Json::Null);
     assert_eq!(shown["drawn_by"], json!(["BABS", "BRICK", "ROBIN", "ALFRED"]));
-    assert_eq!(number(&shown["transaction"]), number(&system.ok(&["status"])["kernel"]["last_transaction"]));
+    assert_eq!(
+        number(&shown["transaction"]),
+        number(&system.ok(&["status"])["kernel"]["last_transaction"])
+    );
 }

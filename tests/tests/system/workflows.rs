@@ -26,7 +26,10 @@ fn a_clone_is_compared_adopted_and_dropped() {
     // Both think about the same missions: one of the past, and one that nobody has sent yet.
     let file = system.folder().join("missions");
     std::fs::write(&file, "# what is compared\ncounted count_on\n").unwrap();
-    let before = (system.ok(&["digest"])["digest"].clone(), system.inspect("counted"));
+    let before = (
+        system.ok(&["digest"])["digest"].clone(),
+        system.inspect("counted"),
+    );
     let newest = system.ok(&["status"])["kernel"]["last_transaction"].clone();
     let asked = scripted.asked().len();
     let compared = system.ok(&[
@@ -46,13 +49,23 @@ fn a_clone_is_compared_adopted_and_dropped() {
     let missions = compared["missions"].as_array().unwrap();
     assert_eq!(missions.len(), 2);
     for (mission, selector) in missions.iter().zip(["count_up", "count_on"]) {
-        assert_eq!((&mission["selector"], &mission["receiver"]), (&json!(selector), &json!(object)));
+        assert_eq!(
+            (&mission["selector"], &mission["receiver"]),
+            (&json!(selector), &json!(object))
+        );
         assert_eq!(mission["same"], true, "{mission}");
         for (side, calls) in [("a", 7), ("b", 6)] {
             let tried = &mission[side];
-            assert_eq!((&tried["outcome"], &tried["rounds"]), (&json!("complete"), &json!(1)), "{tried}");
+            assert_eq!(
+                (&tried["outcome"], &tried["rounds"]),
+                (&json!("complete"), &json!(1)),
+                "{tried}"
+            );
             assert_eq!(tried["model_calls"], calls, "{tried}");
-            assert!(number(&tried["tokens"]) > 0 && text(&tried["artifact"]).contains(selector), "{tried}");
+            assert!(
+                number(&tried["tokens"]) > 0 && text(&tried["artifact"]).contains(selector),
+                "{tried}"
+            );
         }
     }
     assert_eq!(compared["totals"]["a"]["model_calls"], 14);
@@ -69,10 +82,17 @@ fn a_clone_is_compared_adopted_and_dropped() {
     assert!(tried.iter().all(|event| event["cycle_id"] == "0.0"));
     // Adopted, it is how the next thought is thought; undo brings the old way back.
     let adopted = system.ok(&["workflow", "adopt", "quick"]);
-    assert_eq!(adopted["order"], json!(["quick", "full", "short", "view", "view_plain"]));
+    assert_eq!(
+        adopted["order"],
+        json!(["quick", "full", "short", "view", "view_plain"])
+    );
     let asked = scripted.asked().len();
     system.ok(&["send", "counted", "count_off"]);
-    assert!(scripted.asked()[asked..].iter().all(|ask| Step::of(ask) != Step::Review));
+    assert!(
+        scripted.asked()[asked..]
+            .iter()
+            .all(|ask| Step::of(ask) != Step::Review)
+    );
     let fault = system.refused(&["workflow", "drop", "quick"], "method_raised");
     assert!(text(&fault["message"]).contains("in use"), "{fault}");
     system.ok(&["undo", &adopted["transaction"].to_string()]);
@@ -102,13 +122,23 @@ fn what_a_workflow_cannot_do_is_told_and_leaves_nothing() {
     let file = file.display().to_string();
     let compared = system.ok(&["workflow", "compare", "short", "view_plain", "--missions", &file]);
     let (method, view) = (&compared["missions"][0], &compared["missions"][1]);
-    assert_eq!((&method["a"]["outcome"], &method["a"]["rounds"]), (&json!("failed"), &json!(3)));
+    assert_eq!(
+        (&method["a"]["outcome"], &method["a"]["rounds"]),
+        (&json!("failed"), &json!(3))
+    );
     assert!(text(&method["a"]["message"]).contains("no_such_slot"), "{method}");
-    assert!(text(&method["b"]["message"]).contains("is for a view"), "{method}");
-    assert_eq!((&view["b"]["outcome"], &view["same"]), (&json!("complete"), &json!(false)));
+    assert!(
+        text(&method["b"]["message"]).contains("is for a view"),
+        "{method}"
+    );
+    assert_eq!(
+        (&view["b"]["outcome"], &view["same"]),
+        (&json!("complete"), &json!(false))
+    );
     let lacking = system.ok(&["workflow", "compare", "full", "view", "--missions", &file]);
     assert!(
-        text(&lacking["missions"][0]["a"]["message"]).contains("cannot do what the workflow full needs: plan"),
+        text(&lacking["missions"][0]["a"]["message"])
+            .contains("cannot do what the workflow full needs: plan"),
         "{lacking}"
     );
     assert_eq!(system.ok(&["digest"])["digest"], before);

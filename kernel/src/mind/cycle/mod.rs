@@ -31,6 +31,7 @@ use self::directive::{broken_mind, is_true, known_reason};
 use self::pointer::Pointer;
 use self::viewing::Drawing;
 use super::aim::Aim;
+use super::audit::event::BriefHash;
 use super::budget::Spent;
 use crate::image::draft::Change;
 use crate::image::record::Mission;
@@ -54,6 +55,7 @@ const REPLAYS: u32 = 8;
 pub struct Cycle<'a> {
     pub kernel: &'a Arc<Kernel>,
     pub mission: &'a Arc<Mutex<Mission>>,
+    pub brief: &'a BriefHash,
     pub events: &'a broadcast::Sender<ThoughtEvent>,
     pub spent: &'a Spent,
     pub author: &'a str,
@@ -184,7 +186,8 @@ impl Cycle<'_> {
         let mission = self.lock().clone();
         let state = &self.kernel.image.state;
         let receiver = state.object(mission.receiver);
-        if self.tried.is_none() || receiver.is_none_or(|receiver| receiver.slot(&mission.selector).is_none()) {
+        if self.tried.is_none() || receiver.is_none_or(|receiver| receiver.slot(&mission.selector).is_none())
+        {
             return Ok(());
         }
         let removed = Change::Remove {

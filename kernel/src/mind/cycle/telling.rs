@@ -54,7 +54,7 @@ impl Cycle<'_> {
             return;
         }
         let newest = self.kernel.image.state.standing().last;
-        let mut event = Event::of(&self.lock(), self.round, newest, kind);
+        let mut event = Event::of(&self.lock(), self.brief, self.round, newest, kind);
         fill(&mut event);
         self.kernel.mind.audit.write(event);
     }

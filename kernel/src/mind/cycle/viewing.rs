@@ -54,7 +54,9 @@ impl Cycle<'_> {
     pub(super) async fn keep(&self, attempt: &mut Attempt, directive: &Value) -> Result<Step, Fault> {
         let mission = self.lock().clone();
         if !Aim::of(&mission).is_view() {
-            return Err(broken_mind("a state asked to keep a view in a mission that is not for one"));
+            return Err(broken_mind(
+                "a state asked to keep a view in a mission that is not for one",
+            ));
         }
         if !self.is_at_end(attempt) {
             return Err(broken_mind(&format!(
@@ -93,7 +95,9 @@ impl Cycle<'_> {
             object.slot(name).map(|slot| slot.value.clone())
         };
         if slot(receiver, RECORD) != Some(Value::Ref(view)) || slot(view, OF) != Some(Value::Ref(receiver)) {
-            return Err(broken_mind("a state asked to keep a view that is not the receiver's"));
+            return Err(broken_mind(
+                "a state asked to keep a view that is not the receiver's",
+            ));
         }
         let text = |name: &str| match slot(view, name) {
             Some(Value::Text(text)) => text,
@@ -105,7 +109,9 @@ impl Cycle<'_> {
         };
         match attempt.drawn.as_ref() == Some(&held) {
             true => Ok(()),
-            false => Err(broken_mind("a state asked to keep a view that did not pass the check")),
+            false => Err(broken_mind(
+                "a state asked to keep a view that did not pass the check",
+            )),
         }
     }
 }
