@@ -20,6 +20,7 @@ def _process_synthesis_(self, event, payload):
     if flaw is not None:
         return self.fail("schema", "the structure is none of this object: " + flaw, True)
     self.structure = payload["value"]
-    self.drawn_by = self.drawn_by + [self.thinker.persona]
+    if self.thinker.persona not in self.drawn_by:
+        self.drawn_by = self.drawn_by + [self.thinker.persona]
     self._p_changed = True
     return self.advance()

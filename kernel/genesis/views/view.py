@@ -9,3 +9,4 @@ layout = None
 workflow = ""
 drawn_by = []
 entries = 0
+seen = ""

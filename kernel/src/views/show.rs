@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use shared::bridge::{Answer, Fault, ViewView};
 use shared::id::{ObjectId, ThoughtId};
+use shared::json::to_json;
 use shared::object::{ObjectImage, PARENTS, is_slot_name};
 use shared::reason;
 use shared::value::Value;
 
 use super::markup::{check_page, check_picture};
-use super::{DRAWN_BY, ENTRIES, HTML, OF, RECORD, SVG, WORKFLOW};
+use super::{DRAWN_BY, ENTRIES, HTML, OF, RECORD, SEEN, SVG, WORKFLOW};
 use crate::kernel::{Asker, Kernel};
 use crate::mind::view_selector;
 use crate::names::name_of;
+use crate::overlay::World;
 use crate::send::{DEADLINE, Message};
 
 impl Kernel {
@@ -84,30 +86,10 @@ impl Kernel {
         let has_entries = held.entries > 0 || entries > 0;
         let workflow = text(&record, WORKFLOW);
         Some(Kept {
-            is_current: !has_entries && self.newest(receiver) <= record.version,
+            is_current: !has_entries && text(&record, SEEN) == seen(self.world(), receiver),
             workflow,
             record,
         })
-    }
-
-    /// The newest change of what a view of an object shows of it and of what it delegates to.
-    fn newest(&self, receiver: ObjectId) -> shared::id::TransactionId {
-        let world = self.world();
-        let mut newest = shared::id::TransactionId(0);
-        for id in world.look_up(receiver, PARENTS).chain {
-            let Some((object, _)) = world.object(id) else {
-                continue;
-            };
-            if id == receiver {
-                newest = newest.max(object.version);
-            }
-            let data = object
-                .slots
-                .iter()
-                .filter(|slot| !matches!(slot.value, Value::Method(_)));
-            newest = data.map(|slot| slot.changed).fold(newest, |a, b| a.max(b));
-        }
-        newest
     }
 }
 
@@ -159,6 +141,25 @@ impl Kept {
             svg,
         })))
     }
+}
+
+/// A hash of the data slots that a view of an object can show, its own and those that it inherits.
+pub fn seen(world: World<'_>, receiver: ObjectId) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for id in world.look_up(receiver, PARENTS).chain {
+        let Some((object, _)) = world.object(id) else {
+            continue;
+        };
+        let data = object
+            .slots
+            .iter()
+            .filter(|slot| slot.name != RECORD && !matches!(slot.value, Value::Method(_)));
+        for slot in data {
+            let line = format!("{id}.{} {}\n", slot.name, to_json(&slot.value));
+            hasher.update(line.as_bytes());
+        }
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 fn text(object: &ObjectImage, slot: &str) -> String {

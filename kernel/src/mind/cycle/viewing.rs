@@ -8,10 +8,12 @@ use shared::value::Value;
 
 use super::directive::broken_mind;
 use super::{Attempt, Cycle, Step};
+use crate::image::draft::Change;
+use crate::kernel::commit_fault;
 use crate::mind::aim::Aim;
 use crate::overlay::World;
 use crate::views::markup::{check_page, check_picture};
-use crate::views::{HTML, OF, RECORD, SVG};
+use crate::views::{HTML, OF, RECORD, SEEN, SVG, seen};
 
 /// A page and a picture that passed the check.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,6 +70,20 @@ impl Cycle<'_> {
             return Err(broken_mind("a keep directive names no view"));
         };
         self.check_kept(attempt, mission.receiver, *view)?;
+        let world = World {
+            state: &self.kernel.image.state,
+            overlay: Some(&attempt.overlay),
+        };
+        // By this it is known whether the view is still current.
+        let put = Change::Put {
+            object: *view,
+            slot: SEEN.into(),
+            value: Value::Text(seen(world, mission.receiver)),
+        };
+        attempt
+            .overlay
+            .apply(&self.kernel.image.state, vec![put])
+            .map_err(commit_fault)?;
         let changes = attempt.overlay.changes.clone();
         let reads = self.kernel.keep_covenants(None, &changes)?;
         attempt.overlay.reads.extend(reads);
