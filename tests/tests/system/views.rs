@@ -430,7 +430,6 @@ fn what_is_not_safe_is_neither_kept_nor_handed_out() {
     let system = &scripted.system;
     account(system);
     let method = |name: &str, body: &str| json!({ "$method": format!("def {name}{body}") }).to_string();
-    let before = system.ok(&["digest"])["digest"].clone();
     for (object, slot, source, named) in [
         (
             "views",
@@ -458,10 +457,11 @@ fn what_is_not_safe_is_neither_kept_nor_handed_out() {
         ),
     ] {
         let set = system.ok(&["set", object, slot, &method(slot, source)]);
+        let before = system.ok(&["digest"])["digest"].clone();
         let fault = system.refused(&["view", "account"], "not_understood");
         assert!(text(&fault["message"]).contains(named), "{object}: {fault}");
-        system.ok(&["undo", &set["transaction"].to_string()]);
         assert_eq!(system.ok(&["digest"])["digest"], before, "{object}");
+        system.ok(&["undo", &set["transaction"].to_string()]);
     }
     let shown = system.ok(&["view", "account"]);
     let html = text(&shown["html"]).replace("</main>", "<script>alert(1)</script></main>");
