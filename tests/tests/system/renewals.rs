@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{repository, slot_names};
+use crate::harness::{System, repository, slot_names, until};
 use crate::scripted::{Act, Scripted};
 
 /// Made by a kernel whose genesis had 30 objects: no views, no workflows for them. Then `orchestrator.token_budget`, `pllm.temperature` and
@@ -25,7 +25,15 @@ fn old() -> Scripted {
         .unwrap();
     assert!(unpacked.success());
     scripted.start();
+    answers(&scripted.system);
     scripted
+}
+
+/// A kernel that renews an image listens, and answers when that is done.
+fn answers(system: &System) {
+    until("the kernel answers", || {
+        (system.batos(&["status"]).code == 0).then_some(())
+    });
 }
 
 #[test]
@@ -73,6 +81,7 @@ fn an_older_image_is_renewed_once() {
     );
     scripted.stop();
     scripted.start();
+    answers(&scripted.system);
     assert_eq!(scripted.system.ok(&["digest"])["digest"], digest);
     scripted.system.ok(&["verify"]);
 }
@@ -94,6 +103,7 @@ fn a_renewal_that_is_taken_back_stays_so() {
     assert!(!states.contains(&"arranging".to_owned()), "{states:?}");
     scripted.stop();
     scripted.start();
+    answers(&scripted.system);
     assert_eq!(slot_names(&scripted.system.inspect("states")), states);
     // Until there is a newer genesis still.
     scripted
@@ -101,6 +111,7 @@ fn a_renewal_that_is_taken_back_stays_so() {
         .ok(&["set", "awakening", "offered", "\"an older one\""]);
     scripted.stop();
     scripted.start();
+    answers(&scripted.system);
     let states = slot_names(&scripted.system.inspect("states"));
     assert!(states.contains(&"arranging".to_owned()), "{states:?}");
 }
@@ -125,6 +136,7 @@ fn what_was_changed_or_taken_away_stays_so() {
     let before = system.inspect("workflows")["slots"].clone();
     scripted.stop();
     scripted.start();
+    answers(&scripted.system);
     let system = &scripted.system;
     assert_eq!(system.inspect("workflows")["slots"], before);
     assert_eq!(system.inspect("views")["slots"]["most_items"]["value"], 7);
