@@ -52,7 +52,7 @@ def wish_case(drawer, rng, chance):
             why = barred.reason(case.attempt, case.attempt)
             if why:
                 raise wishes.Rejected(why)
-    return case.prompt(), case.completion(), case.family, []
+    return case.prompt(), case.completion(), case.family, wishes.marks(case)
 
 
 def shard(number, size=20_000):

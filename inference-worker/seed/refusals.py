@@ -20,7 +20,7 @@ OUTSIDE = (
 ODD = ("send_mail post_online download read_page open_file write_file save_to_disk print_out take_picture call_by_phone tell_weather translate guess roll_die run_command start_program stop_machine read_password wait_long walk_there cook_meal "
        "drive_away fly_off buy_more order_online pay_by_card search_web look_up_outside ask_someone tell_future copy_files connect_to_host").split()
 VAGUE = {
-    "num": ("Raise it.|Add the given number.|Make it more.|Lower it.|Add one.|Count up.|Take one off.|Set it to the given number.|Double it.|Change it by so much.|Answer it.|Reset it.", "raise lower increase_it add_one count_on double_it set_it change_by reset_it tell_it make_more take_off"),
+    "num": ("Raise it.|Add the given number.|Make it more.|Lower it.|Add one.|Count up.|Take one off.|Set it to the given number.|Double it.|Change it by so much.|Answer it.|Reset it.", "lower increase_it add_one count_on double_it set_it change_by reset_it tell_it make_more take_off"),
     "texts": ("Put it at the end.|Add the given text to the list.|Sort it.|Empty it.|Answer how many there are.|Take the first away.|Take the given one out.|Answer the last.|Turn it around.|Join them.", "put_in add_entry sort_it empty_it tell_count drop_first take_out tell_last turn_around join_them"),
     "nums": ("Answer the sum.|Answer the average.|Answer the largest.|Sort them.|Add it up.|Answer the smallest.|Put the given number at the end.|Answer how many there are.", "tell_sum tell_average tell_largest sort_them add_up tell_smallest put_in tell_count"),
     "bool": ("Turn it on.|Turn it off.|Switch it over.|Answer whether it is so.|Make it true.|Change its state.", "turn_it_on turn_it_off switch_over is_it_so make_true change_state"),

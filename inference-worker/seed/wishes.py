@@ -8,6 +8,7 @@ import math
 import re
 
 import barred
+import cases
 import grammar
 import names
 import stories
@@ -56,6 +57,19 @@ class Case:
     def completion(self):
         """What the model must write."""
         return (self.source if self.refusal is None else "<|refuse|>" + self.refusal) + "<|end|>"
+
+
+def marks(case):
+    """Where the wish names a slot, and of which kind that is: (start, end, class) as in `cases.marks`; class 1 is a slot that is not there."""
+    prompt, out = case.prompt(), []
+    start = prompt.index("<|wish|>") + len("<|wish|>")
+    end = prompt.index("\n", start)
+    kinds = dict(slot.rpartition(":")[::2] for slot in case.slots)
+    for place in getattr(case, "named", ()):
+        for said in {place.bare(), place.one()}:
+            for found in re.finditer(rf"(?<![A-Za-z]){re.escape(said)}(?![A-Za-z])", prompt[start:end], re.IGNORECASE):
+                out.append((start + found.start(), start + found.end(), cases.KINDS.index(kinds[place.path]) + 2 if place.path in kinds else 1))
+    return out
 
 
 def image_kind(value):
@@ -152,7 +166,7 @@ class Drawer:
         make = family or rng.choices(("reading", "change", "guarded", "two", "three", "either", "story"), (36, 17, 14, 11, 4, 6, 12))[0]
         if make != "story" and rng.random() < 0.13:
             world.holder = world.slot("ref") if rng.random() < 0.7 else world.argument("ref")
-        writer = Writer(rng, world, self.unseen)
+        self.writer = writer = Writer(rng, world, self.unseen)
         if make == "reading":
             method = writer.reading(depth=1)
         elif make == "story":
@@ -222,6 +236,7 @@ class Drawer:
             others += [f"{start}.{name}:{image_kind(value)}" for name, value in vars(thing).items() if name not in ("_path", "_p_changed") and not callable(value)]
         case = Case(family=method.family, selector=selector, arguments=[image_kind(value) for value in base.arguments], slots=slots, others=others[:16], wish=method.wish, examples=shown, source=source,
                     refusal=None, receiver=f"#{rng.randint(1, 9999)}" if rng.random() < 0.8 else "_".join(self.verb_words()[:1]), parents=self.parents(), method=method, base=base, states=states, rows=rows)
+        case.named = [slot for slot in world.slots if slot in self.writer.sentence.places]
         case.shown = [(state, self.wanted(method, state)) for state in kept]
         why = barred.reason(case.prompt().split("<|receiver|>")[1] + case.completion(), source)
         if why:
