@@ -127,7 +127,7 @@ TEXTS = [
     C("{x} = {x}.upper()", "{x} {x:are} in capitals from now on|write {x} in capital letters|turn {x} into capitals", "x=text", lambda x: "".join(c.upper() for c in x), weight=0.9),
     C("{x} = {x}.lower()", "{x} {x:are} in small letters from now on|write {x} small|turn {x} into small letters", "x=text", lambda x: "".join(c.lower() for c in x), weight=0.8),
     C("{x} = {x}.title()", "each word of {x} gets a capital|write {x} with a capital at the beginning of each word", "x=text", lambda x: x.title(), weight=0.5),
-    C("{x} = {e}.strip()", "{x} become{x:s} {e} without white space at its ends|take {e}, stripped, as {x}", "x=text e?text", lambda x, e: e.lstrip().rstrip(), weight=0.8),
+    C("{x} = {e}.strip()", "{x} become{x:s} {e} without the white space around it|take {e}, stripped, as {x}", "x=text e?text", lambda x, e: e.lstrip().rstrip(), weight=0.8),
     C("{x} = {e}.title()", "{x} become{x:s} {e} with a capital at the beginning of each word|take {e} as {x}, each word with a capital", "x=text e?text", lambda x, e: e.title(), weight=0.5),
     C("{x} = {e}[:{n}]", "take {e} as {x}, cut to {n} characters|{x} become{x:s} {e}, of which at most {n} characters are kept", "x=text e?text n#size", lambda x, e, n: "".join(c for i, c in enumerate(e) if i < n), weight=0.9),
     C("{x} = {x}[:{n}]", "cut {x} to {n} characters|only the first {n} characters of {x} are kept", "x=text n:size", lambda x, n: "".join(c for i, c in enumerate(x) if i < n), weight=0.7),

@@ -218,7 +218,7 @@ class Writer:
             plan = [([f"return not any({condition} for item in {code})"], ends(lambda s: not kept(s)))]
         elif which in ("first", "last"):
             end = rng.choice(("None", "None", "None", "raise"))
-            main = asked(rng, of(f"the {which} of {{a}} that {{q}}|the {which} {{o}} that {{q}}")) + (rng.choice((", none when there is none", "; none when there is no such one", "; without such a one answer none")) if end == "None" else "; raise an error when there is none")
+            main = asked(rng, of(f"the {which} of {{a}} that {{q}}|the {which} {{o}} that {{q}}")) + (rng.choice((", none when there is none", "; none when there is no such one", "; without such a one answer none")) if end == "None" else "; raise an error without such a one")
             through = code if which == "first" else f"reversed({code})"
             at = 0 if which == "first" else -1
             plan = [([f"for item in {through}:", f"    if {condition}:", "        return item", RAISE if end == "raise" else "return None"],
@@ -429,7 +429,7 @@ class Writer:
             text = rng.choice(("{m} and answer true; when {c}, answer false and change nothing", "when {c}, change nothing and answer false; else {m} and answer true", "{m}; answer true. When {c}, answer false instead", "{m}, answering true, but when {c}, answer false"))
             entry = (lambda: [f"if {node.code()}:", "    return False"], lambda s: ends(lambda s: False)(s) if holds(s) else None)
         elif style == "unless false":
-            style, text = "false", rng.choice(("when {c}, {m} and answer true; else change nothing and answer false", "while {c}, {m} and answer true; otherwise answer false", "if {c}, {m} and answer true; if not, answer false", "{m} and answer true, but only when {c}; else answer false"))
+            style, text = "false", rng.choice(("when {c}, {m} and answer true; otherwise answer false and change nothing", "while {c}, {m} and answer true; otherwise answer false", "if {c}, {m} and answer true; if not, answer false", "{m} and answer true, but only when {c}; else answer false"))
             entry = (lambda: [f"if not {node.code():4}:", "    return False"], lambda s: None if holds(s) else ends(lambda s: False)(s))
         elif style == "nothing":
             text = rng.choice(("{m}; when {c}, nothing changes", "{m}, but not when {c}", "unless {c}, {m}", "{m}, except when {c}", "when {c}, do nothing; else {m}", "{m}; nothing happens when {c}"))

@@ -85,7 +85,7 @@ def those(writer, rng, made, sentence):
         wish = told(writer, f"answer those of {{a}} {said}|answer the {{a:b}} {said}, in their order|answer all {{a:b}} {said}", a=items)
         plan = [([f"return [item for item in {a} if {code}]"], ends(kept))]
     elif which == "first":
-        wish = told(writer, f"answer the first of {{a}} {said}, none when there is none|answer the first {{a:1}} {said}; none when there is no such one|find the first of {{a}} {said}, or none", a=items)
+        wish = told(writer, f"answer the first of {{a}} {said}, none without one|answer the first {{a:1}} {said}; none when there is no such one|find the first of {{a}} {said}, or none", a=items)
         plan = [([f"for item in {a}:", f"    if {code}:", "        return item", "return None"], ends(lambda s: next(iter(kept(s)), None)))]
     elif which == "any":
         wish = wondered(rng, told(writer, f"there is any of {{a}} {said}|there is a {{a:1}} {said}", a=items))
@@ -109,7 +109,7 @@ def best(writer, rng, made, sentence):
     which, end = rng.choice((("max", "most|largest|highest"), ("min", "least|smallest|lowest")))
     word = writer.choose(end)
     answer = rng.choice(("object", "object", "text"))
-    tail = told(writer, ", the first of several; none when there are none|; none without {a:b}|, none when there are no {a:b}", a=items)
+    tail = told(writer, ", the first of several; none without {a:b}|; none if there are none|, none when there are no {a:b}", a=items)
     pick = lambda s: next(item for item in s[items.path] if getattr(item, n) == sorted((getattr(i, n) for i in s[items.path]), reverse=which == "max")[0])
     code = f"{which}({a}, key=lambda item: item.{n})"
     if answer == "object":
@@ -178,7 +178,7 @@ def member(writer, rng, made, sentence):
     elif which == "unless":
         wish, plan = told(writer, "put {o} at the end of {a}T, unless it is among them already|when {o} is not among {a}, add it at their endT|add {o} to {a}T, but only when it is not there yet", a=items, o=other).replace("T", tail, 1), [(["if " + f"{o} not in {a}:", *("    " + line for line in changed(f"{a} = {a} + [{o}]", *more))], lambda s: None if inside(s) else add(s))]
     elif which == "error":
-        wish, plan = told(writer, "put {o} at the end of {a}T; raise an error when it is among them already|add {o} to {a}T. It fails when it is there already", a=items, o=other).replace("T", tail, 1), [([f"if {o} in {a}:", f"    {RAISE}"], lambda s: fails(s) if inside(s) else None), (changed(f"{a} = {a} + [{o}]", *more), add)]
+        wish, plan = told(writer, "put {o} at the end of {a}T; an error when it is among them already|add {o} to {a}T. It fails when it is there already", a=items, o=other).replace("T", tail, 1), [([f"if {o} in {a}:", f"    {RAISE}"], lambda s: fails(s) if inside(s) else None), (changed(f"{a} = {a} + [{o}]", *more), add)]
     elif which == "remove":
         def remove(s):
             s[x] = [item for item in s[x] if item is not s.arguments[0]]
@@ -394,7 +394,7 @@ def mapped(writer, rng, made, sentence):
         edge = rng.choice(("None", "raise"))
         writer.world.name_parameters()
         k = key.code()
-        wish = told(writer, "take {k} out of {a} and answer what stood under it|remove the entry of {k} from {a}; answer its value|the entry of {k} leaves {a}: answer it", a=items, k=key) + (rng.choice((", none when it is not there", "; when it is not there, answer none and change nothing")) if edge == "None" else rng.choice(("; raise an error when it is not there", "; it fails without such an entry")))
+        wish = told(writer, "take {k} out of {a} and answer what stood under it|remove the entry of {k} from {a}; answer its value|the entry of {k} leaves {a}: answer it", a=items, k=key) + (rng.choice((", none when it is not there", "; when it is not there, answer none and change nothing")) if edge == "None" else rng.choice(("; raise an error if it is not there", "; it fails without such an entry")))
 
         def effect(s):
             name = s.arguments[0]
@@ -408,7 +408,7 @@ def mapped(writer, rng, made, sentence):
         second = made.argument("text")
         writer.world.name_parameters()
         k, m = key.code(), second.code()
-        wish = told(writer, "what stands under {k} in {a} goes under {m}|give the entry of {k} in {a} the key {m}|rename the key {k} of {a} to {m}", a=items, k=key, m=second) + rng.choice(("; raise an error when it is not there", ", and fail when there is no such entry"))
+        wish = told(writer, "what stands under {k} in {a} goes under {m}|give the entry of {k} in {a} the key {m}|rename the key {k} of {a} to {m}", a=items, k=key, m=second) + rng.choice(("; raise an error if it is not there", ", and fail when there is no such entry"))
 
         def effect(s):
             one, other = s.arguments
@@ -430,7 +430,7 @@ def mapped(writer, rng, made, sentence):
     amount = made.argument("whole")
     writer.world.name_parameters()
     k, n = key.code(), amount.code()
-    wish = told(writer, "take {n} off what {a} {a:has} under {k}|{a} shrink{a:s} by {n} for {k}|lower {a} of {k} by {n}", a=items, k=key, n=amount) + rng.choice(("; raise an error when there is less", "; fail when there is not so much, 0 when the key is not there", ", but raise an error when less than that is there"))
+    wish = told(writer, "take {n} off what {a} {a:has} under {k}|{a} shrink{a:s} by {n} for {k}|lower {a} of {k} by {n}", a=items, k=key, n=amount) + rng.choice(("; raise an error when less is there", "; fail if there is not so much, 0 for a key that is not there", ", but raise an error when less than that is there"))
 
     def effect(s):
         name, count = s.arguments

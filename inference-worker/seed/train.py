@@ -7,6 +7,7 @@ warm-up, a plateau, and a linear way to zero, so a run is always annealed when i
 """
 
 import argparse
+import datetime
 import hashlib
 import json
 import os
@@ -129,7 +130,7 @@ def work(rank, asked):
     """One process of the training: all do the same but for their share of the batches."""
     torch.set_num_threads(asked.threads)
     torch.manual_seed(20)
-    distributed.init_process_group("gloo", init_method=f"file://{asked.meeting}", rank=rank, world_size=asked.processes)
+    distributed.init_process_group("gloo", init_method=f"file://{asked.meeting}", rank=rank, world_size=asked.processes, timeout=datetime.timedelta(hours=2))
     tokenizer = tokens.load()
     model = Seed()
     lookup = torch.nn.Linear(CONFIG["hidden_size"], len(cases.KINDS) + 2)
@@ -155,6 +156,11 @@ def work(rank, asked):
         export(model, {key: round(done[key]) for key in ("step", "tokens", "examples", "seconds")})
 
     while True:
+        # Shards that are not there yet are made at the same time, one by each process.
+        if not (corpus.WORK / "shards" / f"{done['shard']:04}.jsonl").exists():
+            if not (corpus.WORK / "shards" / f"{done['shard'] + rank:04}.jsonl").exists():
+                corpus.write(done["shard"] + rank)
+        distributed.barrier()
         made = list(batches(done["shard"], tokenizer, random.Random(done["shard"]), asked.told))
         for place in range(done["batch"], len(made) - asked.processes + 1, asked.processes):
             ids, counting, marks = made[place + rank]

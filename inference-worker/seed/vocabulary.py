@@ -19,7 +19,7 @@ THINGS = pool(
     "torch tractor trail train tram tree trumpet turbine umbrella valley van vault vessel village violin wagon wall warehouse watch well wheel "
     "winch windmill workshop yard zoo alarm antenna apron arrow badge balcony ball banner beacon bell bench bicycle blanket boat boiler book boot "
     "bottle bowl box brush bus button cable cage cake canal canoe card cart chair channel chest circuit class cloak club coat column compass "
-    "concert container contract counter court cow cup dam deck dish door drone duck exam exhibit expedition film fire fleet flight flock flower "
+    "concert container contract counter court cow cup dam deck dish door drone duck exam exhibit expedition film fleet flight flock flower "
     "folder fridge game glider globe group guard guest hall harvest heater herd hive horse house hull hut invoice jar kiln kite knife lesson letter "
     "lift line list loaf loan log lorry map mast meal meter mission model mountain music nest note novel oak office oil order page paint paper part "
     "patient pet phone photo plan plant plate player poem pole price prize project pupil queue race rain report rider robe room route row sail "
