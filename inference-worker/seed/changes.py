@@ -27,6 +27,10 @@ def without(values, item):
 
 
 NUMBERS = [
+    C("if {m} == 12:\n    {m} = 1\n    {y} = {y} + 1\nelse:\n    {m} = {m} + 1", "the next month comes: {m} go{m:es} up by one, and after 12 it is 1 and {y} go{y:es} up by one|{m} move{m:s} on by one; after December it is January and one more of {y}", "m=moon y=whole", lambda m, y: (1, 1 + y) if m > 11 else (1 + m, y), weight=0.4),
+    C("{x} = {x} + {a:6} * {b:7}", "add {a} times {b} to {x}|{x} grow{x:s} by {a} times {b}", "x=num a?num b:num", lambda x, a, b: b * a + x, weight=0.5),
+    C("{x} = {e}\n{y} = {y} + 1", "{x} become{x:s} {e}, and {y} grow{y:s} by one|take {e} as {x} and count one more on {y}", "x=text y=num e?text", lambda x, y, e: (e, 1 + y), weight=0.9),
+    C("{y} = {x}\n{x} = {x} + {e:6}", "{y} become{y:s} what {x} {x:was}, and {x} grow{x:s} by {e}|keep {x} as {y}, then add {e} to {x}", "x=num y=num e?num", lambda x, y, e: (e + x, x), weight=0.5),
     C("{x} = {x} + {e:6}", "add {e} to {x}|{x} grow{x:s} by {e}|raise {x} by {e}|{x} go{x:es} up by {e}|{e} come{e:s} on top of {x}|increase {x} by {e}|{x} become{x:s} {e} more|put {e} on top of {x}|let {x} rise by {e}|{x} rise{x:s} by {e}|{x} increase{x:s} by {e}|{e} {e:is1} added to {x}|there {x:are} {e} more {x:b}", "x=num e:num", lambda x, e: e + x, weight=4),
     C("{x} = {x} - {e:6}", "take {e} off {x}|{x} fall{x:s} by {e}|lower {x} by {e}|{x} go{x:es} down by {e}|subtract {e} from {x}|decrease {x} by {e}|{x} become{x:s} {e} less|{x} sink{x:s} by {e}|{e} {e:is1} taken off {x}|reduce {x} by {e}|{x} shrink{x:s} by {e}|{e} go{e:es} off {x}|use up {e} of {x}", "x=num e:num", lambda x, e: -(e - x), weight=4),
     C("{x} = {x} + 1", "add one to {x}|count one more on {x}|{x} grow{x:s} by one|one more {x:1}|{x} go{x:es} up by one|count {x} up by one|raise {x} by 1|there is one more {x:1}|count one more {x:1}|{x} rise{x:s} by 1|{x} become{x:s} one more|increase {x} by one", "x=num", lambda x: 1 + x, weight=4),
@@ -106,6 +110,9 @@ LISTS = [
 ]
 
 MAPS = [
+    C("entries = dict({x})\nentries[{k}], entries[{m}] = entries.get({m}), entries.get({k})\n{x} = entries", "what stands under {k} and under {m} in {x} changes places, none for what is not there|swap the entries of {k} and {m} in {x}", "x=tmap k?text m?text", lambda x, k, m: {**x, k: x[m] if m in x else None, m: x[k] if k in x else None}, weight=0.4),
+    C("entries = dict({x})\nfor key in {e}:\n    entries[key] = entries.get(key, 0) + {e}[key]\n{x} = entries", "add each value of {e} to what {x} {x:has} under its key|{x} grow by the values of {e}, key by key, from 0 where there is nothing", "x=map e?map", lambda x, e: {k: (x[k] if k in x else 0) + (e[k] if k in e else 0) for k in [*x, *e]}, weight=0.5),
+    C("if {e} > {x}.get({k}, 0):\n    entries = dict({x})\n    entries[{k}] = {e}\n    {x} = entries", "keep {e} under {k} in {x} when it is more than what is there, 0 counting for nothing|{x} take{x:s} {e} for {k} if that is larger than what they hold, 0 when they hold none", "x=map k?text e?whole", lambda x, k, e: {**x, k: e} if e > (x[k] if k in x else 0) else x, weight=0.7),
     C("entries = dict({x})\nentries[{k}] = {e}\n{x} = entries", "put {e} under {k} into {x}|{x} get{x:s} {e} under {k}|under {k}, {x} hold{x:s} {e} from now on|note {e} for {k} in {x}|set {x} of {k} to {e}|keep {e} in {x} under {k}", "x=map k?text e:num", lambda x, k, e: {**x, k: e}, weight=2.4),
     C("entries = dict({x})\nentries[{k}] = {e}\n{x} = entries", "put {e} under {k} into {x}|{x} get{x:s} {e} under {k}|under {k}, {x} hold{x:s} {e} from now on|note {e} for {k} in {x}", "x=tmap k?text e?text", lambda x, k, e: {**x, k: e}, weight=1.4),
     C("entries = dict({x})\nentries.pop({k}, None)\n{x} = entries", "take {k} out of {x}|remove the entry of {k} from {x}|{x} lose{x:s} what stands under {k}|forget {k} in {x}", "x=maps k?text", lambda x, k: {n: x[n] for n in x if n != k}, weight=1.6),

@@ -2,7 +2,7 @@
 
 import re
 
-import values
+import vocabulary
 from wishes import Outcome, Rejected, compiled, difference
 
 SWAPS = ((" > ", " >= "), (" >= ", " > "), (" < ", " <= "), (" <= ", " < "), (" > ", " < "), (" < ", " > "), (" == ", " != "), (" + ", " - "), (" - ", " + "), (" * ", " + "), (" / ", " // "), (" // ", " / "),
@@ -60,8 +60,26 @@ def wrong(rng, case):
     return head + "\n" + body[:at] + new + body[at + len(old):]
 
 
+def unknown(rng, case):
+    """The case with an attempt that names a slot that is not there, as the guard says it."""
+    names = [slot.partition(":")[0] for slot in case.slots if not slot.endswith(":method") and re.search(rf"self\.{slot.partition(':')[0]}\b", case.source)]
+    if not names:
+        raise Rejected("no slot is named")
+    name = rng.choice(names)
+    parts = name.split("_")
+    other = rng.choice([name + "s", name.removesuffix("s"), parts[-1], parts[0], "_".join(parts[::-1]), f"{rng.choice(vocabulary.QUALITIES)}_{parts[-1]}"])
+    if any(slot.partition(":")[0] == other for slot in case.slots) or other == name:
+        raise Rejected("a slot that is there")
+    case.attempt = re.sub(rf"self\.{name}\b", f"self.{other}", case.source)
+    line = next(number for number, line in enumerate(case.attempt.split("\n"), 1) if f"self.{other}" in line)
+    case.flaw, case.family = f"line {line}: the receiver has no slot {other}; use one that it has", "correct"
+    return case
+
+
 def correction(rng, case):
     """The case with a flawed attempt and what the trial says of it; Rejected when the attempt passes."""
+    if rng.random() < 0.1:
+        return unknown(rng, case)
     attempt = wrong(rng, case)
     if attempt == case.source:
         raise Rejected("not wrong")

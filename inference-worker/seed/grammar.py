@@ -8,7 +8,7 @@ import readings
 import vocabulary
 from expression import Constant, Leaf, Made
 
-NUMERIC = ("num", "whole", "whole1", "count", "small", "size", "days", "at", "frac")
+NUMERIC = ("num", "whole", "whole1", "count", "small", "size", "days", "at", "moon", "frac")
 MARKS = ("-", ",", ";", ":", "/", ".", "@", "=", " ", "_", "+", "#")
 JOINS = (", ", "-", " ", "; ", "/", ",", " and ", "", " + ", ". ")
 FACTORS = ((12, "inches", "foot"), (100, "cents", "euro"), (60, "minutes", "hour"), (60, "seconds", "minute"), (7, "days", "week"), (1000, "grams", "kilo"), (24, "hours", "day"),
@@ -74,7 +74,7 @@ class Grammar:
             return Constant({"whole1": rng.choice((2, 3, 4, 5, 6, 7, 8, 10, 12)), "size": rng.randint(1, 5), "days": rng.choice((1, 7, 10, 14, 30, rng.randint(1, 60)))}.get(
                 kind, rng.choice((1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 50, 100)) if rng.random() < 0.8 else rng.randint(0, 30)))
         if kind in ("text", "text1"):
-            return Constant(rng.choice(vocabulary.WORDS_OF_TEXTS) if rng.random() < 0.7 else rng.choice(vocabulary.PEOPLE) if rng.random() < 0.4 else names.invent(rng))
+            return Constant(rng.choice(vocabulary.WORDS_OF_TEXTS) if rng.random() < 0.7 else rng.choice(vocabulary.PEOPLE) if rng.random() < 0.4 else names.pick_word(rng))
         return self.slot(kind)
 
     def leaf(self, kind, avoid=(), words=()):
@@ -182,7 +182,7 @@ class Grammar:
         if hasattr(row, "unit"):
             factor, unit, one = self.rng.choice(FACTORS)
             holes["b"] = Constant(factor)
-            more = {"w": unit if "*" in row.code else names.plural(one).replace("foots", "feet").replace("inchs", "inches").replace("boxs", "boxes"), "v": one if "*" in row.code else one}
+            more = {"w": unit if "*" in row.code else vocabulary.plural(one).replace("foots", "feet"), "v": one if "*" in row.code else one}
         if hasattr(row, "joint") and not hasattr(row, "word"):
             more["m"] = self.rng.choice((" - ", "-", "/", " / ", " at ", " of ", " = ", "@", ".", " x ", " & ", " - ", "_", " + ", ": ", " in "))
         if hasattr(row, "word"):

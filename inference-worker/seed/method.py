@@ -325,7 +325,8 @@ class Writer:
         before, first = [], []  # plan entries before the changes
         style = None
         if needed is not None:
-            style = rng.choice(("nothing", "none", "raise")) if needed.kind not in NUMERIC else "raise"
+            gives = any(part[3].gives for part in parts)
+            style = "raise" if needed.kind in NUMERIC else rng.choice(("none", "none", "raise") if gives else ("nothing", "raise"))
             there = "{a:is} 0" if needed.kind in NUMERIC else self.choose("there are none|{a:is} empty|there are no {a:b}")
             there = there.format(a=Said(needed, sentence))
             is_there = (lambda s: needed.value(s) != 0) if needed.kind in NUMERIC else (lambda s: bool(needed.value(s)))
@@ -419,6 +420,8 @@ class Writer:
         node, said = self.condition(parts[0][4], parts[0][3])
         style = rng.choice(("raise", "raise", "raise", "false", "false", "nothing", "wrap", "wrap", "unless raise", "unless false"))
         holds = node.value
+        if style.startswith("unless") and "not " in node.row.code:
+            raise LookupError("not not")
         if style == "raise":
             text = rng.choice(("{m}; raise an error when {c}", "{m}. When {c}, raise an error", "when {c}, raise an error; else {m}", "{m}, but fail when {c}", "{m}; it fails when {c}", "{m}; when {c}, it is an error", "if {c}, raise an error. {M}", "{m}. An error when {c}", "{m}, but raise an error if {c}"))
             entry = (lambda: [f"if {node.code()}:", f"    {RAISE}"], lambda s: fails(s) if holds(s) else None)

@@ -42,6 +42,15 @@ def product(values):
 
 
 NUMBERS = [
+    E("num", "{a:6} * 2 ** {b:8}", "what {a} become{a:s} after doubling {b} times|{a} doubled {b} times over|how much {a} {a:are} after {b} doublings", "a!num b:small", lambda a, b: a * math.prod([2] * b), 6, weight=0.5),
+    E("num", "math.isqrt({a})", "the whole part of the square root of {a}|the largest whole number whose square is not above {a}|how long the side of the largest square is that {a} can fill", "a!count", lambda a: next(n for n in range(a + 2) if (n + 1) * (n + 1) > a), weight=0.4),
+    E("num", "{a:6} / ({b:7} * {b:7})", "{a} divided by the square of {b}|{a} by {b} squared", "a!num b!num", lambda a, b: a / b ** 2, 6, need="b", weight=0.5),
+    E("num", 'len([item for item in {a}.lower() if item in "aeiou"])', "how many vowels {a} {a:has}, capital or small|the number of the letters a, e, i, o and u in {a}|how many of the letters of {a} are vowels", "a!text", lambda a: sum(1 for c in a if c in "aeiouAEIOU"), weight=0.5),
+    E("num", "len([item for item in {a} if item.isupper()])", "how many capitals {a} {a:has}|the number of capital letters in {a}", "a!text", lambda a: sum(1 for c in a if c.lower() != c and c.upper() == c), weight=0.4),
+    E("num", "(int({b}[:2]) * 60 + int({b}[3:]) - int({a}[:2]) * 60 - int({a}[3:])) % 1440", "how many minutes lie from {a} to {b}, over midnight when that is earlier|the minutes between {a} and {b}; when {b} is the earlier one, it is of the next day|how many minutes it takes from {a} until {b}, past midnight if need be", "a!clock b:clock", lambda a, b: (minutes(b) - minutes(a)) % (24 * 60), 6, weight=1),
+    E("num", "int({b}[:4]) - int({a}[:4]) - ({b}[5:] < {a}[5:])", "how many whole years lie between {a} and {b}|the age in whole years on {b} of what was born on {a}|the full years from {a} to {b}", "a!date b:date", lambda a, b: int(b[:4]) - int(a[:4]) - (1 if b.split("-")[1:] < a.split("-")[1:] else 0), 5, weight=0.7),
+    E("num", "{a}.get({b}, {{}}).get({c}, 0)", "what stands under {c} in what {a} {a:has} under {b}, 0 when either is not there|how much of {c} there is in the {b} of {a}, 0 without such an entry|in {a}, what {b} has of {c}, or 0", "a!mmap b?text c?text", lambda a, b, c: a[b][c] if b in a and c in a[b] else 0, weight=0.7),
+    E("num", "len({a}.get({b}, []))", "how many stand in the list under {b} in {a}, 0 without one|how long the list of {b} in {a} is, 0 when there is none", "a!lmap b?text", lambda a, b: sum(1 for _ in a[b]) if b in a else 0, weight=0.5),
     E("num", "{a:5} + {b:6}", "the sum of {a} and {b}|{a} plus {b}|{a} and {b} together|{a} with {b} added|what {a} and {b} make together", "a!num b:num", lambda a, b: b + a, 5, weight=2),
     E("num", "{a:5} - {b:6}", "{a} less {b}|{a} minus {b}|the difference between {a} and {b}|how much is left of {a} after {b}|{a} without {b}|what remains of {a} when {b} is taken off|how much more {a} {a:are} than {b}", "a:num b:num", lambda a, b: -(b - a), 5, weight=2.4),
     E("num", "{a:6} * {b:7}", "{a} times {b}|the product of {a} and {b}|{a} multiplied by {b}|{b} times {a}", "a!num b:num", lambda a, b: b * a, 6, weight=2),
@@ -104,6 +113,16 @@ NUMBERS = [
 ]
 
 TRUTHS = [
+    E("bool", "any(item in {b} for item in {a})", "any of {a} is among {b}|{a} and {b} have one in common|at least one of {a} stands in {b}, too", "a!texts b!texts", lambda a, b: bool({*a} & {*b}), weight=0.7),
+    E("bool", "all(item in {b} for item in {a})", "all of {a} are among {b}|{b} have every one of {a}|each of {a} stands in {b}, too", "a!texts b!texts", lambda a, b: not {*a} - {*b}, weight=0.6),
+    E("bool", "{b}.lower() in {a}.lower()", "{b} stands in {a}, capital or small|{a} contain{a:s} {b}, whatever is written in capitals", "a!text b?text", lambda a, b: len(a.casefold().split(b.casefold())) > 1 if b else True, 4, weight=0.5),
+    E("bool", "any(item in {b} for item in {a})", "any of {a} stands in {b}|{b} contains one of {a}", "a!texts b?text", lambda a, b: any(len(b.split(v)) > 1 if v else True for v in a), weight=0.5),
+    E("bool", "not any(item in {b} for item in {a})", "none of {a} stands in {b}|{b} is free of all of {a}", "a!texts b?text", lambda a, b: all(v and len(b.split(v)) == 1 for v in a), 3, weight=0.5),
+    E("bool", "{a}.lower() == {a}.lower()[::-1]", "{a} read{a:s} the same from behind, capital or small|{a} {a:are} the same backwards, whatever is written in capitals", "a!text", lambda a: [*a.casefold()] == [*reversed(a.casefold())], 4, weight=0.4),
+    E("bool", "sum({a}) > {b:5}", "{a} make more than {b} together|the sum of {a} is above {b}|{a} come to more than {b} in all", "a!nums b:num", lambda a, b: b < sum(a), 4, weight=1),
+    E("bool", "sum({a}) / len({a}) > {b:5}", "the average of {a} is above {b}|{a} are more than {b} on average|the mean {a:1} exceeds {b}", "a!nums b:num", lambda a, b: b < sum(a) / len(a), 4, need="a", weight=0.8),
+    E("bool", "max({a}) > {b:5}", "the largest of {a} is more than {b}|the highest {a:1} is above {b}", "a!nums b:num", lambda a, b: b < sorted(a)[-1], 4, need="a", weight=0.6),
+    E("bool", "{a}.get({b}, 0) >= {c:5}", "{a} {a:has} at least {c} for {b}, counting 0 for a key that is not there|there is {c} or more under {b} in {a}", "a!map b?text c:whole", lambda a, b, c: (a[b] if b in a else 0) >= c, 4, weight=0.8),
     E("bool", "{a:5} > {b:5}", "{a:is} more than {b}|{a:is} above {b}|{a:is} greater than {b}|{a:is} larger than {b}|{a:is} over {b}|{a} exceed{a:s} {b}|there is more of {a} than {b}|{a:is} higher than {b}", "a!num b:num", lambda a, b: b < a, 4, weight=3),
     E("bool", "{a:5} < {b:5}", "{a:is} less than {b}|{a:is} below {b}|{a:is} smaller than {b}|{a:is} under {b}|{a:is} lower than {b}|{a} {a:has} not reached {b}|{a} fall{a:s} short of {b}", "a!num b:num", lambda a, b: b > a, 4, weight=3),
     E("bool", "{a:5} >= {b:5}", "{a:is} at least {b}|{a:is} {b} or more|{a:is} not less than {b}|{a} {a:has} reached {b}|{a:is} not below {b}|{a} {a:are} as much as {b} or more", "a!num b:num", lambda a, b: not a < b, 4, weight=2.2),
@@ -160,6 +179,13 @@ TRUTHS = [
 ]
 
 LISTS = [
+    E("items", "[{a}.get(item) for item in {b}]", "what {a} {a:has} for each of {b}, none for keys that are not there|a list of what stands in {a} under each of {b}, or none", "a!tmap b:texts", lambda a, b: [a[k] if k in a else None for k in b], weight=0.6),
+    E("dates", "[item for item in {a} if item.startswith({b})]", "those of {a} that lie in {b}, a month such as 2026-03|{a} of the month {b}, in their order|which of {a} fall into {b}, a text such as 2026-03", "a!dates b?month", lambda a, b: [v for v in a if v[:7] == b], weight=0.8),
+    E("items", "[list(item) for item in {a}.items()]", "the entries of {a} as a list of pairs, key and value|a list of pairs out of {a}, each a key and its value", "a!map", lambda a: [[k, a[k]] for k in a], weight=0.5),
+    E("texts", "[key for key, value in {a}.items() if value == 0]", "the keys of {a} whose value is 0|for which keys there is nothing in {a}, as a list|those keys of {a} that stand at 0", "a!map", lambda a: [k for k in a if not a[k]], weight=0.6),
+    E("texts", "[key for key, value in {a}.items() if value > {b:5}]", "the keys of {a} whose value is more than {b}|for which keys {a} are above {b}, as a list|those keys of {a} with more than {b}", "a!map b:num", lambda a, b: [k for k in a if b < a[k]], weight=1),
+    E("texts", "[key for key, value in {a}.items() if value < {b:5}]", "the keys of {a} whose value is less than {b}|for which keys {a} are below {b}, as a list|those keys of {a} with less than {b}", "a!map b:num", lambda a, b: [k for k in a if b > a[k]], weight=0.9),
+    E("texts", '["".join(part[0] for part in item.split()) for item in {a}]', "for each of {a} its words' first letters, as a list|the initials of each of {a}", "a!texts", lambda a: ["".join(w[:1] for w in v.split(" ") if w) for v in a], weight=0.4),
     E("nums", "sorted({a})", "{a} from smallest to largest|{a} in order|the sorted {a:b}|{a} sorted upwards|{a}, the smallest first|{a} in ascending order", "a!nums", lambda a: sorted(list(a)), weight=1.6),
     E("nums", "sorted({a}, reverse=True)", "{a} from the largest to the smallest|{a}, the largest first|{a} sorted downwards|{a} in descending order", "a!nums", lambda a: sorted(a)[::-1], weight=1),
     E("texts", "sorted({a})", "{a} in alphabetical order|{a} ordered by the alphabet|{a} sorted by the alphabet|the sorted {a:b}|{a} from a to z", "a!texts", lambda a: sorted(list(a)), weight=1.4),
@@ -214,6 +240,10 @@ MAPS = [
 ]
 
 TEXTS = [
+    E("text", 'f"{{{a}[:1]}}{{{b}[:1]}}".upper()', "the first letters of {a} and {b} in capitals|the initials of {a} and {b}, in capitals", "a!text b!text", lambda a, b: (a[:1] + b[:1]).upper(), weight=0.6),
+    E("text", 'f"{{{a}[:1]}}. {{{b}}}"', "the first letter of {a} with a point, a space and {b}|{a} cut to its first letter and a point, then {b}", "a!text b!text", lambda a, b: a[:1] + ". " + b, weight=0.6),
+    E("text", 'f"<{{{b}}}>{{{a}}}</{{{b}}}>"', "{a} in the tag {b}, as in <b>text</b>|{a} with <{b}> before and </{b}> behind it", "a!text b?text1", lambda a, b: "".join(("<", b, ">", a, "</", b, ">")), weight=0.4),
+    E("text", '{a}[:{b}] + "." if len({a}) > {b:5} else {a}', "{a}, cut to {b} letters and a point when it is longer|an abbreviation of {a}: {b} letters and a point, or all of it when it is not longer", "a!text b#size", lambda a, b: "".join([*a][:b]) + "." if sum(1 for _ in a) > b else a, 0, weight=0.6),
     E("text", 'f"{{{a}}} {{{b}}}"', "{a} and {b} with a space between|{a}, a space and {b}|{a} followed by {b}, with a space between them", "a!speak b!speak", lambda a, b: str(a) + " " + str(b), weight=1.6),
     E("text", 'f"{{{a}}}, {{{b}}}"', "{a} and {b} with a comma and a space between|{a}, then a comma and {b}", "a!speak b!speak", lambda a, b: str(a) + ", " + str(b), weight=1),
     E("text", 'f"{{{a}}} ({{{b}}})"', "{a} with {b} in brackets behind|{a} and in brackets {b}|{a}, a space, and {b} in round brackets", "a!speak b!speak", lambda a, b: str(a) + " (" + str(b) + ")", weight=1),

@@ -4,6 +4,7 @@ import re
 
 import names
 import place as places
+from values import of_image, written
 import vocabulary
 from wishes import Case, Rejected
 
@@ -46,9 +47,20 @@ def refusal(drawer):
 
 def examples(rng, case):
     """What examples of something that cannot be done look like."""
-    arguments = re.search(r"\((.*?)\) -> ", case.examples[0])[0] if case.examples and "(" in case.examples[0] and " -> " in case.examples[0] else "() -> "
+    arguments = "(" + ", ".join(written(of_image(rng, kind)) if kind != "ref" else '"@1"' for kind in case.arguments) + ") -> "
     chance = rng.random()
-    return [arguments + "!"] if chance < 0.6 else case.examples if chance < 0.8 and not any("=" in e for e in case.examples) else []
+    if chance < 0.12:
+        return []
+    # At times the answer that is wished for, as somebody writes it who does not know that it cannot be.
+    answer = "!" if chance < 0.75 or not case.examples else case.examples[0].rpartition(" -> ")[2]
+    return [(given(rng, case) if rng.random() < 0.7 else "") + arguments + answer]
+
+
+def given(rng, case):
+    """What an example gives of all slots."""
+    told = [f"{name}={written(of_image(rng, kind))}" for name, _, kind in (slot.partition(":") for slot in case.slots) if kind not in ("method", "ref", "bytes")]
+    text = " ".join(told) + " " if told else ""
+    return text if len(text) < 170 else ""
 
 
 def refused(case, reason):
@@ -68,8 +80,8 @@ def absent(drawer):
         raise Rejected("no slot is used")
     gone = rng.choice(used)
     case.slots = [slot for slot in case.slots if slot != gone]
-    parts = set(gone.partition(":")[0].split("_")) | {names.singular(word) for word in gone.partition(":")[0].split("_")}
-    if any(parts & {names.singular(word), word} for slot in case.slots if not slot.endswith("method") for word in slot.partition(":")[0].split("_")):
+    parts = set(gone.partition(":")[0].split("_")) | {vocabulary.singular(word) for word in gone.partition(":")[0].split("_")}
+    if any(parts & {vocabulary.singular(word), word} for slot in case.slots if not slot.endswith("method") for word in slot.partition(":")[0].split("_")):
         raise Rejected("a slot of a like name is there")
     if rng.random() < 0.75:  # another of the same kind, so that kinds alone tell nothing
         words, _, _ = drawer.world.fresh({"int": "num", "float": "num", "text": "text", "bool": "bool", "list[text]": "texts", "map": "map"}.get(gone.partition(":")[2], "nums"))
@@ -130,7 +142,7 @@ def outside(drawer):
     case.arguments, example = argument_for(rng, case.wish)
     if rng.random() < 0.5:
         case.selector = "_".join([word for word in re.findall(r"[a-z]+", case.wish.lower()) if word not in ("the", "a", "to", "at", "of", "and", "in", "on", "by", "is", "its", "it")][:rng.choice((2, 3, 4))])
-    case.examples = [example] if rng.random() < 0.7 else []
+    case.examples = [(given(rng, case) if rng.random() < 0.7 else "") + example] if rng.random() < 0.85 else []
     if case.selector in names.BARRED or not case.selector:
         raise Rejected("no selector")
     case.refusal = f"nothing in the image does {case.selector}"
@@ -146,7 +158,7 @@ def vague(drawer):
     kinds += [other for other in rng.sample(("text", "num", "bool", "texts"), rng.choice((0, 0, 1))) if other != kind and {other, kind} != {"nums", "texts"}]
     case = bare(drawer, kinds, rng.choice(selectors.split()), rng.choice(wishes.split("|")))
     case.arguments, example = argument_for(rng, case.wish)
-    case.examples = [example] if rng.random() < 0.8 else []
+    case.examples = [(given(rng, case) if rng.random() < 0.7 else "") + example] if rng.random() < 0.88 else []
     case.refusal = f"more than one slot fits {case.selector}" if kind else f"the wish does not say what {case.selector} is to do"
     return case
 
@@ -164,8 +176,9 @@ def twin(drawer):
         raise Rejected("the selector tells which")
     kind = next(entry.partition(":")[2] for entry in case.slots if entry.startswith(slot.path + ":"))
     case.slots.insert(rng.randrange(len(case.slots) + 1), "_".join(words) + ":" + kind)
-    if any(f"{slot.path}=" in example for example in case.examples):  # the examples would tell
-        case.examples = [re.search(r"\([^()]*\) -> ", case.examples[0])[0] + "!"] if re.search(r"\([^()]*\) -> ", case.examples[0]) else []
+    case.examples = examples(rng, case)[:1] if case.examples else []
+    if case.examples and not case.examples[0].endswith("!"):
+        case.examples = []  # what it should answer would tell which
     return refused(case, "more than one slot fits")
 
 

@@ -6,7 +6,7 @@ import names
 import vocabulary
 
 SORTS = {"num": "number", "whole": "number", "whole1": "number", "count": "number", "small": "number", "size": "number", "days": "number", "at": "number",
-         "frac": "number", "text": "text", "text1": "text", "date": "day", "clock": "time", "bool": "truth value", "nums": "list", "texts": "list",
+         "frac": "number", "moon": "number", "month": "text", "text": "text", "text1": "text", "date": "day", "clock": "time", "bool": "truth value", "nums": "list", "texts": "list",
          "map": "map", "ref": "object"}
 ROLES = {"number": ("amount", "number", "value", "count"), "text": ("name", "word", "text"), "day": ("date", "day"), "time": ("time of day",),
          "truth value": ("flag", "truth value"), "list": ("list",), "map": ("map",), "object": ("one", "object", "other")}
@@ -48,6 +48,8 @@ class Sentence:
         chance = rng.random()
         if len(place.words) > 1 and chance < 0.13 and place.kind != "bool" and self.world.may_shorten(place):
             place.short = True
+        if len(place.words) > 1 and place.words[-1] in vocabulary.UNITS and not place.short and rng.random() < 0.35 and self.world.may_shorten(place, 0):
+            place.unitless = True
         bare = place.bare()
         if place.owner is not None:
             holder = self._called(place.owner, "n")
@@ -88,7 +90,8 @@ class Sentence:
                 return {"state": f"{said} is true", "unstate": f"{said} is false", "flag": said, "on": f"{said} is true", "off": f"{said} is not true"}[form]
             *head, last = place.words
             if form == "flag":
-                return self.name(place) if head else f"the {last} flag" if self.rng.random() < 0.5 else f"whether it is {last}"
+                said = " ".join(head)
+                return self.rng.choice((self.name(place), self.name(place), f"the {said}'s state", f"whether the {said} is {last}", f"the state of the {said}")) if head else f"the {last} flag" if self.rng.random() < 0.5 else f"whether it is {last}"
             if place.owner is not None:
                 holder = self.name(place.owner)
                 subject = f"{holder}'s {' '.join(head)}" if head else holder

@@ -472,4 +472,92 @@ def checked(writer, rng, made, sentence):
     return "text", [([f"return {c}[:1].isupper()"], ends(lambda s: any(ch.isupper() for ch in node.value(s)[:1])))], wondered(rng, told(writer, "{x} begins with a capital|the first letter of {x} is a capital", x=node)), False, ("capital {x}", {"x": node})
 
 
-STORIES = ((of_all, 2), (those, 3), (best, 1.5), (each, 1.5), (member, 2), (refer, 2), (send, 1.6), (parent, 1), (cycle, 1), (running, 2), (mapped, 2.4), (checked, 1.4))
+def two(writer, rng, made, sentence):
+    """Two objects become each other's, or one takes over what the other has."""
+    which = rng.choice(("mutual", "mutual", "take over", "same"))
+    if which == "mutual":
+        link = writer.world.slot("ref")
+        from place import Place
+        other = made.argument("ref")
+        path = "1." + link.path
+        twin = Place("ref", path, f"other.{link.path}", link.words)
+        twin.owner = other.place
+        writer.world.others["1"] = []
+        writer.world.name_parameters()
+        writer.world.free = link.path
+        n = link.path
+        guard = rng.random() < 0.5
+        wish = told(writer, "the receiver and {o} are each other's {l:b} from now on|{o} becomes {l}, and the receiver that of {o}|{l} is {o}, and {l} of {o} is the receiver", l=link, o=other)
+
+        def effect(s):
+            if guard and (s[n] is not None or getattr(s.arguments[0], n) is not None):
+                fails(s)
+            s[n] = s.arguments[0]
+            setattr(s.arguments[0], n, s.things["self"])
+        plan = []
+        if guard:
+            wish += told(writer, "; raise an error when either has a {l:b} already|. It fails when one of the two has a {l:b}", l=link)
+            plan.append(([f"if self.{n} is not None or other.{n} is not None:", f"    {RAISE}"], nothing))
+        return "objects", [*plan, (changed(f"self.{n} = other", f"other.{n} = self"), effect)], wish, True, ("be {l}", {"l": Leaf(link)})
+    kind = rng.choice(("texts", "num", "text", "nums"))
+    slot = writer.world.slot(kind)
+    other = made.argument("ref")
+    from place import Place
+    n = slot.path
+    twin = Place(kind, "1." + n, "other." + n, slot.words, slot.many)
+    twin.owner = other.place
+    writer.world.others["1"] = [twin]
+    writer.world.kinds["1." + n] = writer.world.kinds[n]
+    writer.world.name_parameters()
+    held = lambda s: getattr(s.things["1"], n)
+    if which == "same":
+        wish = wondered(rng, told(writer, "the own {x:b} and that of {o} are the same|{o} has the same {x:b}|the receiver and {o} have equal {x:b}", x=slot, o=other))
+        return "objects", [([f"return self.{n} == other.{n}"], ends(lambda s: not s[n] != held(s)))], wish, False, ("same {x} as", {"x": Leaf(slot)})
+    flag = made.slot("bool") if rng.random() < 0.4 else None
+    wish = told(writer, "take the {x:b} of {o} over|the own {x:b} become{x:s} that of {o}|copy the {x:b} of {o}; it stays as it is there", x=slot, o=other)
+    if flag:
+        wish += told(writer, ", and {f:on} then|; {f:on} from then on", f=flag)
+
+    def effect(s):
+        s[n] = list(held(s)) if isinstance(held(s), list) else held(s)
+        if flag:
+            s[flag.place.path] = True
+    code = f"list(other.{n})" if kind in ("texts", "nums") else f"other.{n}"
+    return "objects", [(changed(f"self.{n} = {code}", *([f"{flag.code()} = True"] if flag else [])), effect)], wish, True, ("take {x} of", {"x": Leaf(slot)})
+
+
+def dropped(writer, rng, made, sentence):
+    """Only those items of a list that pass a filter are kept; how many went."""
+    source = made.slot(rng.choice(("nums", "texts", "wholes")))
+    node = made.filtered(source)
+    many, short = node.predicate(sentence)
+    a, x = source.code(), source.place.path
+    writer.world.name_parameters()
+    keeps = rng.random() < 0.5
+    which = rng.choice(("silent", "silent", "count", "those"))
+    condition = node.condition()
+    lines = [f"kept = {node.code()}" if keeps else f"kept = [item for item in {a} if not {'(' + condition + ')' if ' and ' in condition else condition}]"]
+    wish = told(writer, "only those of {a} that P are kept|keep only the {a:b} that P|all {a:b} but those that P go" if keeps else "those of {a} that P go|drop the {a:b} that P|take all {a:b} that P away|remove those of {a} that P", a=source).replace("P", many)
+    passes = node.passes
+    split = lambda s: ([v for v in s[x] if passes(s)(v) == keeps], [v for v in s[x] if passes(s)(v) != keeps])
+    if which == "silent":
+        lines = changed(f"{a} = {lines[0].removeprefix('kept = ')}")
+        tail = None
+    elif which == "count":
+        lines += changed(f"count = len({a}) - len(kept)", f"{a} = kept") + ["return count"]
+        wish += rng.choice(("; answer how many went", ", and answer how many were dropped", "; answer the number of those that went"))
+        tail = len
+    else:
+        lines = [lines[0], f"gone = [item for item in {a} if item not in kept]", *changed(f"{a} = kept"), "return gone"]
+        wish += rng.choice(("; answer those that went", ", and answer a list of those that went"))
+        tail = list
+
+    def effect(s):
+        kept, gone = split(s)
+        s[x] = kept
+        if tail:
+            return ends(lambda s: tail(gone))(s)
+    return "change", [(lines, effect)], wish, True, ("keep {a}" if keeps else "drop {a}", {"a": source})
+
+
+STORIES = ((of_all, 2), (those, 3), (best, 1.5), (each, 1.5), (member, 2), (refer, 2), (send, 1.6), (parent, 1), (cycle, 1), (running, 2), (mapped, 2.4), (checked, 1.4), (two, 1.6), (dropped, 1.6))

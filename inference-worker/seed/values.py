@@ -6,7 +6,7 @@ import names
 import vocabulary
 
 
-LIMITS = {"whole1": (1, 12), "count": (0, 1600), "small": (0, 5), "size": (1, 5), "days": (1, 70), "at": (0, 3)}
+LIMITS = {"whole1": (1, 12), "count": (0, 1600), "small": (0, 5), "size": (1, 5), "days": (1, 70), "at": (0, 3), "moon": (1, 12)}
 
 
 class Thing:
@@ -42,7 +42,7 @@ def text(rng):
         return rng.choice(vocabulary.PEOPLE) + " " + rng.choice(vocabulary.THINGS).capitalize()
     if chance < 0.93:
         return rng.choice("abcxyz")
-    return "" if chance < 0.96 else names.invent(rng)
+    return "" if chance < 0.96 else names.pick_word(rng)
 
 
 def number(rng, kind):
@@ -72,6 +72,8 @@ def value(rng, kind, image_kind):
         return rng.random() < 0.5
     if kind == "text":
         return text(rng)
+    if kind == "month":
+        return date(rng)[:7]
     if kind == "date":
         return date(rng)
     if kind == "clock":
@@ -90,9 +92,23 @@ def value(rng, kind, image_kind):
         return {key: rng.randint(0, 20) for key in keys}
     if kind == "tmap":
         return {key: rng.choice(vocabulary.PEOPLE) for key in keys}
+    if kind == "mmap":
+        return {key: {rng.choice(vocabulary.WORDS_OF_TEXTS[:12]): rng.randint(1, 9) for _ in range(rng.randint(0, 3))} for key in keys}
     if kind == "lmap":
         return {key: [rng.choice(vocabulary.PEOPLE) for _ in range(rng.randint(0, 2))] for key in keys}
     raise ValueError(f"no values of kind {kind}")
+
+
+def of_image(rng, kind):
+    """A random value of a kind of the image."""
+    if kind == "none":
+        return None
+    if kind.startswith("list"):
+        inner = kind[5:-1] or "int"
+        return [of_image(rng, inner) for _ in range(rng.choice((0, 1, 2, 3)) if kind == "list" else rng.choice((1, 2, 3, 3)))]
+    if kind == "map":
+        return value(rng, "map", "map")
+    return value(rng, {"int": "num", "float": "frac", "text": "text", "bool": "bool"}[kind], kind)
 
 
 def plain(value):

@@ -1,11 +1,20 @@
-"""Words of which people make names: things, measures, properties, deeds. Every list drops what the test part of DNU-Bench is about."""
+"""Words of which people make names: things, measures, properties, deeds.
+
+Every list drops what the test part of DNU-Bench is about; lists that names of slots are made of drop the held-out words, too.
+"""
 
 import barred
+import names
+
+
+def said(text):
+    """The words of a text that may stand in a sentence."""
+    return [word for word in dict.fromkeys(text.split()) if not barred.is_name_barred(word)]
 
 
 def pool(text):
-    """The words of a text that may be used."""
-    return [word for word in dict.fromkeys(text.split()) if not barred.is_name_barred(word)]
+    """The words of a text that may stand in the name of a slot."""
+    return [word for word in said(text) if not names.held_out(word)]
 
 
 THINGS = pool(
@@ -68,7 +77,7 @@ UNITS = pool("cm mm km metres kilos grams tons litres miles feet inches yards ce
 DATES = pool("day date birthday deadline start end departure arrival holiday due delivery opening closing payday launch harvest expiry visit")
 CLOCKS = pool("clock time hour opening closing departure arrival start end alarm")
 GROUPS = pool("shed crew fleet club team shelf board ward circle guild choir band society troop depot station")
-VERBS = pool(
+VERBS = said(
     "note keep take give put move send call check open close start stop fill empty load unload serve draw pick sell buy pay charge drain pour lift "
     "lower raise turn push pull wind light dim paint mend clean wash feed water cut trim pack ship post stamp sign mark tag log enter leave join "
     "visit climb ride drive sail fly walk rest wake sleep work play win lose trade swap lend borrow rent book cancel order deliver collect gather "
@@ -76,6 +85,23 @@ VERBS = pool(
     "hang drop catch throw hold carry bring fetch store save spend earn owe settle refund reward punish greet welcome invite dismiss admit refuse "
     "accept approve reject promote punch clip press release lock unlock arm disarm heat cool freeze melt boil bake cook brew mix stir taste eat drink"
 )
-MATTERS = pool("it them this that one next again now today more some up down on off out in back over round once here there")
-PEOPLE = pool("Ada Bo Cleo Dan Eva Finn Gina Hugo Iris Jan Kira Leo Mia Nils Olga Paul Quin Rosa Sven Tara Ulla Vera Walt Xenia Yuri Zoe Anna Ben Carl Dora Emil Fritz")
-WORDS_OF_TEXTS = pool("blue sky red fox tea cup late oak old sea fog mint lime plum fig corn rye salt ash elm ivy bay sun rain pine rose jade gold iron clay silk wax chalk north south")
+MATTERS = said("it them this that one next again now today more some up down on off out in back over round once here there")
+PEOPLE = said("Ada Bo Cleo Dan Eva Finn Gina Hugo Iris Jan Kira Leo Mia Nils Olga Paul Quin Rosa Sven Tara Ulla Vera Walt Xenia Yuri Zoe Anna Ben Carl Dora Emil Fritz")
+WORDS_OF_TEXTS = said("blue sky red fox tea cup late oak old sea fog mint lime plum fig corn rye salt ash elm ivy bay sun rain pine rose jade gold iron clay silk wax chalk north south")
+
+IRREGULAR = {"mouse": "mice", "tooth": "teeth", "wolf": "wolves", "shelf": "shelves", "loaf": "loaves", "knife": "knives", "sheep": "sheep", "fish": "fish", "life": "lives"}
+
+
+def plural(word):
+    """The plural as English has it."""
+    if word in IRREGULAR:
+        return IRREGULAR[word]
+    return word + "es" if word.endswith(("ch", "sh", "x", "ss", "z")) else names.plural(word)
+
+
+_SINGULAR = {plural(word): word for word in (*THINGS, *MEASURES, *TEXTS, *DATES, *CLOCKS, *GROUPS)}
+
+
+def singular(word):
+    """The singular of a word that may be a plural."""
+    return _SINGULAR.get(word) or names.singular(word)

@@ -206,25 +206,31 @@ class Drawer:
         base = states[rng.choice(full if full and (rng.random() < 0.9 or any(slot.kind == "refs" for slot in world.slots)) else moved)]
         if any(isinstance(value, values.Thing) and not value._path.isdigit() for value in base.arguments):
             raise Rejected("a message with an object that the examples tell of")
-        shown, kept = [self.example(method, function, base, base, rng.random() < 0.45)], [base]
+        receiver = base.things["self"]
+        kinds = {name: image_kind(value) for name, value in vars(receiver).items() if name not in ("_path", "_p_changed", "parents") and not callable(value)}
+        slots = [f"{slot.path}:{kinds[slot.path]}" for slot in world.slots if slot.path in kinds]
+        rng.shuffle(slots)
+        self.order = [slot.partition(":")[0] for slot in slots]
+        given = rng.choices(("all", "used", "new"), (70, 12, 18))[0]
+        if world.nullable is not None and getattr(receiver, world.nullable.path) is None:
+            raise Rejected("nothing to refer to")
+        shown, kept = [self.example(method, function, base, base, given)], [base]
         count = rng.choices((0, 1, 2, 3), (4, 46, 46, 4))[0]
         used = self.places(method)
         for _ in range(8):
             if len(shown) >= count:
                 break
             state = self.another(base, used)
-            text = self.example(method, function, state, base, rng.random() < 0.25)
+            text = self.example(method, function, state, base, given)
             outcome = text.partition(" -> ")[2]
             if text not in shown and (outcome != shown[0].partition(" -> ")[2] or rng.random() < 0.4):
                 shown.append(text)
                 kept.append(state)
-        shown, kept = shown[:count], kept[:count]
-        if any(len(text) > 200 for text in shown):
+        # What is longer than 200 characters is checked but not shown.
+        pairs = [(text, state) for text, state in list(zip(shown, kept))[:count] if len(text) <= 200]
+        if len(pairs) < min(count, 1) and rng.random() < 0.6:
             raise Rejected("a long example")
-        receiver = base.things["self"]
-        kinds = {name: image_kind(value) for name, value in vars(receiver).items() if name not in ("_path", "_p_changed", "parents") and not callable(value)}
-        slots = [f"{slot.path}:{kinds[slot.path]}" for slot in world.slots if slot.path in kinds]
-        rng.shuffle(slots)
+        shown, kept = [text for text, _ in pairs], [state for _, state in pairs]
         slots += [f"{selector}:method" for path, selector, _ in world.sends if path == "self"]
         if rng.random() < 0.12:
             slots.append(f"{'_'.join(self.verb_words())}:method")
@@ -257,12 +263,15 @@ class Drawer:
             raise Disagrees(f"{why}\n{method.wish}\n{method.source('tried')}")
         return outcome, wanted
 
-    def example(self, method, function, state, base, everything):
-        """An example in the normal form."""
+    def example(self, method, function, state, base, style):
+        """An example in the normal form, which gives all data slots, those that the method uses, or those that are not as in the base."""
         outcome, wanted = self.run(method, function, state)
         before, usual = state.told(), base.told()
         used = self.places(method)
-        given = [path for path in before if (path in used and everything) or before[path] != usual.get(path)]
+        if style == "all":
+            given = [path for path in [*self.order, *(path for path in before if path not in self.order)] if not self.refers(before[path]) or before[path] != usual.get(path)]
+        else:
+            given = [path for path in before if (path in used and style == "used") or before[path] != usual.get(path)]
         text = " ".join(f"{path}={values.written(before[path])}" for path in given)
         text += (" " if text else "") + "(" + ", ".join(values.written(value) for value in state.arguments) + ") -> "
         if wanted.fails:
@@ -270,6 +279,11 @@ class Drawer:
         text += "_" if method.changes and not self.answers(method) else values.written(wanted.answer)
         after = [f"{path}={values.written(value)}" for path, value in wanted.after.items() if value != before.get(path) or type(value) is not type(before.get(path))]
         return text + ("; " + " ".join(after) if after else "")
+
+    @staticmethod
+    def refers(value):
+        """Whether a value is a reference or a list of them."""
+        return isinstance(value, str) and value.startswith("@") or isinstance(value, list) and bool(value) and isinstance(value[0], str) and value[0].startswith("@")
 
     def wanted(self, method, state):
         """What an example asks for."""
@@ -281,8 +295,7 @@ class Drawer:
     @staticmethod
     def answers(method):
         """Whether the method tells what it answers."""
-        return any(line.strip().startswith("return") and line.strip() != "return None" for lines, _ in method.plan for line in lines) or any(
-            line.strip() == "return None" for lines, _ in method.plan for line in lines) and "none" in method.wish
+        return any(line.strip().startswith("return") and line.strip() != "return None" for lines, _ in method.plan for line in lines)
 
     def places(self, method):
         """The paths that a method's code has in it."""
@@ -302,6 +315,14 @@ class Drawer:
         chosen = rng.sample(sorted(paths), min(len(paths), rng.choice((0, 1, 1, 2)))) if paths else []
         for path in chosen:
             state[path] = fresh[path]
+        world, receiver = self.world, state.things["self"]
+        if world.nullable is not None and rng.random() < 0.5:
+            setattr(receiver, world.nullable.path, None)
+        if world.free is not None and rng.random() < 0.6:
+            one, other = rng.sample((receiver, state.arguments[0]), 2)
+            setattr(one, world.free, other)
+        if world.joins is not None and getattr(receiver, world.joins.path) and rng.random() < 0.5:
+            state.arguments[0] = rng.choice(getattr(receiver, world.joins.path))
         for at, place in enumerate(self.world.arguments):
             if place.kind != "ref" and (rng.random() < 0.6 or not chosen):
                 state.arguments[at] = fresh.arguments[at]
@@ -366,7 +387,7 @@ class Drawer:
         if place is None or place in self.world.arguments:
             return ""
         words = " ".join(place.words) if self.rng.random() < 0.7 else place.words[-1]
-        return words if form != "1" and self.rng.random() < 0.8 else " ".join(names.singular(w) for w in words.split(" "))
+        return words if form != "1" and self.rng.random() < 0.8 else " ".join(vocabulary.singular(w) for w in words.split(" "))
 
     def parents(self):
         """The delegation chain."""

@@ -4,6 +4,7 @@ import copy
 
 import barred
 import names
+import vocabulary
 import place as places
 import values
 from place import Place
@@ -19,6 +20,7 @@ class World:
         self.attributes = []  # slots of the objects in a list
         self.kinds = {}  # path -> kind of the image
         self.sends = []  # (path of an object, selector, what its method does)
+        self.free = None  # a reference that receiver and argument may have to each other
         self.parent = []  # slots that the first parent holds itself
         self.joins = None  # a slot with objects, of which an argument is one at times
         self.nullable = None  # a reference that is none at times
@@ -26,14 +28,14 @@ class World:
 
     def taken(self):
         """The words of all names."""
-        return {word for slot in self.slots for word in (*slot.words, names.singular(slot.words[-1]))}
+        return {word for slot in self.slots for word in (*slot.words, vocabulary.singular(slot.words[-1]))}
 
     def fresh(self, kind):
         """New words for a name: (words, many, state)."""
         taken = self.taken()
         for _ in range(60):
             words, many, state = places.name_words(self.rng, kind, self.held and self.rng.random() < 0.7)
-            if places.usable(words) and not taken & {*words, names.singular(words[-1])}:
+            if places.usable(words) and not taken & {*words, vocabulary.singular(words[-1])}:
                 return words, many, state
         raise LookupError("no fresh name")
 
@@ -75,10 +77,10 @@ class World:
         self.kinds[made.path] = self.rng.choice(places.KINDS[kind])
         return made
 
-    def may_shorten(self, place):
-        """Whether no other slot ends in the same word."""
-        last = names.singular(place.words[-1])
-        return not any(last in (*other.words, names.singular(other.words[-1])) for group in (self.slots, self.attributes, *self.others.values()) for other in group if other is not place)
+    def may_shorten(self, place, at=-1):
+        """Whether no other slot has the word by which a place is to be called alone."""
+        last = vocabulary.singular(place.words[at])
+        return not any(last in (*other.words, vocabulary.singular(other.words[at])) for group in (self.slots, self.attributes, *self.others.values()) for other in group if other is not place)
 
     def name_parameters(self):
         """Gives the arguments their canonical names: by kind when all differ, else by place."""
@@ -113,7 +115,7 @@ class World:
             if rng.random() < 0.15 and len(self.slots) > 1:
                 other = rng.choice(self.slots[:-1])
                 words = [other.words[0], *made.words[1:]] if len(made.words) > 1 else [other.words[0], *made.words]
-                if places.usable(words) and all(slot.words != words for slot in self.slots) and not any(slot.short and slot.words[-1] in words for slot in self.slots) and kind != "bool":
+                if places.usable(words) and all(slot.words != words for slot in self.slots) and not any(slot.short and slot.words[-1] in words or slot.unitless and slot.words[0] in words for slot in self.slots) and kind != "bool":
                     made.words, name = words, "_".join(words)
                     self.kinds[name] = self.kinds.pop(made.path)
                     made.path, made.code = name, f"self.{name}"
@@ -152,6 +154,9 @@ class World:
             state.things.pop("1", None)
         if self.nullable is not None and rng.random() < 0.3:
             setattr(receiver, self.nullable.path, None)
+        if self.free is not None:  # a reference of receiver and argument that is mostly none
+            for thing, other in ((receiver, arguments[0]), (arguments[0], receiver)):
+                setattr(thing, self.free, other if rng.random() < 0.2 else None)
         for slot in self.parent:
             if not hasattr(receiver, "parents"):
                 receiver.parents = [Thing("parents[0]")]
