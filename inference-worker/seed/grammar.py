@@ -39,7 +39,7 @@ class Grammar:
         self.used = []  # slots of this method, for another mention
         self.rows = []
         self.phrases = []  # (row, phrase), for the selector
-        self.nesting = 0.3
+        self.nesting = 0.25
 
     def pick(self, rows):
         """A row by weight."""

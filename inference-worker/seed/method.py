@@ -143,7 +143,7 @@ class Writer:
         rng, made, sentence = self.rng, self.grammar, self.sentence
         if kind is None and rng.random() < 0.2:
             return self.filtered()
-        kind = kind or rng.choices(("num", "bool", "text", "nums", "texts", "items", "map", "tmap", "element", "any", "date", "dates", "clock", "slot"), (30, 22, 17, 4, 5, 7, 3.5, .6, 4, 3, 3, 1.2, .9, 3))[0]
+        kind = kind or rng.choices(("num", "bool", "text", "nums", "texts", "items", "map", "tmap", "element", "any", "date", "dates", "clock", "slot"), (30, 21, 17, 4, 5, 7, 3.5, .6, 4, 3, 4, 1.2, .9, 4.5))[0]
         if kind == "slot":
             node = made.slot(rng.choice(("num", "text", "bool", "nums", "texts", "map", "date")))
         else:

@@ -86,7 +86,7 @@ def name_words(rng, kind, held):
         words = [other, last] if rng.random() < 0.75 else [last]
     # A word of a very large vocabulary in the place of one of these: names are to be copied, not known.
     chance = rng.random()
-    if held or chance < 0.4:
+    if held or chance < 0.34:
         at = rng.randrange(len(words)) if kind not in ("bool",) or len(words) == 1 else 0
         word = names.pick_word(rng, held)
         words[at] = vocabulary.plural(word) if many and at == len(words) - 1 and words[at].endswith("s") else word

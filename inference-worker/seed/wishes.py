@@ -163,7 +163,7 @@ class Drawer:
         """A case, or an exception that says why this draw does not count."""
         rng = self.rng
         self.world = world = World(rng, self.held)
-        make = family or rng.choices(("reading", "change", "guarded", "two", "three", "either", "story"), (36, 17, 14, 11, 4, 6, 12))[0]
+        make = family or rng.choices(("reading", "change", "guarded", "two", "three", "either", "story"), (36, 20, 14, 10, 3, 5, 12))[0]
         if make != "story" and rng.random() < 0.13:
             world.holder = world.slot("ref") if rng.random() < 0.7 else world.argument("ref")
         self.writer = writer = Writer(rng, world, self.unseen)

@@ -100,7 +100,7 @@ class World:
     def distract(self):
         """Slots that the sentence does not tell of."""
         rng = self.rng
-        for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 4))):
+        for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 2, 3))):
             kind = rng.choice(self.slots).kind if self.slots and rng.random() < 0.35 else rng.choice(("text", "num", "bool", "texts", "nums", "text", "num", "map", "date"))
             if kind in ("ref", "refs"):
                 continue
