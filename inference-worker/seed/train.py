@@ -76,7 +76,10 @@ def orthogonal(g):
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for the matrices of the layers: momentum made orthogonal, all matrices of a shape at once."""
+    """Muon for the matrices of the layers: momentum made orthogonal, all matrices of a shape at once.
+
+    Every process makes its share of the matrices orthogonal, and gets the others' from them.
+    """
 
     def __init__(self, weights, lr=0.02, momentum=0.95, decay=0.01):
         super().__init__(weights, {"lr": lr, "momentum": momentum, "decay": decay})
@@ -95,7 +98,12 @@ class Muon(torch.optim.Optimizer):
                     held.lerp_(weight.grad, 1 - group["momentum"])
                     update = weight.grad.lerp(held, group["momentum"])
                     moved.append(update if weight.shape[0] <= weight.shape[1] else update.T)
-                for weight, update in zip(weights, orthogonal(torch.stack(moved))):
+                own = list(range(distributed.get_rank(), len(moved), distributed.get_world_size()))
+                updates = torch.zeros(len(moved), *moved[0].shape)
+                if own:
+                    updates[own] = orthogonal(torch.stack([moved[at] for at in own]))
+                distributed.all_reduce(updates)
+                for weight, update in zip(weights, updates):
                     update = update if weight.shape[0] <= weight.shape[1] else update.T
                     weight.mul_(1 - group["lr"] * group["decay"])
                     weight.add_(update, alpha=-group["lr"] * max(1, weight.shape[0] / weight.shape[1]) ** 0.5)
