@@ -10,6 +10,7 @@ import re
 import cases
 import names
 import rules
+import vocabulary
 
 WORDS = set()
 for _rule in rules.RULES:
@@ -30,4 +31,4 @@ def parts(name):
 
 def strange(name):
     """The words of a name that never stand in training text."""
-    return [part for part in parts(name) if names.held_out(part) and part not in WORDS and names.singular(part) not in WORDS and names.plural(part) not in WORDS]
+    return [part for part in parts(name) if names.held_out(part) and names.held_out(vocabulary.singular(part)) and part not in WORDS and names.singular(part) not in WORDS and names.plural(part) not in WORDS]

@@ -104,4 +104,6 @@ _SINGULAR = {plural(word): word for word in (*THINGS, *MEASURES, *TEXTS, *DATES,
 
 def singular(word):
     """The singular of a word that may be a plural."""
-    return _SINGULAR.get(word) or names.singular(word)
+    if word in _SINGULAR:
+        return _SINGULAR[word]
+    return word[:-2] if word.endswith(("ches", "shes", "xes", "sses", "zes")) else names.singular(word)

@@ -364,7 +364,7 @@ class Drawer:
                 row, phrase, holes = method.phrases[0] if method.changes else method.phrases[-1]
                 phrase = phrase.split(",")[0].split(";")[0]
                 phrase = re.sub(r"\{(\w+):(is|are|has|was|s|es|s1|is1|go|they|them)\}", lambda f: {"is": "{" + f[1] + "}"}.get(f[2], ""), phrase)
-                said = re.sub(r"\{(\w+)(?::(\w+))?\}", lambda f: self.part(holes.get(f[1]), f[2]), phrase)
+                said = re.sub(r"\{(\w+)(?::(\w+))?\}", lambda f: f" {self.part(holes.get(f[1]), f[2])} ", phrase)
                 words = [w for w in re.findall(r"[a-z]+", said.lower()) if w not in DROPPED or rng.random() < 0.15]
                 if not method.changes and row.kind == "bool" and rng.random() < 0.7:
                     words = ["is", *words]
