@@ -81,6 +81,11 @@ class Leaf:
         yield self
 
 
+# How a sentence calls a mark when it does not write it.
+MARKS = {"-": "a hyphen", ",": "a comma", ";": "a semicolon", ":": "a colon", "/": "a slash", ".": "a point", "@": "an at sign", "=": "an equals sign", " ": "a space",
+         "_": "an underscore", "+": "a plus sign", ", ": "a comma and a space", "; ": "a semicolon and a space", " and ": "the word and with spaces around it"}
+
+
 class Constant:
     """A number or a text that stands in the sentence."""
 
@@ -91,7 +96,7 @@ class Constant:
 
     def say(self, sentence):
         if isinstance(self.held, str):
-            return f'"{self.held}"'
+            return MARKS[self.held] if self.held in MARKS and sentence.rng.random() < 0.5 else f'"{self.held}"'
         if isinstance(self.held, int) and 1 <= self.held <= 10 and sentence.rng.random() < 0.2:
             return "one two three four five six seven eight nine ten".split()[self.held - 1]
         return str(self.held)

@@ -54,6 +54,8 @@ class Sentence:
         if place.owner is not None:
             holder = self._called(place.owner, "n")
             return f"{holder}'s {bare}" if rng.random() < 0.5 and not holder.endswith("s") else f"the {bare} of {holder}"
+        if len(place.words) == 2 and not place.short and not place.unitless and place.words[0] in vocabulary.THINGS and rng.random() < 0.1:
+            return f"the {place.words[0]}'s {place.words[1]}"
         chance = rng.random()
         if self.world.others and chance < 0.35:
             return rng.choice(("the own {}", "its own {}", "the receiver's {}")).format(bare)
