@@ -1,7 +1,6 @@
 """The corpus: shards of cases, each run and checked before it counts.
 
-`python corpus.py --shards 20` writes work/shards/NNNN.jsonl of 20 000 cases each; shard N depends on
-nothing but the seed and N.
+`python corpus.py --shards 20` writes work2/shards/NNNN.jsonl of 20 000 cases each; shard N depends on nothing but the seed and N.
 """
 
 import argparse
@@ -10,34 +9,67 @@ import json
 import os
 import pathlib
 import random
+import time
 
+import barred
 import cases
+import flaws
+import refusals
 import trial
+import wishes
 
-WORK = pathlib.Path(__file__).with_name("work")
-SEED = 20_000
+WORK = pathlib.Path(__file__).with_name("work2")
+SEED = 21_000
+# Of a hundred cases so many are messages without a wish, refusals of a wish, corrections; the others are methods with a wish.
+PLAIN, REFUSED, CORRECTED = 15, 8, 10
+
+
+def plain_case(drawer, rng):
+    """A message without a wish, as (prompt, completion, family, marks)."""
+    case = drawer.draw()
+    if case.refusal is None:
+        good, why = trial.holds(case, case.source, rng, rounds=2)
+        if not good:
+            raise wishes.Rejected(case.family + ": " + why[:60])
+    prompt = cases.prompt(case)
+    why = barred.reason(prompt.split("<|receiver|>")[1] + case.completion())
+    if why:
+        raise wishes.Rejected(why)
+    return prompt, case.completion(), case.family, cases.marks(case)
+
+
+def wish_case(drawer, rng, chance):
+    """A message with a wish, as (prompt, completion, family, marks)."""
+    if chance < REFUSED:
+        case = refusals.refusal(drawer)
+        why = barred.reason(case.prompt().split("<|receiver|>")[1] + case.completion())
+        if why:
+            raise wishes.Rejected(why)
+    else:
+        case = drawer.attempt()
+        if chance < REFUSED + CORRECTED:
+            case = flaws.correction(rng, case)
+            why = barred.reason(case.attempt, case.attempt)
+            if why:
+                raise wishes.Rejected(why)
+    return case.prompt(), case.completion(), case.family, wishes.marks(case)
 
 
 def shard(number, size=20_000):
     """The cases of one shard as (prompt, completion, family, marks), and how many were rejected."""
     rng = random.Random(f"bat-seed-{SEED}-{number}")
-    # Three shards of the middle show what an absent slot is, on simple cases.
-    if number >= 22:  # sentences over a whole object, the weakest family until then
-        drawer = cases.Drawer(rng, simple=0.4, refusals=24, bare=18, confusable=0.3, sentences=22)
-    elif number >= 17:  # the last ones dwell on what follows from a slot's kind
-        drawer = cases.Drawer(rng, simple=0.4, refusals=22, bare=24, confusable=0.5)
-    else:
-        drawer = cases.Drawer(rng, simple=0.6, refusals=40) if number in (8, 9, 10) else cases.Drawer(rng, simple=0.3, refusals=22)
+    plain = cases.Drawer(rng, simple=0.4, refusals=20, bare=20, confusable=0.4, sentences=14)
+    drawer = wishes.Drawer(rng)
     rejected = collections.Counter()
     out = []
     while len(out) < size:
-        case = drawer.draw()
-        if case.refusal is None:
-            good, why = trial.holds(case, case.source, rng, rounds=2)
-            if not good:
-                rejected[case.family + ": " + why[:60]] += 1
-                continue
-        out.append((cases.prompt(case), case.completion(), case.family, cases.marks(case)))
+        chance = rng.random() * 100
+        while True:  # what a kind of case loses by rejection is made up for by others of its kind
+            try:
+                out.append(plain_case(plain, rng) if chance < PLAIN else wish_case(drawer, rng, chance - PLAIN))
+                break
+            except (wishes.Rejected, wishes.Disagrees, LookupError) as error:
+                rejected[str(error)[:60]] += 1
     return out, rejected
 
 
@@ -61,5 +93,6 @@ if __name__ == "__main__":
     parser.add_argument("--shards", type=int, default=1)
     asked = parser.parse_args()
     for number in range(asked.first, asked.first + asked.shards):
+        start = time.time()
         made, rejected = write(number)
-        print(number, dict(collections.Counter(family for _, _, family, _ in made)), "rejected", sum(rejected.values()), rejected.most_common(6), flush=True)
+        print(number, f"{len(made) / (time.time() - start):.0f} a second", dict(collections.Counter(family for _, _, family, _ in made)), "rejected", sum(rejected.values()), rejected.most_common(6), flush=True)

@@ -1,6 +1,6 @@
 """The model: a small Llama, as Hugging Face names and rotates it.
 
-Shapes: B sequences, T tokens, H hidden 256, A heads 8, D = H / A = 32, F feed-forward 768, V vocabulary.
+Shapes: B sequences, T tokens, H hidden 256, A heads 8, D = H / A = 32, F feed-forward 768, V vocabulary 4096.
 """
 
 import torch
@@ -9,9 +9,9 @@ from torch import nn
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256, "intermediate_size": 768,
-    "vocab_size": 2048, "num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
+    "vocab_size": 4096, "num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
     "rope_theta": 10000.0, "bos_token_id": 3, "eos_token_id": 1, "pad_token_id": 0, "rope_scaling": None,
-    "max_position_embeddings": 1024, "tie_word_embeddings": False, "hidden_act": "silu", "attention_bias": False,
+    "max_position_embeddings": 1024, "tie_word_embeddings": True, "hidden_act": "silu", "attention_bias": False,
     "mlp_bias": False, "torch_dtype": "bfloat16",
 }
 
@@ -101,12 +101,11 @@ class Stack(nn.Module):
 
 
 class Seed(nn.Module):
-    """The whole model; `lm_head` is not tied to the embedding."""
+    """The whole model; the head is the embedding."""
 
     def __init__(self, c=CONFIG):
         super().__init__()
         self.model = Stack(c)
-        self.lm_head = nn.Linear(c["hidden_size"], c["vocab_size"], bias=False)
         half = c["hidden_size"] // c["num_attention_heads"] // 2
         rates = c["rope_theta"] ** (-torch.arange(half).float() / half)
         angles = torch.outer(torch.arange(c["max_position_embeddings"]).float(), rates)
@@ -114,7 +113,7 @@ class Seed(nn.Module):
         self.register_buffer("sin", angles.sin(), persistent=False)
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                nn.init.normal_(weight, std=0.05 if "embed" in name else 0.01 if "lm_head" in name else weight.shape[1] ** -0.5 * 0.6)
+                nn.init.normal_(weight, std=0.05 if "embed" in name else weight.shape[1] ** -0.5 * 0.6)
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 nn.init.normal_(weight, std=0.006)
 
@@ -129,24 +128,31 @@ class Seed(nn.Module):
                 tap.append(x)
         return self.model.norm(x)
 
-    def loss(self, ids, wanted, first=8.0, marks=None, lookup=None):
-        """2. Mean loss over the tokens wanted: `wanted` (B, T) is true where the token itself is to be learned.
+    def lm_head(self, stream):
+        """The scores (…, V) of a stream (…, H): the head is the embedding."""
+        return F.linear(stream, self.model.embed_tokens.weight)
+
+    def loss(self, ids, weights, first=8.0, marks=None, lookup=None):
+        """2. Mean loss over the completions' tokens, to which others are added by their weight: `weights` (B, T) is 1 where the token
+        is one of the completion, less where it is to be learned as well, and 0 where it is only read.
 
         The first token of a completion, which decides between answer and refusal, counts `first` times.
         With `marks` (B, T), -1 where there is none, `lookup` must tell the class of every part of the
-        selector from the stream after the fourth layer; it is no part of the model and is not kept with it.
+        selector and of every slot that the wish names from the stream after the fourth layer; it is no part of the model and is not kept with it.
         """
         tap = []
         stream = self.stream(ids[:, :-1], tap=tap)
-        where = wanted[:, 1:]
-        # Only the wanted places meet the head: (places, H) to (places, V).
+        where = weights[:, 1:] > 0
+        # Only the places that count meet the head: (places, H) to (places, V).
         losses = F.cross_entropy(self.lm_head(stream[where]).float(), ids[:, 1:][where], reduction="none")
-        starts = ~wanted[:, :-1][where]
-        total = (losses * torch.where(starts, first, 1.0)).mean()
+        weight = weights[:, 1:][where]
+        own = weight == 1
+        starts = own & (weights[:, :-1][where] < 1)
+        total = (losses * torch.where(starts, first, weight)).sum() / own.sum()
         told = torch.zeros(())
-        if lookup is not None:
-            marked = marks[:, :-1] >= 0
+        marked = marks[:, :-1] >= 0 if marks is not None else None
+        if lookup is not None and marked.any():
             middle = F.rms_norm(tap[0][marked].float(), (CONFIG["hidden_size"],))
             told = F.cross_entropy(lookup(middle).float(), marks[:, :-1][marked])
             total = total + 0.3 * told
-        return total, losses.detach().mean(), losses.detach()[starts].mean(), told.detach()
+        return total, losses.detach()[own].mean(), losses.detach()[starts].mean(), told.detach()

@@ -1,10 +1,13 @@
 """The scan: looks for held-out words in every training shard; exit status 1 when one is found."""
 
 import json
+import re
 import sys
 
 import corpus
 import fixed
+
+NAMES = re.compile(r"<\|(?:receiver|slots|parents|others|message)\|>(.*)\n")
 
 if __name__ == "__main__":
     found, lines, seen = {}, 0, set()
@@ -12,7 +15,8 @@ if __name__ == "__main__":
         for line in path.open():
             prompt, completion, *_ = json.loads(line)
             lines += 1
-            for word in fixed.parts(prompt.split("<|receiver|>")[1] + " " + completion):
+            # The names: sentences tell of these alone, and the values of examples are no names.
+            for word in fixed.parts(" ".join(NAMES.findall(prompt)) + " " + (completion if "<|wish|>" not in prompt else "")):
                 if word not in seen:
                     seen.add(word)
                     if fixed.strange(word):

@@ -1,13 +1,32 @@
 """The corpus: what is drawn is checked, the same each time, and no held-out word is in it."""
 
+import ast
 import random
+import re
 import unittest
 
+import barred
 import cases
+import changes
 import corpus
+import fixed
+import flaws
+import grammar
 import names
+import readings
+import refusals
 import rules
 import trial
+import values
+import wishes
+
+EXAMPLE = re.compile(r"(?P<given>.*?)(?:^| )?\((?P<arguments>.*)\) -> (?P<outcome>.+)")
+
+
+def drawn(count, seed=9, family=None, **sides):
+    """Cases with a wish."""
+    drawer = wishes.Drawer(random.Random(seed), **sides)
+    return drawer, [drawer.draw(family) for _ in range(count)]
 
 
 class Corpus(unittest.TestCase):
@@ -20,26 +39,116 @@ class Corpus(unittest.TestCase):
         other, _ = corpus.shard(4, size=60)
         self.assertNotEqual(first, other)
 
-    def test_every_family_is_drawn_and_almost_none_is_rejected(self):
-        made, rejected = corpus.shard(22, size=1_500)
+    def test_every_kind_of_case_is_drawn(self):
+        made, rejected = corpus.shard(22, size=900)
         families = {family for _, _, family, _ in made}
-        wanted = {rule.family for rule in rules.RULES if rule.phrases and rule.weight > 0}
-        missing = wanted - families
-        self.assertLessEqual(len(missing), len(wanted) // 10, missing)
-        self.assertTrue({"bare", "describe", "display", "pair", "refuse_absent"} <= families)
-        self.assertLess(sum(rejected.values()), 15, rejected)
+        wanted = {"num", "truth", "text", "list", "filter", "map", "date", "objects", "change", "guarded", "either", "steps 2", "steps 3", "slot", "refuse", "correct", "bare"}
+        self.assertFalse(wanted - families, wanted - families)
+        with_wish = sum("<|wish|>" in prompt for prompt, _, _, _ in made) / len(made)
+        self.assertTrue(0.8 < with_wish < 0.9, with_wish)
+        self.assertGreater(len({completion.partition("):")[2] for _, completion, _, _ in made}), 700)
 
-    def test_marks_lie_on_the_selector(self):
+    def test_every_method_is_the_same_written_by_nobody(self):
+        made, _ = corpus.shard(23, size=300)
+        for prompt, completion, _, _ in made:
+            if completion.startswith("def "):
+                tree = ast.parse(completion.removesuffix("<|end|>"))
+                (method,) = tree.body
+                selector = re.search(r"<\|message\|>(\w+)\(", prompt)[1]
+                self.assertEqual(method.name, selector)
+                slots = {slot.partition(":")[0] for slot in re.search(r"<\|slots\|>(.*)\n", prompt)[1].split(" ")}
+                for node in ast.walk(method):
+                    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+                        self.assertIn(node.attr, slots | {"_p_changed", "object_id", "slot_names", "parents"}, prompt)
+
+    def test_marks_lie_on_names(self):
         made, _ = corpus.shard(22, size=200)
         for prompt, _, _, marks in made:
-            begin = prompt.index("<|message|>") + len("<|message|>")
-            end = prompt.index("\n", begin)
+            lines = [(found.start(), found.end()) for found in re.finditer(r"<\|(?:message|wish)\|>.*", prompt)]
             for start, stop, _ in marks:
-                self.assertTrue(begin <= start < stop <= end, (prompt, marks))
+                self.assertTrue(any(begin <= start < stop <= end for begin, end in lines), (prompt, marks))
+
+
+class Wishes(unittest.TestCase):
+    """A case with a wish: prompt, examples and effect belong together."""
+
+    def test_a_prompt_has_its_lines_in_order(self):
+        order = ["covenant", "receiver", "slots", "parents", "others", "message", "wish", "example", "flaw", "attempt", "method"]
+        _, some = drawn(80)
+        for case in some:
+            marks = re.findall(r"<\|(\w+)\|>", case.prompt())
+            self.assertEqual(marks, sorted(marks, key=order.index), case.prompt())
+            self.assertLessEqual(len(case.wish), 400)
+            self.assertLessEqual(marks.count("example"), 3)
+            self.assertNotIn("\x01", case.prompt())
+            self.assertNotRegex(case.wish, r"[{}]\w*:|\{\w\}")
+
+    def test_examples_are_in_the_normal_form_and_the_method_passes_them(self):
+        _, some = drawn(80)
+        for case in some:
+            function = wishes.compiled(case.source, case.selector)
+            for text, (state, wanted) in zip(case.examples, case.shown):
+                self.assertLessEqual(len(text), 200)
+                self.assertRegex(text, EXAMPLE)
+                self.assertEqual(wishes.difference(wishes.Outcome(function, state), wanted, state.told()), "")
+                self.assertEqual(text.endswith(" -> !"), wanted.fails)
+
+    def test_a_method_that_does_nothing_passes_no_change(self):
+        _, some = drawn(60, family="change")
+        for case in some:
+            self.assertTrue(case.method.changes)
+            lazy = wishes.compiled(f"def {case.selector}(self, *arguments):\n    return None\n", case.selector)
+            found = [wishes.difference(wishes.Outcome(lazy, state), wishes.Wanted(case.method.effect, state), state.told()) for state in case.states]
+            self.assertTrue(any(found), case.source)
+
+    def test_meaning_and_code_agree_in_every_row(self):
+        seen = set()
+        for seed in range(6):
+            drawer = wishes.Drawer(random.Random(seed))
+            for _ in range(330):
+                try:
+                    case = drawer.attempt(("reading", "change", "guarded")[_ % 3])
+                    seen |= case.rows
+                except (LookupError, wishes.Rejected):
+                    continue  # wishes.Disagrees is what must not come
+        rows = {row.key for row in readings.ALL + changes.ALL}
+        self.assertGreater(len(rows & seen), 0.8 * len(rows), sorted(rows - seen))
+
+    def test_numbers_are_alike_as_the_kernel_has_them(self):
+        self.assertTrue(values.alike(5, 5.0))
+        self.assertTrue(values.alike(0.1 + 0.2, 0.3))
+        self.assertFalse(values.alike(True, 1))
+        self.assertFalse(values.alike([1], [1, 2]))
+
+    def test_a_flaw_is_true_of_its_attempt(self):
+        drawer, made = wishes.Drawer(random.Random(4)), 0
+        while made < 25:
+            try:
+                case = flaws.correction(drawer.rng, drawer.draw())
+            except wishes.Rejected:
+                continue
+            made += 1
+            self.assertNotEqual(case.attempt, case.source)
+            if case.flaw.startswith("line "):
+                continue
+            function = wishes.compiled(case.attempt, case.selector)
+            number = int(re.match(r"example (\d):", case.flaw)[1])
+            state, wanted = case.shown[number - 1]
+            self.assertIn(wishes.difference(wishes.Outcome(function, state), wanted, state.told())[:100], case.flaw)
+
+    def test_a_refusal_has_no_method(self):
+        drawer, made = wishes.Drawer(random.Random(5)), []
+        while len(made) < 40:
+            try:
+                made.append(refusals.refusal(drawer))
+            except (wishes.Rejected, LookupError):
+                continue
+        self.assertTrue(all(case.completion().startswith("<|refuse|>") for case in made))
+        self.assertGreater(len({case.refusal.partition(" slot")[0] for case in made}), 1)
 
 
 class Trial(unittest.TestCase):
-    """A wrong method is told from a right one by running it."""
+    """Without a wish: a wrong method is told from a right one by running it."""
 
     def case(self, family):
         rng = random.Random(5)
@@ -62,9 +171,17 @@ class Trial(unittest.TestCase):
         self.assertFalse(good)
         self.assertTrue(why)
 
+    def test_almost_none_is_rejected(self):
+        rng = random.Random(8)
+        drawer = cases.Drawer(rng)
+        drawn = [drawer.draw() for _ in range(300)]
+        wrong = [case.family for case in drawn if case.refusal is None and not trial.holds(case, case.source, rng, rounds=2)[0]]
+        self.assertLess(len(wrong), 6, wrong)
+        self.assertTrue({rule.family for rule in rules.RULES if rule.weight > 1.9 and rule.phrases} <= {case.family for case in drawn} | {"smallest", "average", "sum", "length"})
+
 
 class Split(unittest.TestCase):
-    """Names in training text and names kept for the evaluation have no word in common where it counts."""
+    """What is kept for the evaluation is not in training text."""
 
     def test_training_draws_no_held_out_word(self):
         held = set()
@@ -75,6 +192,56 @@ class Split(unittest.TestCase):
         for _ in range(3_000):
             words = names.pick_name(rng, "int", False, 0.3, False).split("_")
             self.assertFalse(held & set(words), words)
+
+    def test_slots_of_wishes_have_no_held_out_word(self):
+        _, some = drawn(120)
+        for case in some:
+            for slot in case.slots:
+                if not slot.endswith(":method"):
+                    self.assertFalse(fixed.strange(slot.partition(":")[0]), slot)
+
+    def test_held_out_cases_have_held_out_names(self):
+        _, some = drawn(40, held=True)
+        new = [any(names.held_out(word) for slot in case.slots for word in slot.partition(":")[0].split("_")) for case in some]
+        self.assertGreater(sum(new), 30)
+
+    def test_held_out_phrasings_and_compositions_are_not_drawn(self):
+        kept = [(row, phrase) for row in readings.ALL + changes.ALL for phrase in row.phrases if grammar.is_held_out(row, phrase)]
+        self.assertGreater(len(kept), 30)
+        drawer = wishes.Drawer(random.Random(6))
+        for _ in range(60):
+            case = drawer.draw()
+            for row, phrase, _ in case.method.phrases:
+                if hasattr(row, "phrases"):
+                    self.assertFalse(grammar.is_held_out(row, phrase), phrase)
+            self.assertFalse(grammar.is_composition_held_out(case.method.rows))
+
+
+class Barred(unittest.TestCase):
+    """What the test part of the bench is about is known by hashes, and not drawn."""
+
+    def test_the_hashes_are_those_of_the_scan(self):
+        name, words = barred.SCAN.bar("name", "a_name"), barred.SCAN.bar("words", "one two three four five six")
+        kept, barred.HASHES = barred.HASHES, frozenset((name, words))
+        barred.is_name_barred.cache_clear()
+        try:
+            self.assertEqual(barred.reason("x a_name y"), "a barred name")
+            self.assertEqual(barred.reason("zero one Two, three four five six"), "barred words")
+            self.assertEqual(barred.reason("one two three four five"), "")
+        finally:
+            barred.HASHES = kept
+            barred.is_name_barred.cache_clear()
+
+    def test_a_shape_is_barred_whatever_its_slots_are_called(self):
+        ((_, shape),) = barred.SCAN.trees("def m(self, n):\n    self.a = self.b + n\n")
+        kept, barred.HASHES = barred.HASHES, frozenset((barred.SCAN.bar("method", shape),))
+        barred.is_shape_barred.cache_clear()
+        try:
+            self.assertTrue(barred.is_method_barred("def other(self, k):\n    self.x = self.y + k\n"))
+            self.assertFalse(barred.is_method_barred("def other(self, k):\n    self.x = self.x + k\n"))
+        finally:
+            barred.HASHES = kept
+            barred.is_shape_barred.cache_clear()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ warm-up, a plateau, and a linear way to zero, so a run is always annealed when i
 """
 
 import argparse
+import datetime
 import hashlib
 import json
 import os
@@ -24,14 +25,14 @@ import corpus
 import tokens
 from model import CONFIG, Seed
 
-FOLDER = pathlib.Path(os.environ.get("SEED_MODEL") or pathlib.Path(__file__).with_name("model"))
+FOLDER = pathlib.Path(os.environ.get("SEED_MODEL") or corpus.WORK / "model")
 STATE = corpus.WORK / "checkpoint.pt"
-LOG = pathlib.Path(__file__).with_name("training.jsonl")
+LOG = corpus.WORK / "training.jsonl"
 BATCH_TOKENS = 3072  # of each process
 
 
-def batches(number, tokenizer, rng):
-    """The batches of one shard: (ids, wanted, marks), each (B, T), of like length, in a random order."""
+def batches(number, tokenizer, rng, share=0.1):
+    """The batches of one shard: (ids, weights, marks), each (B, T), of like length, in a random order."""
     path = corpus.WORK / "shards" / f"{number:04}.jsonl"
     if not path.exists():
         corpus.write(number)
@@ -45,7 +46,7 @@ def batches(number, tokenizer, rng):
                 if a >= start and b <= end and b > a:
                     marks[place] = kind
         marked.append((e.ids, marks))
-    marked = sorted((pair for pair in marked if len(pair[0]) <= 512), key=lambda pair: len(pair[0]) + rng.random())
+    marked = sorted((pair for pair in marked if len(pair[0]) <= 480), key=lambda pair: len(pair[0]) + rng.random())
     groups, group = [], []
     for pair in marked:
         if group and (len(group) + 1) * len(pair[0]) > BATCH_TOKENS:
@@ -58,8 +59,10 @@ def batches(number, tokenizer, rng):
         T = max(len(row) for row, _ in group)
         ids = torch.tensor([row + [tokens.PAD] * (T - len(row)) for row, _ in group])
         marks = torch.tensor([row + [-1] * (T - len(row)) for _, row in group])
-        wanted = ((ids == tokens.METHOD).cumsum(1) > 0) & (ids != tokens.METHOD) & (ids != tokens.PAD)
-        yield ids, wanted, marks
+        written = ((ids == tokens.METHOD).cumsum(1) > 0) & (ids != tokens.METHOD) & (ids != tokens.PAD)
+        # What an example says follows from the wish: to foresee it is to have understood it.
+        told = ((ids == tokens.EXAMPLE).cumsum(1) > 0) & (ids != tokens.EXAMPLE) & ((ids == tokens.FLAW).cumsum(1) + (ids == tokens.METHOD).cumsum(1) == 0) & (ids != tokens.PAD)
+        yield ids, written.float() + share * told.float(), marks
 
 
 def orthogonal(g):
@@ -73,7 +76,10 @@ def orthogonal(g):
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for the matrices of the layers: momentum made orthogonal, all matrices of a shape at once."""
+    """Muon for the matrices of the layers: momentum made orthogonal, all matrices of a shape at once.
+
+    Every process makes its share of the matrices orthogonal, and gets the others' from them.
+    """
 
     def __init__(self, weights, lr=0.02, momentum=0.95, decay=0.01):
         super().__init__(weights, {"lr": lr, "momentum": momentum, "decay": decay})
@@ -92,7 +98,12 @@ class Muon(torch.optim.Optimizer):
                     held.lerp_(weight.grad, 1 - group["momentum"])
                     update = weight.grad.lerp(held, group["momentum"])
                     moved.append(update if weight.shape[0] <= weight.shape[1] else update.T)
-                for weight, update in zip(weights, orthogonal(torch.stack(moved))):
+                own = list(range(distributed.get_rank(), len(moved), distributed.get_world_size()))
+                updates = torch.zeros(len(moved), *moved[0].shape)
+                if own:
+                    updates[own] = orthogonal(torch.stack([moved[at] for at in own]))
+                distributed.all_reduce(updates)
+                for weight, update in zip(weights, updates):
                     update = update if weight.shape[0] <= weight.shape[1] else update.T
                     weight.mul_(1 - group["lr"] * group["decay"])
                     weight.add_(update, alpha=-group["lr"] * max(1, weight.shape[0] / weight.shape[1]) ** 0.5)
@@ -119,7 +130,7 @@ def export(model, notes):
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         data = (FOLDER / name).read_bytes()
         files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    told = {"name": "seed", "abilities": ["method"], "parameters": sum(w.numel() for w in model.parameters()), "vocabulary": CONFIG["vocab_size"], "precision": "bf16", **notes, "files": files}
+    told = {"name": "seed", "abilities": ["method", "wish", "correct"], "parameters": sum(w.numel() for w in model.parameters()), "vocabulary": CONFIG["vocab_size"], "precision": "bf16", **notes, "files": files}
     replace(FOLDER / "model.json", lambda p: p.write_text(json.dumps(told, indent=2) + "\n"))
 
 
@@ -127,7 +138,7 @@ def work(rank, asked):
     """One process of the training: all do the same but for their share of the batches."""
     torch.set_num_threads(asked.threads)
     torch.manual_seed(20)
-    distributed.init_process_group("gloo", init_method=f"file://{asked.meeting}", rank=rank, world_size=asked.processes)
+    distributed.init_process_group("gloo", init_method=f"file://{asked.meeting}", rank=rank, world_size=asked.processes, timeout=datetime.timedelta(hours=2))
     tokenizer = tokens.load()
     model = Seed()
     lookup = torch.nn.Linear(CONFIG["hidden_size"], len(cases.KINDS) + 2)
@@ -153,14 +164,19 @@ def work(rank, asked):
         export(model, {key: round(done[key]) for key in ("step", "tokens", "examples", "seconds")})
 
     while True:
-        made = list(batches(done["shard"], tokenizer, random.Random(done["shard"])))
+        # Shards that are not there yet are made at the same time, one by each process.
+        if not (corpus.WORK / "shards" / f"{done['shard']:04}.jsonl").exists():
+            if not (corpus.WORK / "shards" / f"{done['shard'] + rank:04}.jsonl").exists():
+                corpus.write(done["shard"] + rank)
+        distributed.barrier()
+        made = list(batches(done["shard"], tokenizer, random.Random(done["shard"]), asked.told))
         for place in range(done["batch"], len(made) - asked.processes + 1, asked.processes):
-            ids, wanted, marks = made[place + rank]
+            ids, counting, marks = made[place + rank]
             for optimiser, lr in zip(optimisers, base):
                 optimiser.param_groups[0]["lr"] = lr * schedule(share)
             # 1. The gradient of this process's batch.
             with torch.autocast("cpu", torch.bfloat16):
-                loss, plain, opening, told = model.loss(ids, wanted, asked.first, marks, lookup)
+                loss, plain, opening, told = model.loss(ids, counting, asked.first, marks, lookup)
             loss.backward()
             # 2. The mean over the processes; time, loss and counts travel with it.
             now = time.time()
@@ -213,7 +229,8 @@ def main():
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--muon", type=float, default=0.02)
     parser.add_argument("--adam", type=float, default=0.003)
-    parser.add_argument("--first", type=float, default=8.0, help="weight of a completion's first token")
+    parser.add_argument("--first", type=float, default=4.0, help="weight of a completion's first token")
+    parser.add_argument("--told", type=float, default=0.1, help="weight of a token of the examples, that of a completion being 1")
     parser.add_argument("--trial", action="store_true", help="keep nothing")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
