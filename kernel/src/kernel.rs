@@ -225,6 +225,12 @@ impl Kernel {
             Call::MemoryShow { object } => self.show_memory(&object),
             Call::MemoryForget { object } => self.forget_memory(&asker, &object).await,
             Call::MemoryStats => self.memory_figures().await,
+            Call::Wish {
+                object,
+                selector,
+                wish,
+            } => self.wish(&asker, &object, selector, wish).await,
+            Call::Wishes { object, selector } => self.wishes(&object, selector.as_deref()),
         }
     }
 

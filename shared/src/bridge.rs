@@ -246,6 +246,24 @@ pub enum Call {
         object: String,
     },
     MemoryStats,
+    /// Write what a method of an object is to do, in its own slot `wishes`; without a wish, take it away.
+    Wish {
+        object: String,
+        selector: String,
+        wish: Option<WishText>,
+    },
+    /// The wishes that hold for an object, inherited ones included.
+    Wishes {
+        object: String,
+        selector: Option<String>,
+    },
+}
+
+/// What is wanted of a method, as people write it (docs/wishes.md).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WishText {
+    pub intent: Option<String>,
+    pub examples: Vec<String>,
 }
 
 /// Bytes of text in one request of the memory, at most.
@@ -361,6 +379,7 @@ impl Call {
                 | Call::CodexImport { .. }
                 | Call::AdapterImport { .. }
                 | Call::AdapterDrop { .. }
+                | Call::Wish { .. }
         )
     }
 
@@ -573,6 +592,17 @@ pub enum Answer {
         transaction: TransactionId,
     },
     MemoryStats(MemoryFigures),
+    Wishes(Vec<WishView>),
+}
+
+/// A wish, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WishView {
+    pub selector: String,
+    pub holder: ObjectId,
+    /// What people call the holder.
+    pub name: String,
+    pub wish: WishText,
 }
 
 /// A document of the memory.

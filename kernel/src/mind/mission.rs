@@ -274,7 +274,7 @@ impl Kernel {
         let begun = Instant::now();
         spent.begin();
         let mut corrections = 0;
-        let mut flaw = None;
+        let mut correction = None;
         loop {
             let round = corrections + 1;
             lock(&running.mission).rounds = round;
@@ -286,7 +286,8 @@ impl Kernel {
                 author: &author,
                 begun,
                 round,
-                flaw: flaw.take(),
+                correction: correction.take(),
+                tokens_left: spent.budget.tokens.saturating_sub(spent.tokens()),
                 resend: resend == Resend::Once,
             };
             let end = tokio::select! {
@@ -294,7 +295,7 @@ impl Kernel {
                 end = cycle.run() => end,
                 fault = spent.over() => End::Failed {
                     fault,
-                    may_correct: false,
+                    correction: None,
                 },
             };
             match end {
@@ -304,11 +305,11 @@ impl Kernel {
                         result: Ok(answer.map(|answer| (request, answer))),
                     };
                 }
-                End::Failed { fault, may_correct }
-                    if may_correct && corrections < spent.budget.corrections =>
-                {
+                End::Failed {
+                    correction: Some(left), ..
+                } if corrections < spent.budget.corrections => {
                     corrections += 1;
-                    flaw = Some(fault.message);
+                    correction = Some(left);
                 }
                 End::Failed { fault, .. } => return self.failed(running, fault, begun, &author).await,
             }
