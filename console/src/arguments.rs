@@ -40,7 +40,6 @@ of the receiver (stored_water), of what one refers to (lower.stored_water, lamps
 of any object (#12.name); the text \"@lower\" is that object, \"@self\" the receiver, \"@@x\" the text @x.
 Who sends a message that nobody understands gets a method that passes every example, or none. docs/wishes.md has it all.";
 
-
 /// Talks to a BAT OS image: a living world of prototype objects that writes the methods it lacks.
 #[derive(Debug, Parser)]
 #[command(name = "batos", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
@@ -375,9 +374,6 @@ pub struct DnuBench {
     /// Run with everything on, and then without each of these switches [of no list: without each there is]
     #[arg(long, value_enum, num_args = 0.., value_delimiter = ',', require_equals = true, conflicts_with = "without", value_name = "SWITCH,…")]
     pub ablations: Option<Vec<Switch>>,
-    /// Tell the model what is wanted, in words and with the visible examples, by the receiver's slot `wishes`
-    #[arg(long)]
-    pub wishes: bool,
     /// Hold every task to its own reference method, and ask no model
     #[arg(long, conflicts_with_all = ["model", "backend", "without", "ablations"])]
     pub check: bool,

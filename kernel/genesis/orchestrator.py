@@ -6,8 +6,9 @@ token_budget = 20000
 seconds_budget = 600
 corrections = 2
 narrowing = True
+least_confidence = None
 abilities = None
-assumed_abilities = ["method", "plan", "answer", "review"]
+assumed_abilities = ["method", "plan", "answer", "review", "wish", "correct"]
 is_conversing = True
 cycle_prototype = ref("cycle")
 states = ref("states")
@@ -24,12 +25,15 @@ def begin_thought(self, brief):
     return cycle
 
 
-def choose_workflow(self, kind, declared):
-    able = self.abilities
-    if able is None:
-        able = declared
-    if able is None:
-        able = self.assumed_abilities
+def abilities_of(self, declared):
+    if self.abilities is not None:
+        return self.abilities
+    if declared is not None:
+        return declared
+    return self.assumed_abilities
+
+
+def choose_workflow(self, kind, able):
     for name in self.workflows.order:
         workflow = primitive("get_slot", self.workflows, name, None)
         if workflow is not None and workflow.kind == kind and all(need in able for need in workflow.needs):

@@ -97,7 +97,12 @@ impl Wish {
         };
         Ok(Wish {
             intent: intent.filter(|intent| !intent.is_empty()),
-            examples: text.examples.iter().enumerate().map(read).collect::<Result<_, _>>()?,
+            examples: text
+                .examples
+                .iter()
+                .enumerate()
+                .map(read)
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -105,7 +110,10 @@ impl Wish {
     pub fn value(&self) -> Value {
         Value::record([
             ("intent", self.intent.clone().map_or(Value::None, Value::Text)),
-            ("examples", Value::List(self.examples_as_texts().map(Value::Text).collect())),
+            (
+                "examples",
+                Value::List(self.examples_as_texts().map(Value::Text).collect()),
+            ),
         ])
     }
 
@@ -126,17 +134,23 @@ pub fn check(wishes: &Value) -> Result<(), String> {
             ));
         }
     };
-    pairs.iter().try_for_each(|(selector, wish)| match selector.as_text() {
-        Some(selector) if is_slot_name(selector) => match Wish::read(wish) {
-            Ok(_) => Ok(()),
-            Err(what) => Err(format!("the wish for {selector}: {what}")),
-        },
-        _ => Err(format!("{} is no selector", text_of(selector))),
-    })
+    pairs
+        .iter()
+        .try_for_each(|(selector, wish)| match selector.as_text() {
+            Some(selector) if is_slot_name(selector) => match Wish::read(wish) {
+                Ok(_) => Ok(()),
+                Err(what) => Err(format!("the wish for {selector}: {what}")),
+            },
+            _ => Err(format!("{} is no selector", text_of(selector))),
+        })
 }
 
 /// The wish that holds for a selector of an object, with what that depends on; the nearest object of its delegation chain that has one decides.
-pub fn wish_for(world: World<'_>, receiver: ObjectId, selector: &str) -> (Result<Option<Wish>, String>, Vec<Read>) {
+pub fn wish_for(
+    world: World<'_>,
+    receiver: ObjectId,
+    selector: &str,
+) -> (Result<Option<Wish>, String>, Vec<Read>) {
     let (held, reads) = world.held_along(receiver, WISHES);
     let found = held.iter().find_map(|(_, wishes)| wishes.member(selector));
     (found.map(Wish::read).transpose(), reads)
@@ -155,7 +169,10 @@ fn example(text: &str) -> Result<Example, String> {
         Expected::Any | Expected::Failure => None,
     };
     let helds = example.given.iter().chain(&example.after);
-    let mut values = helds.map(|held| &held.value).chain(&example.arguments).chain(answer);
+    let mut values = helds
+        .map(|held| &held.value)
+        .chain(&example.arguments)
+        .chain(answer);
     match values.any(has_method) {
         true => Err("it holds a method; data is expected".into()),
         false => Ok(example),
@@ -166,7 +183,9 @@ fn has_method(value: &Value) -> bool {
     match value {
         Value::Method(_) => true,
         Value::List(items) => items.iter().any(has_method),
-        Value::Map(pairs) => pairs.iter().any(|(key, item)| has_method(key) || has_method(item)),
+        Value::Map(pairs) => pairs
+            .iter()
+            .any(|(key, item)| has_method(key) || has_method(item)),
         _ => false,
     }
 }
@@ -185,7 +204,10 @@ impl Kernel {
             }
             check(value).map_err(|what| {
                 let place = format!("{}.{WISHES}", name_of(world, object));
-                Fault::new(reason::COVENANT_BROKEN, format!("nothing was changed: {place}: {what}"))
+                Fault::new(
+                    reason::COVENANT_BROKEN,
+                    format!("nothing was changed: {place}: {what}"),
+                )
             })
         };
         changes.iter().try_for_each(|change| match change {
@@ -211,7 +233,9 @@ impl Kernel {
         }
         let wish = match text.as_ref().map(Wish::of).transpose() {
             Ok(Some(wish)) if wish == Wish::default() => {
-                return Err(bad(format!("the wish for {selector} is empty; an intent or an example is expected")));
+                return Err(bad(format!(
+                    "the wish for {selector} is empty; an intent or an example is expected"
+                )));
             }
             Ok(wish) => wish,
             Err(what) => return Err(bad(format!("the wish for {selector}: {what}"))),
@@ -292,7 +316,10 @@ impl Kernel {
         for (holder, wishes) in world.held_along(id, WISHES).0 {
             let Value::Map(pairs) = wishes else { continue };
             for (key, wish) in pairs {
-                let Some(key) = key.as_text().filter(|key| selector.is_none_or(|wanted| wanted == *key)) else {
+                let Some(key) = key
+                    .as_text()
+                    .filter(|key| selector.is_none_or(|wanted| wanted == *key))
+                else {
                     continue;
                 };
                 if views.iter().any(|view| view.selector == key) {
@@ -325,7 +352,9 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, Value)]) -> Value {
-        let pairs = pairs.iter().map(|(key, value)| (Value::Text((*key).into()), value.clone()));
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| (Value::Text((*key).into()), value.clone()));
         Value::Map(pairs.collect())
     }
 
@@ -355,10 +384,19 @@ mod tests {
         refused(&of(map(&[("words", text("x"))])), "only intent and examples");
         refused(&of(map(&[("intent", Value::Int(1))])), "its intent is a int");
         refused(&of(text(&"x".repeat(401))), "401 characters; at most 400");
-        refused(&with(&["() -> 1", "() - 1"]), "example 2: at character 4 `->` is expected");
+        refused(
+            &with(&["() -> 1", "() - 1"]),
+            "example 2: at character 4 `->` is expected",
+        );
         refused(&with(&["() -> 1"; 17]), "17 examples; at most 16");
-        refused(&with(&[&format!("() -> {:?}", "x".repeat(1_000))]), "at most 1000 are expected");
-        refused(&with(&[r#"helper={"$method": "def helper(self):\n    pass\n"} () -> _"#]), "holds a method");
+        refused(
+            &with(&[&format!("() -> {:?}", "x".repeat(1_000))]),
+            "at most 1000 are expected",
+        );
+        refused(
+            &with(&[r#"helper={"$method": "def helper(self):\n    pass\n"} () -> _"#]),
+            "holds a method",
+        );
     }
 
     #[test]
@@ -367,7 +405,10 @@ mod tests {
             ("intent", text("  Count\n them. ")),
             ("examples", examples(&["()->[1,2]"])),
         ]));
-        let kept = map(&[("intent", text("Count them.")), ("examples", examples(&["() -> [1, 2]"]))]);
+        let kept = map(&[
+            ("intent", text("Count them.")),
+            ("examples", examples(&["() -> [1, 2]"])),
+        ]);
         assert_eq!(wish.unwrap().value(), kept);
         assert_eq!(Wish::read(&text(" ")).unwrap().intent, None);
     }

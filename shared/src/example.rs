@@ -124,7 +124,9 @@ fn value(reader: &mut Reader<'_>) -> Result<Value, NotationError> {
     match bad_reference(&value) {
         None => Ok(value),
         Some((text, error)) => {
-            wrong.expected = format!("a value; its {text:?} is no path ({error}; a text that begins with @ has two of them)");
+            wrong.expected = format!(
+                "a value; its {text:?} is no path ({error}; a text that begins with @ has two of them)"
+            );
             Err(wrong)
         }
     }

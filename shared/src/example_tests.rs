@@ -53,7 +53,10 @@ fn the_normal_form_has_one_shape() {
     };
     check("()->_", "() -> _");
     check("  ( -1 ) ->! ", "(-1) -> !");
-    check(r#"self.a=[1,2] ( {"k":[1 ,2]} )->{"b":"ü"} ;a=5.0"#, r#"a=[1, 2] ({"k": [1, 2]}) -> {"b": "ü"}; a=5.0"#);
+    check(
+        r#"self.a=[1,2] ( {"k":[1 ,2]} )->{"b":"ü"} ;a=5.0"#,
+        r#"a=[1, 2] ({"k": [1, 2]}) -> {"b": "ü"}; a=5.0"#,
+    );
     check("() -> null ;", "() -> null");
     check(r#"() -> "@self""#, r#"() -> "@self""#);
 }
@@ -67,7 +70,10 @@ fn what_is_wrong_is_named_with_its_place() {
     check("", "at its end (character 1) `(`, the arguments");
     check("()", "at its end (character 3) `->` is expected");
     check("() ->", "the answer, `_` for any");
-    check("() -> 1 2", "at character 9 `;` or the end is expected, and \"2\" stands there");
+    check(
+        "() -> 1 2",
+        "at character 9 `;` or the end is expected, and \"2\" stands there",
+    );
     check("x=1 -> 2", "at character 5 a slot's name");
     check("(1 -> 2", "at character 4 `,` or `)`");
     check("(1,) -> 2", "at character 4 a value in JSON");
@@ -97,14 +103,20 @@ fn references_lead_and_doubled_signs_are_texts() {
     let map = Value::Map(vec![(text("k"), Value::Ref(ObjectId(7)))]);
     assert_eq!(
         found,
-        Ok(Value::List(vec![Value::Ref(ObjectId(7)), text("@home"), text("a@b"), map]))
+        Ok(Value::List(vec![
+            Value::Ref(ObjectId(7)),
+            text("@home"),
+            text("a@b"),
+            map
+        ]))
     );
     assert_eq!(seen, ["lower", "1"]);
 }
 
 #[test]
 fn what_checks_nothing_is_known() {
-    let check = |text: &str, expected: bool| assert_eq!(Example::read(text).unwrap().checks(), expected, "{text}");
+    let check =
+        |text: &str, expected: bool| assert_eq!(Example::read(text).unwrap().checks(), expected, "{text}");
     check("() -> _", false);
     check("a=1 () -> _", false);
     check("() -> _; a=1", true);
@@ -236,7 +248,26 @@ impl Random {
         let text: String = (0..self.below(5))
             .map(|_| {
                 self.of(&[
-                    "a", "(", ")", "->", ";", "=", " ", "\n", "\"", "\\", "@", "ü", "<|method|>", ",", "_", "!", "#", "$ref", "\u{0}", "\t",
+                    "a",
+                    "(",
+                    ")",
+                    "->",
+                    ";",
+                    "=",
+                    " ",
+                    "\n",
+                    "\"",
+                    "\\",
+                    "@",
+                    "ü",
+                    "<|method|>",
+                    ",",
+                    "_",
+                    "!",
+                    "#",
+                    "$ref",
+                    "\u{0}",
+                    "\t",
                 ])
             })
             .collect();

@@ -10,6 +10,7 @@ use shared::value::Value;
 
 use super::home::{BenchHome, unexpected};
 use super::task::Task;
+use super::wish;
 use super::world::{World, Wrong};
 use crate::failure::Failure;
 
@@ -116,7 +117,8 @@ impl Verdict {
 pub fn run(home: &mut BenchHome, task: &Task) -> Result<Trial, Failure> {
     home.allow(task.budget.tokens)?;
     let first = &task.visible[0];
-    let world = World::make(home, task, &first.given)?;
+    let mut world = World::make(home, task, &first.given)?;
+    wish::tell(home, &mut world, task)?;
     home.cover(task)?;
     let before = home.digest()?;
     let sent = world.send(home, first)?;

@@ -11,7 +11,8 @@ def _process_synthesis_(self, event, payload):
         if not payload["ok"]:
             return self.fail(payload["reason"], payload["message"], False)
         declared = payload["abilities"]
-    workflow = self.choose_workflow(self.brief["kind"], declared)
+    self.able = self.abilities_of(declared)
+    workflow = self.choose_workflow(self.brief["kind"], self.able)
     if workflow is None:
         return self.fail("not_understood", "no workflow of workflows.order is for a " + self.brief["kind"] + " and for what the model can do", False)
     self.workflow = workflow

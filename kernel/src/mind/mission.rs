@@ -306,7 +306,8 @@ impl Kernel {
                     };
                 }
                 End::Failed {
-                    correction: Some(left), ..
+                    correction: Some(left),
+                    ..
                 } if corrections < spent.budget.corrections => {
                     corrections += 1;
                     correction = Some(left);

@@ -574,11 +574,7 @@ impl Bench<'_> {
         chain: &[(ObjectId, TransactionId)],
         activation: &Activation,
     ) -> Result<Finished, Fault> {
-        Box::pin(
-            self.workers
-                .run_on(&mut self.worker, world, chain, activation),
-        )
-        .await
+        Box::pin(self.workers.run_on(&mut self.worker, world, chain, activation)).await
     }
 }
 

@@ -47,3 +47,4 @@ mod service;
 mod stopping;
 mod storms;
 mod upkeep;
+mod wishes;

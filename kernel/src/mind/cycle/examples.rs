@@ -109,7 +109,11 @@ impl Cycle<'_> {
         let arguments = example
             .arguments
             .iter()
-            .map(|value| resolved(value, &mut |path| lead(before, mission.receiver, &mission.arguments, path)))
+            .map(|value| {
+                resolved(value, &mut |path| {
+                    lead(before, mission.receiver, &mission.arguments, path)
+                })
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let mut puts = Vec::new();
         for held in &example.given {
@@ -221,7 +225,14 @@ impl Cycle<'_> {
     }
 
     /// A slot as the example would name it: by the receiver, an argument, what a slot of the receiver refers to; else by the object's id.
-    fn place_of(&self, world: World<'_>, mission: &Mission, scene: &Scene, object: ObjectId, slot: &str) -> String {
+    fn place_of(
+        &self,
+        world: World<'_>,
+        mission: &Mission,
+        scene: &Scene,
+        object: ObjectId,
+        slot: &str,
+    ) -> String {
         let mut path = Path::RECEIVER;
         if object != mission.receiver {
             let is_it = |value: &Value| *value == Value::Ref(object);

@@ -234,8 +234,14 @@ impl Cycle<'_> {
             ("arguments", Value::List(mission.arguments)),
             ("argument_kinds", Value::List(kinds)),
             ("chain", Value::List(chain)),
-            ("flaw", correction.as_ref().map_or(Value::None, |one| text(&one.flaw))),
-            ("flawed", correction.as_ref().map_or(Value::None, |one| text(&one.flawed))),
+            (
+                "flaw",
+                correction.as_ref().map_or(Value::None, |one| text(&one.flaw)),
+            ),
+            (
+                "flawed",
+                correction.as_ref().map_or(Value::None, |one| text(&one.flawed)),
+            ),
             (
                 "tried",
                 Value::List(correction.map_or_else(Vec::new, |one| {

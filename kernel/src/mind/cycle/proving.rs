@@ -17,6 +17,7 @@ use crate::overlay::World;
 impl Cycle<'_> {
     pub(super) fn guard(&self, attempt: &Attempt, source: &str) -> Value {
         let begun = Instant::now();
+        self.lock().artifact = source.to_owned();
         let found = self.judge(source);
         let is_ok = found.is_empty();
         let words: Vec<String> = found
