@@ -10,6 +10,7 @@ def _process_synthesis_(self, event, payload):
         return self.covenant.method_ask(self)
     answers = [payload]
     known = []
+    is_known = False
     if event == "inferred_all":
         answers = payload["answers"]
         known = self.brief["tried"]
@@ -26,13 +27,16 @@ def _process_synthesis_(self, event, payload):
             failures.append(("unfinished", "the model did not finish its method", True))
         elif self.is_unsure(answer):
             failures.append(("unsure", self.unsure_words(answer), False))
-        elif text not in sources and text not in known:
+        elif text in known:
+            is_known = True
+        elif text not in sources:
             sources.append(text)
     if not sources:
-        if failures:
-            reason, message, correct = failures[0]
-            return self.fail(reason, message, correct)
-        return self.fail("repeated", "the model wrote only what had failed before", True)
+        if is_known:
+            message = "the model wrote only what had failed before: " + self.brief["flaw"]
+            return self.fail_leaving("repeated", message, True, self.brief["flaw"], self.brief["flawed"])
+        reason, message, correct = failures[0]
+        return self.fail(reason, message, correct)
     self.artifact = sources[0]
     self.waiting = sources[1:]
     self._p_changed = True

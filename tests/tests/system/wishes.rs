@@ -243,7 +243,7 @@ fn an_example_that_nobody_meets_leaves_no_trace() {
     // The budget of tokens says how many candidates there are.
     system.ok(&["set", "orchestrator", "token_budget", "300"]);
     system.refused(&["send", &gate, "tell_it"], "not_understood");
-    assert_eq!(scripted.asked().len() - asked.len(), 1 + 3 + 3);
+    assert_eq!(scripted.asked().len() - asked.len(), 1 + 3 + 2);
     // Words alone can check nothing: what is written is installed.
     system.ok(&["wish", &gate, "tell_it", "Tell it."]);
     system.ok(&["send", &gate, "tell_it"]);
@@ -256,13 +256,13 @@ fn examples_reach_other_objects() {
         let body = match (asked.seed, asked.prompt.contains("<|message|>release_water(")) {
             (1, true) => "self.stored_water = self.stored_water - a\n    self._p_changed = True",
             (2000, true) => {
-                "self.stored_water = self.stored_water - a\n    self.lower.stored_water = self.lower.stored_water + a\n    self.lower.label = \"full\"\n    self._p_changed = True\n    self.lower._p_changed = True"
+                "self.stored_water = self.stored_water - a\n    self.lower.stored_water = self.lower.stored_water + a\n    self.lower.label = \"full\"\n    self._p_changed = True"
             }
             (_, true) => {
-                "self.stored_water = self.stored_water - a\n    self.lower.stored_water = self.lower.stored_water + a\n    self._p_changed = True\n    self.lower._p_changed = True"
+                "self.stored_water = self.stored_water - a\n    self.lower.stored_water = self.lower.stored_water + a\n    self._p_changed = True"
             }
             (_, false) => {
-                "a.score = a.score + self.step\n    a._p_changed = True\n    self.gates[1].is_open = True\n    self.gates[1]._p_changed = True\n    return a"
+                "a.score = a.score + self.step\n    self.gates[1].is_open = True\n    self._p_changed = True\n    return a"
             }
         };
         let name = match asked.prompt.contains("release_water") {
