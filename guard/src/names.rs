@@ -1,56 +1,9 @@
-//! The tables of names: what may be called, read and followed. Whatever is not here is denied.
+//! The tables of names: what may be called, read and followed. Whatever is neither here nor in `vocabulary` is denied.
 
 use std::cell::RefCell;
 
-/// Builtins that a method may use.
-const FUNCTIONS: &[&str] = &[
-    "abs",
-    "all",
-    "any",
-    "bool",
-    "bytes",
-    "chr",
-    "dict",
-    "divmod",
-    "enumerate",
-    "filter",
-    "float",
-    "frozenset",
-    "int",
-    "isinstance",
-    "len",
-    "list",
-    "map",
-    "max",
-    "min",
-    "ord",
-    "pow",
-    "range",
-    "repr",
-    "reversed",
-    "round",
-    "set",
-    "sorted",
-    "str",
-    "sum",
-    "tuple",
-    "zip",
-];
-
-/// Exceptions that a method may raise and catch.
-const EXCEPTIONS: &[&str] = &[
-    "ArithmeticError",
-    "AttributeError",
-    "Exception",
-    "IndexError",
-    "KeyError",
-    "LookupError",
-    "RuntimeError",
-    "StopIteration",
-    "TypeError",
-    "ValueError",
-    "ZeroDivisionError",
-];
+pub(crate) use vocabulary::MARKER;
+use vocabulary::{DATETIME, EXCEPTIONS, FUNCTIONS, MODULES, PRIVATE_SELECTORS};
 
 /// Types that may stand in an annotation.
 const TYPES: &[&str] = &[
@@ -72,9 +25,6 @@ const MATH: &[&str] = &[
     "log", "log10", "log2", "pi", "pow", "prod", "sin", "sqrt", "tan", "trunc",
 ];
 
-/// The same of the other module.
-const DATETIME: &[&str] = &["datetime", "timedelta", "timezone"];
-
 /// Attributes of builtin types themselves, as in `map(str.upper, words)`.
 const TYPE_ATTRIBUTES: &[(&str, &str)] = &[
     ("bytes", "fromhex"),
@@ -87,9 +37,6 @@ const TYPE_ATTRIBUTES: &[(&str, &str)] = &[
     ("str", "title"),
     ("str", "upper"),
 ];
-
-/// Selectors of the system itself that begin with an underscore; a method may bear and send them.
-const PRIVATE_SELECTORS: &[&str] = &["_process_synthesis_"];
 
 /// Attributes without underscores that lead into frames, code, tracebacks and types.
 const INTROSPECTION: &[&str] = &[
@@ -154,9 +101,6 @@ const MUTATORS: &[&str] = &[
     "update",
 ];
 
-/// The marker of the persistence covenant.
-pub(crate) const MARKER: &str = "_p_changed";
-
 pub(crate) fn is_builtin(name: &str) -> bool {
     FUNCTIONS.contains(&name) || EXCEPTIONS.contains(&name)
 }
@@ -181,7 +125,7 @@ pub(crate) fn is_module(name: &str) -> bool {
             .iter()
             .any(|it| it.split_once('.').is_some_and(|it| it.0 == name))
     };
-    matches!(name, "math" | "datetime") || ALLOWED.with_borrow(is_allowed)
+    MODULES.contains(&name) || ALLOWED.with_borrow(is_allowed)
 }
 
 pub(crate) fn is_module_attribute(module: &str, attribute: &str) -> bool {

@@ -13,6 +13,8 @@ mod device;
 mod embed;
 mod encoder;
 mod engine;
+#[cfg(test)]
+mod expected;
 mod generate;
 mod grammar;
 mod kernel;

@@ -15,6 +15,7 @@ able = []
 waiting = []
 tried = []
 best = None
+max_attempt_characters = 10000
 
 
 def advance(self):

@@ -12,15 +12,13 @@ use pyo3::{IntoPyObjectExt, intern};
 use shared::activation::ScanOrder;
 use shared::id::ObjectId;
 use shared::object::is_slot_name;
+use vocabulary::MARKER;
 
 use crate::range::{self, Range, Walking};
 use crate::run::walk::Face;
 use crate::run::{self, NameId, Seen};
 use crate::send;
 use crate::unanswered::Unanswered;
-
-/// The marker of the persistence covenant (M13); not a slot.
-const MARKER: &str = "_p_changed";
 
 /// An object of the image. Equal and hashed by identity of that object. Subscripts, `in`, `len` and iteration are its own
 /// entries, which nobody inherits; it is true however many there are.

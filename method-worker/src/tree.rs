@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use pyo3::exceptions::PySyntaxError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
+use vocabulary::{EXCEPTIONS, FUNCTIONS, MARKER, MODULES, PRIVATE_SELECTORS};
 
 use crate::globals;
 
@@ -94,60 +95,10 @@ const NODES: &[&str] = &[
     "NotIn",
 ];
 
-/// What a method may name without binding it: as the guard's tables.
-const NAMES: &[&str] = &[
-    "abs",
-    "all",
-    "any",
-    "bool",
-    "bytes",
-    "chr",
-    "dict",
-    "divmod",
-    "enumerate",
-    "filter",
-    "float",
-    "frozenset",
-    "int",
-    "isinstance",
-    "len",
-    "list",
-    "map",
-    "max",
-    "min",
-    "ord",
-    "pow",
-    "range",
-    "repr",
-    "reversed",
-    "round",
-    "set",
-    "sorted",
-    "str",
-    "sum",
-    "tuple",
-    "zip",
-    "ArithmeticError",
-    "AttributeError",
-    "Exception",
-    "IndexError",
-    "KeyError",
-    "LookupError",
-    "RuntimeError",
-    "StopIteration",
-    "TypeError",
-    "ValueError",
-    "ZeroDivisionError",
-    "math",
-    "datetime",
-];
-
 /// Beginnings of attributes that lead into frames, code and tracebacks.
 const INNER: &[&str] = &["ag_", "co_", "cr_", "f_", "func_", "gi_", "im_", "tb_"];
 /// Whole attributes that lead there, or that walk attributes by a text.
 const INNER_NAMES: &[&str] = &["add_note", "mro", "with_traceback", "format_map"];
-/// Names with a leading underscore that the image itself uses.
-const OWN: &[&str] = &["_p_changed", "_process_synthesis_"];
 
 /// Fails, as a syntax error, with the first thing of a tree that no candidate may have.
 pub fn judge(tree: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -218,7 +169,7 @@ impl Names {
         let mut unknown: Vec<&String> = self
             .read
             .iter()
-            .filter(|name| !self.bound.contains(*name) && !NAMES.contains(&name.as_str()))
+            .filter(|name| !self.bound.contains(*name) && !is_known(name))
             .filter(|name| !globals::is_package(tree.py(), name))
             .collect();
         unknown.sort_unstable();
@@ -230,7 +181,14 @@ impl Names {
 }
 
 fn is_private(name: &str) -> bool {
-    name.starts_with('_') && !OWN.contains(&name)
+    name.starts_with('_') && name != MARKER && !PRIVATE_SELECTORS.contains(&name)
+}
+
+/// What a method may name without binding it.
+fn is_known(name: &str) -> bool {
+    [FUNCTIONS, EXCEPTIONS, MODULES]
+        .iter()
+        .any(|names| names.contains(&name))
 }
 
 fn is_node(value: &Bound<'_, PyAny>) -> bool {

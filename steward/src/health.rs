@@ -98,6 +98,16 @@ pub struct Health {
     pub new: Measured,
 }
 
+impl Health {
+    /// That the new plank does `what`, with the remarks, or `as_before`.
+    pub fn told(&self, what: &str, as_before: &str) -> String {
+        match self.remarks.is_empty() {
+            true => format!("{what} {as_before}"),
+            false => format!("{what}; {}", self.remarks.join("; ")),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

@@ -4,7 +4,7 @@
 //! - [`running`], [`backoff`], [`plank`], [`supervisor`]: supervised processes, `docs/supervision.md`. [`logs`]: their logs, cut.
 //! - [`predecessor`]: what a killed steward left running.
 //! - [`channel`], [`instruction`], [`preparation`], [`staging`], [`tree`], [`upgrade`], [`choice`], [`chosen`]: upgrades, `docs/upgrade.md`.
-//! - [`handover`]: one kernel takes over from another, `docs/handover.md`. [`health`]: whether the new one is well.
+//! - [`change`]: a plank changed while the rest serves. [`handover`]: one kernel takes over from another, `docs/handover.md`. [`health`]: whether the new one is well.
 //! - [`exchange`]: one inference-worker takes over from another. [`recycle`]: new method-workers. [`environment`]: their Python.
 //! - [`conversion`]: another format of the image.
 //! - [`succession`]: this steward becomes another one.
@@ -14,6 +14,7 @@
 
 mod backoff;
 mod cgroup;
+mod change;
 mod channel;
 mod choice;
 mod chosen;

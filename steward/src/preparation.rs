@@ -11,6 +11,7 @@ use shared::bridge::{Answer, Call};
 use shared::client::Client;
 use shared::home::Home;
 
+use crate::change::Failure;
 use crate::conversion;
 use crate::environment;
 use crate::event::Event;
@@ -28,7 +29,7 @@ pub struct Prepared {
     pub claim: String,
     /// From 1.
     pub number: usize,
-    pub result: Result<Done, Undone>,
+    pub result: Result<Done, Failure>,
 }
 
 pub enum Done {
@@ -44,11 +45,6 @@ pub enum Done {
 pub struct Both {
     pub new: Staged,
     pub old: Staged,
-}
-
-pub struct Undone {
-    pub reason: &'static str,
-    pub message: String,
 }
 
 /// What is done next.
@@ -107,7 +103,7 @@ pub fn begin(
                 Work::Convert { kernel } => convert(&home, &claim, &instruction, &kernel),
                 Work::PutBack => conversion::put_back(&home, &claim)
                     .map(|_| Done::PutBack)
-                    .map_err(|error| Undone {
+                    .map_err(|error| Failure {
                         reason: "not_recorded",
                         message: format!("the image cannot be put back: {error}"),
                     }),
@@ -125,27 +121,27 @@ pub fn begin(
     Ok(())
 }
 
-fn convert(home: &Home, claim: &str, instruction: &Instruction, kernel: &Path) -> Result<Done, Undone> {
+fn convert(home: &Home, claim: &str, instruction: &Instruction, kernel: &Path) -> Result<Done, Failure> {
     let format = instruction.target.format.unwrap_or_default();
-    conversion::set_aside(home, claim).map_err(|error| Undone {
+    conversion::set_aside(home, claim).map_err(|error| Failure {
         reason: "backup_failed",
         message: format!("the image cannot be set aside: {error}"),
     })?;
     conversion::convert(kernel, home, format, instruction.limits.step)
         .map(Done::Converted)
-        .map_err(|message| Undone {
+        .map_err(|message| Failure {
             reason: "conversion_failed",
             message,
         })
 }
 
-fn carry_out(home: &Home, step: &Action, limit: Duration) -> Result<Done, Undone> {
+fn carry_out(home: &Home, step: &Action, limit: Duration) -> Result<Done, Failure> {
     let done = match step {
         Action::Verify => verify(home),
         Action::Backup(folder) => back_up(home, folder),
         Action::Command(argv) => spawn::command(argv, home, limit),
     };
-    done.map(Done::Step).map_err(|cause| Undone {
+    done.map(Done::Step).map_err(|cause| Failure {
         reason: "step_failed",
         message: format!("the step {} failed: {cause}", step.word()),
     })
@@ -188,7 +184,7 @@ fn stage(
     instruction: &Instruction,
     old_plank: &Path,
     method_worker: &Path,
-) -> Result<Done, Undone> {
+) -> Result<Done, Failure> {
     let planks = home.planks();
     let (target, limit) = (&instruction.target, instruction.limits.stage);
     let staged = match target.kind {
@@ -196,7 +192,7 @@ fn stage(
         Kind::Python => environment::build(home, target, method_worker, limit),
         _ => staging::stage(target.kind.plank(), &target.path, &target.digest, &planks, limit),
     };
-    let new = staged.map_err(|error| Undone {
+    let new = staged.map_err(|error| Failure {
         reason: error.reason(),
         message: error.to_string(),
     })?;
@@ -204,13 +200,13 @@ fn stage(
         let limit = instruction.limits.step;
         back_up(home, &image.folder)
             .and_then(|_| conversion::prove(old_plank, home, &image.folder, limit))
-            .map_err(|message| Undone {
+            .map_err(|message| Failure {
                 reason: "backup_failed",
                 message,
             })?;
     }
     if target.kind == Kind::Steward {
-        spawn::rehearse_steward(&new.path, home, limit).map_err(|message| Undone {
+        spawn::rehearse_steward(&new.path, home, limit).map_err(|message| Failure {
             reason: "rehearsal_failed",
             message,
         })?;
@@ -224,7 +220,7 @@ fn stage(
         }),
         kind => staging::keep(kind.plank(), old_plank, &planks),
     };
-    let old = kept.map_err(|error| Undone {
+    let old = kept.map_err(|error| Failure {
         reason: "program_unusable",
         message: format!("the old program {} cannot be kept: {error}", old_plank.display()),
     })?;

@@ -3,12 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use shared::handover::{Environment, FromKernel, ToKernel};
-use tracing::{error, info, warn};
 
-use crate::channel::Journal;
-use crate::handover::{End, Failure, Limits, Said, Taken};
+use crate::change::{Course, End, Failure, Limits, Means};
+use crate::handover::Said;
 use crate::health::{self, Bounds, Health, Outcome, Probe, Respect, Watch};
 use crate::plank::Plank;
 
@@ -17,7 +15,7 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A change in progress.
 pub struct Recycle {
-    journal: Journal,
+    pub course: Course,
     limits: Limits,
     bounds: Bounds,
     state: State,
@@ -25,8 +23,6 @@ pub struct Recycle {
     /// Of the kernel with its former workers, then with the new ones.
     old_watch: Watch,
     new_watch: Watch,
-    health: Option<Health>,
-    steps: Vec<Taken>,
 }
 
 enum State {
@@ -46,39 +42,26 @@ impl Recycle {
         program: String,
         environment: Option<Environment>,
         kernel: &Plank,
-        journal: Journal,
-        limits: Limits,
+        means: Means,
         watched: (Watch, Bounds),
         now: Instant,
     ) -> Result<Recycle, Failure> {
         if !kernel.can_hand_over() {
             let message = "the kernel does not serve, or has no control channel".to_owned();
-            return Err(Failure {
-                reason: "not_prepared",
-                message,
-            });
+            return Err(Failure::new("not_prepared", message));
         }
-        journal.enter("switching", Value::Null).map_err(|error| Failure {
-            reason: "not_recorded",
-            message: format!("the state switching cannot be journalled: {error}"),
-        })?;
+        let Means { journal, limits, .. } = means;
+        let course = Course::begin("method-workers", journal, "switching")?;
         kernel.say(&ToKernel::Workers { program, environment });
         Ok(Recycle {
-            journal,
+            course,
             until: now + limits.health,
             limits,
             bounds: watched.1,
             state: State::Replacing,
             old_watch: watched.0,
             new_watch: Watch::default(),
-            health: None,
-            steps: Vec::new(),
         })
-    }
-
-    /// The steps that are over since this was asked.
-    pub fn steps(&mut self) -> Vec<Taken> {
-        std::mem::take(&mut self.steps)
     }
 
     pub fn due(&self) -> Option<Instant> {
@@ -93,10 +76,6 @@ impl Recycle {
         matches!(self.state, State::Probation(_))
     }
 
-    pub fn health(&self) -> Option<&Health> {
-        self.health.as_ref()
-    }
-
     /// The kernel said something.
     pub fn heard(&mut self, said: &Said, kernel: &Plank, now: Instant) -> Option<End> {
         let is_kernel = kernel
@@ -105,19 +84,17 @@ impl Recycle {
         let message = said.message.as_ref().filter(|_| is_kernel)?;
         match (message, &self.state) {
             (FromKernel::WorkersReplaced { workers }, State::Replacing) => {
-                self.taken("replace", true, format!("{workers} method-workers are new"));
-                let _ = self.note("probation");
+                self.course
+                    .taken("replace", true, format!("{workers} method-workers are new"));
+                let _ = self.course.note("probation");
                 self.state = State::Probation(now + self.limits.handover.probation);
                 self.until = now + self.limits.handover.answer;
                 None
             }
             (FromKernel::WorkersRefused { message }, State::Replacing) => {
-                self.taken("replace", false, message.clone());
                 self.state = State::Over;
-                Some(End::Untouched(Failure {
-                    reason: "standby_failed",
-                    message: message.clone(),
-                }))
+                let failure = Failure::new("standby_failed", message);
+                self.course.left("replace", failure)
             }
             (
                 FromKernel::WorkersRestored { message },
@@ -127,7 +104,7 @@ impl Recycle {
                     reason: "health_failed",
                     message: message.clone(),
                 };
-                self.taken("prove", false, message.clone());
+                self.course.taken("prove", false, message.clone());
                 self.restored(failure, true, "the former method-workers carry methods out again")
             }
             (FromKernel::WorkersRestored { .. }, State::Restoring(failure)) => {
@@ -164,7 +141,7 @@ impl Recycle {
                 reason: "health_failed",
                 message: format!("the kernel ended meanwhile: {}", kernel.last_exit()),
             };
-            self.taken("prove", false, failure.message.clone());
+            self.course.taken("prove", false, failure.message.clone());
             return self.restored(
                 failure,
                 true,
@@ -179,14 +156,10 @@ impl Recycle {
             if health.outcome == Outcome::Unhealthy {
                 return self.unhealthy(health, kernel, now);
             }
-            let told = match health.remarks.is_empty() {
-                true => "methods are carried out as well as before".to_owned(),
-                false => format!("methods are carried out; {}", health.remarks.join("; ")),
-            };
-            self.health = Some(health);
-            self.taken("prove", true, told);
             self.state = State::Proved;
-            return Some(End::Proved);
+            return self
+                .course
+                .proved(health, "methods are carried out", "as well as before");
         }
         if now < self.until {
             return None;
@@ -242,7 +215,7 @@ impl Recycle {
 
     fn unhealthy(&mut self, health: Health, kernel: &Plank, now: Instant) -> Option<End> {
         let message = format!("with the new method-workers {}", health.remarks.join("; "));
-        self.health = Some(health);
+        self.course.judged(health);
         self.fail("prove", message, kernel, now)
     }
 
@@ -258,15 +231,7 @@ impl Recycle {
         kernel: &Plank,
         now: Instant,
     ) -> Option<End> {
-        error!(
-            "new method-workers failed: {}; the former ones are restored",
-            failure.message
-        );
-        self.taken(step, false, failure.message.clone());
-        let beside = json!({ "reason": failure.reason, "message": failure.message });
-        if let Err(error) = self.journal.enter("reverting", beside) {
-            warn!("the state reverting cannot be journalled: {error}");
-        }
+        self.course.reverting(step, &failure, "the former ones are");
         kernel.say(&ToKernel::RestoreWorkers);
         self.state = State::Restoring(failure);
         self.until = now + AT_ONCE;
@@ -274,24 +239,7 @@ impl Recycle {
     }
 
     fn restored(&mut self, failure: Failure, ok: bool, message: &str) -> Option<End> {
-        self.taken("restore", ok, message.to_owned());
         self.state = State::Over;
-        Some(End::RolledBack(Failure {
-            message: format!("{}; {message}", failure.message),
-            ..failure
-        }))
-    }
-
-    fn note(&self, state: &str) -> Result<(), String> {
-        self.journal.enter(state, Value::Null).map_err(|error| {
-            let message = format!("the state {state} cannot be journalled: {error}");
-            warn!("{message}");
-            message
-        })
-    }
-
-    fn taken(&mut self, step: &'static str, ok: bool, message: String) {
-        info!(step, ok, "method-workers: {message}");
-        self.steps.push(Taken { step, ok, message });
+        self.course.restored(failure, ok, message)
     }
 }

@@ -20,12 +20,12 @@ use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+use crate::change::Limits;
 use crate::channel::{Channel, Report};
 use crate::chosen::Chosen;
 use crate::configuration::{Configuration, ConfigurationError};
 use crate::control;
 use crate::event::{ControlCall, Event, Probed};
-use crate::handover::Limits;
 use crate::home::{self, HomeError};
 use crate::listener::{self, ListenError, Listener};
 use crate::logs;

@@ -1,23 +1,14 @@
 //! The accelerator's code, run by candle on the processor, against the logits of `transformers` and PEFT and against `model`.
 
-use std::path::{Path, PathBuf};
-
 use candle_core::{DType, Device};
 
 use super::Llama;
 use crate::adapter::{Adapter, Base, open};
 use crate::checkpoint::{self, Weights};
 use crate::crew::Crew;
+use crate::expected::{expected, fixture, largest_difference, rows};
 use crate::model::Row;
 use crate::model::cache::{Cache, POSITIONS};
-
-fn fixture(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    match name {
-        "seed" => folder.join("seed/model"),
-        name => folder.join("tests/fixtures").join(name),
-    }
-}
 
 fn load(name: &str, blocks: usize) -> Llama {
     let accelerator = (Device::Cpu, DType::F32);
@@ -25,29 +16,6 @@ fn load(name: &str, blocks: usize) -> Llama {
     let mut model = loaded.unwrap_or_else(|fault| panic!("{fault}")).model;
     model.take_blocks(blocks).unwrap();
     model
-}
-
-/// Tokens, and the logits after each.
-fn expected(folder: &Path) -> (Vec<u32>, Vec<Vec<f32>>) {
-    let tensors = candle_core::safetensors::load(folder.join("logits.safetensors"), &Device::Cpu).unwrap();
-    let tokens: Vec<f32> = tensors["tokens"].to_vec1().unwrap();
-    let tokens = tokens.into_iter().map(|token| token as u32).collect();
-    (tokens, tensors["logits"].to_vec2().unwrap())
-}
-
-fn rows<'a>(
-    tokens: &'a [u32],
-    positions: std::ops::Range<usize>,
-    blocks: &'a [u32],
-    adapter: Option<&'a Adapter>,
-) -> impl Iterator<Item = Row<'a>> {
-    positions.map(move |position| Row {
-        token: tokens[position],
-        position,
-        blocks,
-        is_wanted: true,
-        adapter,
-    })
 }
 
 fn logits_with(
@@ -68,25 +36,10 @@ fn logits_with(
     found
 }
 
-fn largest_difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let pairs = a.iter().flatten().zip(b.iter().flatten());
-    // A number that is none must not pass.
-    pairs
-        .map(|(a, b)| {
-            if (a - b).is_nan() {
-                f32::INFINITY
-            } else {
-                (a - b).abs()
-            }
-        })
-        .fold(0.0, f32::max)
-}
-
 #[test]
 fn logits_are_those_of_transformers() {
     for name in ["llama2", "llama3"] {
-        let (tokens, wanted) = expected(&fixture(name));
+        let (tokens, wanted) = expected(name);
         for at_once in [tokens.len(), 7, 1] {
             let mut model = load(name, tokens.len().div_ceil(POSITIONS));
             let found = logits_with(&mut model, None, &tokens, at_once);
@@ -104,8 +57,8 @@ fn adapters_give_the_logits_of_peft() {
         "llama3-patterns",
         "llama2-one-layer",
     ] {
-        let folder = fixture("adapters").join(name);
-        let (tokens, wanted) = expected(&folder);
+        let path = format!("adapters/{name}");
+        let (folder, (tokens, wanted)) = (fixture(&path), expected(&path));
         let mut model = load(name.split('-').next().unwrap(), tokens.len().div_ceil(POSITIONS));
         let config = std::fs::read_to_string(folder.join("adapter_config.json")).unwrap();
         let base = Base::plain("test", model.shape);
@@ -126,8 +79,8 @@ fn adapters_give_the_logits_of_peft() {
 /// Prompts and next tokens of several sequences, with an adapter and without, in one batch and in another order than their blocks.
 #[test]
 fn a_mixed_batch_gives_what_the_processor_gives() {
-    let folder = fixture("adapters").join("llama3-all");
-    let (tokens, _) = expected(&folder);
+    let name = "adapters/llama3-all";
+    let (folder, (tokens, _)) = (fixture(name), expected(name));
     let tokens = &tokens[..40];
     let config = std::fs::read_to_string(folder.join("adapter_config.json")).unwrap();
     let mut ours = load("llama3", 8);

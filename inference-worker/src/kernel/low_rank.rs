@@ -10,6 +10,7 @@
 use super::for_each_level;
 use super::lanes::{Lanes, Line};
 use super::tile::{ROWS, bytes_of, floats_of};
+use super::with_constant;
 
 /// How `B` is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +58,7 @@ fn add_body<L: Lanes>(lanes: L, thin: Thin, lines: &[Line], inner: Inner<'_>, mu
     let mut row = 0;
     while row < inner.rows {
         let count = (inner.rows - row).min(4);
-        match count {
-            1 => group::<L, 1>(lanes, thin, lines, &inner, &mut outer, row),
-            2 => group::<L, 2>(lanes, thin, lines, &inner, &mut outer, row),
-            3 => group::<L, 3>(lanes, thin, lines, &inner, &mut outer, row),
-            _ => group::<L, 4>(lanes, thin, lines, &inner, &mut outer, row),
-        }
+        with_constant!(count, [1 2 3; 4], M => group::<L, M>(lanes, thin, lines, &inner, &mut outer, row));
         row += count;
     }
 }

@@ -100,3 +100,21 @@ macro_rules! for_each_level {
     };
 }
 use for_each_level;
+
+/// `CALL` with the constant `M` that `COUNT` is, compiled for each of these by itself; anything else is the last of them. No function:
+/// a closure cannot be told to be inlined.
+macro_rules! with_constant {
+    ($count:expr, [$($known:literal)*; $last:literal], $m:ident => $call:expr) => {
+        match $count {
+            $($known => {
+                const $m: usize = $known;
+                $call
+            })*
+            _ => {
+                const $m: usize = $last;
+                $call
+            }
+        }
+    };
+}
+use with_constant;

@@ -6,6 +6,7 @@
 use super::for_each_level;
 use super::lanes::{Lanes, Line};
 use super::tile::{ROWS, floats_of};
+use super::with_constant;
 
 for_each_level! {
     /// `out`, `[rows][16]`, becomes `bias` + the product of an `F32` tile with `values`, `[rows][columns]`.
@@ -28,22 +29,9 @@ fn panel_body<L: Lanes>(
         let count = (out.len() - first).div_ceil(groups);
         let values = &values[first * columns..];
         let out = &mut out[first..first + count];
-        match count {
-            1 => group::<L, 1>(lanes, tile, values, columns, bias, out),
-            2 => group::<L, 2>(lanes, tile, values, columns, bias, out),
-            3 => group::<L, 3>(lanes, tile, values, columns, bias, out),
-            4 => group::<L, 4>(lanes, tile, values, columns, bias, out),
-            5 => group::<L, 5>(lanes, tile, values, columns, bias, out),
-            6 => group::<L, 6>(lanes, tile, values, columns, bias, out),
-            7 => group::<L, 7>(lanes, tile, values, columns, bias, out),
-            8 => group::<L, 8>(lanes, tile, values, columns, bias, out),
-            9 => group::<L, 9>(lanes, tile, values, columns, bias, out),
-            10 => group::<L, 10>(lanes, tile, values, columns, bias, out),
-            11 => group::<L, 11>(lanes, tile, values, columns, bias, out),
-            12 => group::<L, 12>(lanes, tile, values, columns, bias, out),
-            13 => group::<L, 13>(lanes, tile, values, columns, bias, out),
-            _ => group::<L, 14>(lanes, tile, values, columns, bias, out),
-        }
+        with_constant!(count, [1 2 3 4 5 6 7 8 9 10 11 12 13; 14], M => {
+            group::<L, M>(lanes, tile, values, columns, bias, out)
+        });
         first += count;
         groups -= 1;
     }

@@ -16,6 +16,7 @@
 use super::for_each_level;
 use super::lanes::Lanes;
 pub use super::lanes::Line;
+use super::with_constant;
 
 /// Rows of a tile.
 pub const ROWS: usize = 16;
@@ -213,13 +214,7 @@ fn quantised<L: Lanes, F: Quantised>(
             left => left,
         };
         let out = &mut left[..count];
-        match count {
-            1 => F::group::<L, 1>(lanes, tile, blocks, rows, first, out),
-            2 => F::group::<L, 2>(lanes, tile, blocks, rows, first, out),
-            3 => F::group::<L, 3>(lanes, tile, blocks, rows, first, out),
-            4 => F::group::<L, 4>(lanes, tile, blocks, rows, first, out),
-            _ => F::group::<L, 8>(lanes, tile, blocks, rows, first, out),
-        }
+        with_constant!(count, [1 2 3 4; 8], M => F::group::<L, M>(lanes, tile, blocks, rows, first, out));
         done += count;
     }
 }
@@ -404,12 +399,9 @@ fn plain<L: Lanes>(
 ) {
     for (four, out) in out.chunks_mut(4).enumerate() {
         let values = &values[4 * four * columns..];
-        match out.len() {
-            1 => plain_group::<L, 1>(lanes, format, tile, values, columns, out),
-            2 => plain_group::<L, 2>(lanes, format, tile, values, columns, out),
-            3 => plain_group::<L, 3>(lanes, format, tile, values, columns, out),
-            _ => plain_group::<L, 4>(lanes, format, tile, values, columns, out),
-        }
+        with_constant!(out.len(), [1 2 3; 4], M => {
+            plain_group::<L, M>(lanes, format, tile, values, columns, out)
+        });
     }
 }
 

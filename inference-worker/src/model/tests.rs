@@ -12,16 +12,11 @@ use super::{Llama, Row, Scratch};
 use crate::adapter::Adapter;
 use crate::checkpoint::{self, Checkpoint, Weights};
 use crate::crew::Crew;
+use crate::expected::{expected, fixture, largest_difference, rows};
 use crate::kernel::Level;
 use crate::kernel::tile::Format;
 
 mod adapted;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
-}
 
 fn checkpoint_of(name: &str) -> PathBuf {
     match name {
@@ -35,15 +30,6 @@ fn load(path: &Path, weights: Weights, threads: usize) -> Checkpoint {
         Ok(checkpoint) => checkpoint,
         Err(fault) => panic!("{fault}"),
     }
-}
-
-/// Tokens, and the logits after each.
-fn expected(name: &str) -> (Vec<u32>, Vec<Vec<f32>>) {
-    let path = fixture(name).join("logits.safetensors");
-    let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
-    let tokens: Vec<f32> = tensors["tokens"].to_vec1().unwrap();
-    let tokens = tokens.into_iter().map(|token| token as u32).collect();
-    (tokens, tensors["logits"].to_vec2().unwrap())
 }
 
 /// Logits after each token, the tokens given in stretches of these lengths, the last one as often as needed.
@@ -68,32 +54,11 @@ fn logits_with(
     while found.len() < tokens.len() {
         let from = found.len();
         let to = tokens.len().min(from + stretches.next().unwrap());
-        let rows: Vec<Row<'_>> = (from..to)
-            .map(|position| Row {
-                token: tokens[position],
-                position,
-                blocks: &blocks,
-                is_wanted: true,
-                adapter,
-            })
-            .collect();
+        let rows: Vec<Row<'_>> = rows(tokens, from..to, &blocks, adapter).collect();
         let logits = model.forward(&rows, &mut cache, &mut scratch);
         found.extend(logits.chunks(model.shape.vocabulary).map(<[f32]>::to_vec));
     }
     found
-}
-
-fn largest_difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let differences = a
-        .iter()
-        .flatten()
-        .zip(b.iter().flatten())
-        .map(|(a, b)| (a - b).abs());
-    differences.fold(
-        0.0,
-        |most, difference| if difference <= most { most } else { difference },
-    )
 }
 
 /// Mean Kullback-Leibler divergence of `b` from `a`, in nats.

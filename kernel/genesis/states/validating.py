@@ -37,9 +37,12 @@ def _process_synthesis_(self, event, payload):
 
 def refuse(self, reason, message, flaw, met):
     # On to the next candidate; after the last one the round fails, and leaves the one that met most examples to be corrected.
-    self.tried = self.tried + [self.artifact]
+    source = self.artifact
+    if len(source) > self.max_attempt_characters:
+        source = ""
+    self.tried = self.tried + [source]
     if self.best is None or met > self.best["met"]:
-        self.best = {"reason": reason, "message": message, "flaw": flaw, "met": met, "source": self.artifact}
+        self.best = {"reason": reason, "message": message, "flaw": flaw, "met": met, "source": source}
     self._p_changed = True
     if self.waiting:
         self.artifact = self.waiting[0]

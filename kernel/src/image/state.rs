@@ -278,6 +278,11 @@ impl State {
         })
     }
 
+    /// Whether a chunk may have a vector, with `pending` in front of the durable state; true for some time after the last one is gone.
+    pub fn has_vectors(&self, pending: &[Arc<Fresh>]) -> bool {
+        self.with_memory(pending, recall::has_vectors)
+    }
+
     /// For each fingerprint the chunks whose own is near it; a few of them.
     pub fn near(&self, pending: &[Arc<Fresh>], fingerprints: &[u64]) -> Vec<Vec<ObjectId>> {
         self.with_memory(pending, |reading, layers| {

@@ -28,6 +28,8 @@ const SAME: f32 = 0.9;
 pub const MOST_HITS: usize = 1_000;
 /// Bytes of a question, at most.
 const QUESTION_BYTES: usize = 32 << 10;
+/// Why meaning is not looked at where nothing has one.
+const NO_VECTORS: &str = "no chunk of the memory has a vector; one gets its own when it is added while an encoder answers (./scripts/embedding-model fetches one)";
 
 /// A question with all that was asked of the encoder.
 pub struct Asked {
@@ -40,6 +42,13 @@ pub struct Asked {
     pub meaning: Result<(Encoder, Vec<f32>), String>,
 }
 
+/// Whether there is anything that a question's meaning could be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meanings {
+    Some,
+    None,
+}
+
 /// What was found.
 pub struct Found {
     pub hits: Vec<Hit>,
@@ -47,9 +56,10 @@ pub struct Found {
 }
 
 impl Memory {
-    /// Has a question encoded, if somebody encodes.
+    /// Has a question encoded, if there are meanings to compare its own with, and somebody encodes.
     pub async fn ask(
         &self,
+        meanings: Meanings,
         question: String,
         k: usize,
         filters: Vec<(String, String)>,
@@ -67,9 +77,11 @@ impl Memory {
         if !(1..=MOST_HITS).contains(&k) {
             return Err(bad(format!("1 to {MOST_HITS} hits can be asked for, not {k}")));
         }
-        let meaning = match question.trim().is_empty() {
-            true => Err("the question is empty".into()),
-            false => self
+        let meaning = match meanings {
+            _ if question.trim().is_empty() => Err("the question is empty".into()),
+            // An encoder that does not answer would be waited for, for nothing.
+            Meanings::None => Err(NO_VECTORS.into()),
+            Meanings::Some => self
                 .model
                 .embed(std::slice::from_ref(&question))
                 .await
@@ -88,6 +100,18 @@ impl Memory {
             at,
             meaning,
         })
+    }
+}
+
+impl Meanings {
+    /// Those that are seen from a world; `own` stands in front of it.
+    pub fn of(world: World<'_>, own: Option<Arc<Fresh>>) -> Meanings {
+        let mut pending: Vec<Arc<Fresh>> = own.into_iter().collect();
+        pending.extend(world.memory());
+        match world.state.has_vectors(&pending) {
+            true => Meanings::Some,
+            false => Meanings::None,
+        }
     }
 }
 
@@ -261,11 +285,13 @@ impl Kernel {
         filters: Vec<(String, String)>,
         at: Option<i64>,
     ) -> Result<Found, Fault> {
-        let asked = self.memory.ask(question.to_owned(), k, filters, at).await?;
         let world = World {
             state: &self.image.state,
             overlay,
         };
+        let meanings = tokio::task::block_in_place(|| Meanings::of(world, None));
+        let question = question.to_owned();
+        let asked = self.memory.ask(meanings, question, k, filters, at).await?;
         let found = tokio::task::block_in_place(|| asked.answer(world, None));
         found
             .hits
@@ -283,7 +309,11 @@ impl Kernel {
         at: Option<&str>,
     ) -> Result<Answer, Fault> {
         let at = at.map(moment).transpose()?;
-        let asked = self.memory.ask(question, k as usize, filters, at).await?;
+        let meanings = tokio::task::block_in_place(|| Meanings::of(self.world(), None));
+        let asked = self
+            .memory
+            .ask(meanings, question, k as usize, filters, at)
+            .await?;
         let found = tokio::task::block_in_place(|| asked.answer(self.world(), None));
         Ok(Answer::MemoryHits {
             hits: found.hits,
@@ -300,4 +330,33 @@ pub fn moment(text: &str) -> Result<i64, Fault> {
             "{text:?} is no time such as 2026-11-21, 2026-11-21T03:00:00Z or -10m (before now)"
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    /// An encoder that never says whether it is one cost every search of a memory without vectors two seconds.
+    #[tokio::test]
+    async fn an_encoder_is_asked_only_where_there_is_something_to_compare() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("model.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let memory = Memory::new(socket);
+        let ask = |meanings| memory.ask(meanings, "horse".into(), 3, Vec::new(), None);
+        let told = ask(Meanings::None).await.unwrap().meaning.unwrap_err();
+        assert_eq!(told, NO_VECTORS);
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+
+        listener.set_nonblocking(false).unwrap();
+        let hung_up = thread::spawn(move || drop(listener.accept().unwrap()));
+        let told = ask(Meanings::Some).await.unwrap().meaning.unwrap_err();
+        assert!(told.contains("no inference-worker"), "{told}");
+        hung_up.join().unwrap();
+    }
 }

@@ -15,7 +15,7 @@ use super::Memory;
 use super::add::{Prepared, bad, check_meta, check_source, named_by};
 use super::chunker::paragraphs;
 use super::document::{Born, catalog, key, now_us, of_source};
-use super::find::Asked;
+use super::find::{Asked, Meanings};
 use super::ledger::sentences;
 use crate::image::layer::{empty_object, put};
 use crate::image::memory::TEXT;
@@ -51,8 +51,8 @@ pub struct Had {
     made: HashMap<ObjectId, (String, Option<Vector>)>,
 }
 
-/// Does what needs no world: cutting and encoding.
-pub async fn prepare(memory: Arc<Memory>, asked: FromWorker) -> Ready {
+/// Does what needs no world: cutting and encoding. `meanings` are of the world in which a question is answered.
+pub async fn prepare(memory: Arc<Memory>, asked: FromWorker, meanings: Meanings) -> Ready {
     match asked {
         FromWorker::Remember {
             text,
@@ -81,7 +81,7 @@ pub async fn prepare(memory: Arc<Memory>, asked: FromWorker) -> Ready {
             filters,
             at,
             own,
-        } => match memory.ask(question, k as usize, filters, at).await {
+        } => match memory.ask(meanings, question, k as usize, filters, at).await {
             Ok(asked) => Ready::Recall { asked, own },
             Err(fault) => Ready::Refused {
                 fault,
@@ -121,6 +121,14 @@ fn retrieved() -> Fault {
 }
 
 impl Had {
+    /// What a question can be compared with in the world of the activation.
+    pub fn meanings(&self, world: World<'_>, asked: &FromWorker) -> Meanings {
+        match asked {
+            FromWorker::Recall { own, .. } => Meanings::of(world, Some(self.fresh(own))),
+            _ => Meanings::None,
+        }
+    }
+
     /// Answers from the world of the activation.
     pub fn conclude(&mut self, world: World<'_>, ready: Ready, reads: &mut Vec<Read>) -> ToWorker {
         match ready {

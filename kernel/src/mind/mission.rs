@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
 use super::audit::Audit;
-use super::audit::event::Event;
+use super::audit::event::{BriefHash, Event};
 use super::budget::{Budget, Spent};
 use super::cycle::{Cycle, End};
 use super::gate::Gate;
@@ -43,6 +43,7 @@ pub struct Mind {
 #[derive(Clone)]
 struct Running {
     mission: Arc<Mutex<Mission>>,
+    brief: Arc<BriefHash>,
     events: broadcast::Sender<ThoughtEvent>,
     spent: Arc<Spent>,
     priority: Priority,
@@ -221,6 +222,7 @@ impl Kernel {
         let (finish, done) = watch::channel(None);
         let running = Running {
             mission: Arc::new(Mutex::new(mission)),
+            brief: Arc::default(),
             events,
             spent: Arc::new(Spent::new(Budget::of(self))),
             priority,
@@ -281,6 +283,7 @@ impl Kernel {
             let cycle = Cycle {
                 kernel: self,
                 mission: &running.mission,
+                brief: &running.brief,
                 events: &running.events,
                 spent,
                 author: &author,
@@ -361,7 +364,7 @@ impl Kernel {
         let newest = self.image.state.standing().last;
         let (mut event, thought, round) = {
             let mission = lock(&running.mission);
-            let event = Event::of(&mission, mission.rounds, newest, kind);
+            let event = Event::of(&mission, &running.brief, mission.rounds, newest, kind);
             (event, mission.id, mission.rounds)
         };
         event.active_persona = "orchestrator".into();

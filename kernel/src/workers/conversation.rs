@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::process::{End, Worker, describe};
 use crate::memory::Memory;
+use crate::memory::find::Meanings;
 use crate::memory::message::{Had, Ready, prepare};
 use crate::overlay::World;
 
@@ -85,7 +86,7 @@ impl Knowledge {
 pub enum Said {
     Answer(ToWorker),
     /// The memory is asked first; see [`Talk::conclude`].
-    Asked(FromWorker),
+    Asked(FromWorker, Meanings),
     Finished(Finished),
 }
 
@@ -177,7 +178,8 @@ impl Talk {
             }
             FromWorker::Count(object) => ToWorker::Count(world.count(object, &mut self.reads)),
             question @ (FromWorker::Remember { .. } | FromWorker::Recall { .. }) => {
-                return Ok(Said::Asked(question));
+                let meanings = self.memory.meanings(world, &question);
+                return Ok(Said::Asked(question, meanings));
             }
             FromWorker::Finished(mut finished) => {
                 // What texts mean is not for a worker to say.
@@ -257,8 +259,8 @@ pub async fn run(
             let message = worker.hear().await.map_err(Broken::Gone)?;
             match talk.answer(&mut worker.knowledge, world, message)? {
                 Said::Answer(answer) => saying = answer,
-                Said::Asked(question) => {
-                    let ready = prepare(memory.clone(), question).await;
+                Said::Asked(question, meanings) => {
+                    let ready = prepare(memory.clone(), question, meanings).await;
                     saying = tokio::task::block_in_place(|| talk.conclude(world, ready));
                 }
                 Said::Finished(finished) => return Ok(finished),

@@ -285,8 +285,8 @@ impl<'a> Lane<'a> {
         };
         match first.talk.answer(&mut self.worker.knowledge, world, message)? {
             Said::Answer(answer) => self.say(&answer),
-            Said::Asked(question) => {
-                self.asked = Some(tokio::spawn(prepare(self.memory.clone(), question)));
+            Said::Asked(question, meanings) => {
+                self.asked = Some(tokio::spawn(prepare(self.memory.clone(), question, meanings)));
                 Ok(())
             }
             Said::Finished(finished) => {

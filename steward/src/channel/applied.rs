@@ -1,12 +1,10 @@
 //! What was applied: `channel/applied.json`.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use shared::home::Home;
-use tracing::error;
 
 use crate::durable;
 
@@ -31,21 +29,11 @@ impl Applied {
     /// The home's record. A damaged one is put aside as `applied.json.damaged` and begun anew.
     pub fn load(home: &Home) -> Applied {
         let path = home.path().join("channel/applied.json");
-        let empty = || Document {
+        let empty = Document {
             schema: 1,
             ..Document::default()
         };
-        let document = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|cause| {
-                error!(
-                    "{} is damaged ({cause}) and put aside: replays are not known any more",
-                    path.display()
-                );
-                let _ = fs::rename(&path, path.with_extension("json.damaged"));
-                empty()
-            }),
-            Err(_) => empty(),
-        };
+        let document = durable::load_or_set_aside(&path, empty, "replays are not known any more");
         Applied { path, document }
     }
 

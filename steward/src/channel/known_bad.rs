@@ -1,12 +1,10 @@
 //! Programs that were tried and found bad: `channel/known_bad.json`. They are not tried again until an instruction says `again`.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use shared::home::Home;
-use tracing::error;
 
 use super::Report;
 use crate::durable;
@@ -54,14 +52,8 @@ impl KnownBad {
             schema: 1,
             ..Document::default()
         };
-        let document = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|cause| {
-                error!("{} is damaged ({cause}) and put aside", path.display());
-                let _ = fs::rename(&path, path.with_extension("json.damaged"));
-                empty
-            }),
-            Err(_) => empty,
-        };
+        let lost = "programs that were found bad are not known any more";
+        let document = durable::load_or_set_aside(&path, empty, lost);
         KnownBad { path, document }
     }
 

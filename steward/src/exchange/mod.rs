@@ -10,16 +10,15 @@ use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use shared::home::Home;
 use shared::inference::Figures;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 pub use errand::Done;
 
-use crate::channel::Journal;
+use crate::change::{Course, End, Failure, Limits, Means};
 use crate::event::Event;
-use crate::handover::{Companion, End, Failure, Limits, Means, Taken};
+use crate::handover::Companion;
 use crate::health::{self, Bounds, Health, Measured, Outcome};
 use crate::plank::Plank;
 use errand::{Found, Sockets, Trial};
@@ -35,7 +34,6 @@ const GRACE: Duration = Duration::from_secs(2);
 pub struct Exchange {
     home: Home,
     events: Sender<Event>,
-    journal: Journal,
     limits: Limits,
     bounds: Bounds,
     /// What the new one is started with, and what the old one was.
@@ -50,8 +48,7 @@ pub struct Exchange {
     /// Whether the old worker knows how to yield.
     has_yielded: bool,
     trial: Option<Trial>,
-    health: Option<Health>,
-    steps: Vec<Taken>,
+    pub course: Course,
 }
 
 /// How a worker is started.
@@ -92,21 +89,15 @@ impl Exchange {
             limits,
             events,
         } = means;
-        let failed = |reason, message: String| Failure { reason, message };
-        journal.enter("warming", Value::Null).map_err(|error| {
-            failed(
-                "not_recorded",
-                format!("the state warming cannot be journalled: {error}"),
-            )
-        })?;
+        let failed = |message: String| Failure::new("standby_failed", message);
+        let course = Course::begin("exchange", journal, "warming")?;
         let other = worker
             .companion(&new.program, &new.arguments)
-            .map_err(|error| failed("standby_failed", format!("it cannot be started: {error}")))?;
+            .map_err(|error| failed(format!("it cannot be started: {error}")))?;
         info!(pid = other.pid, program = %new.program.display(), "worker started aside");
         let mut exchange = Exchange {
             home: home.clone(),
             events,
-            journal,
             bounds,
             new,
             old: Orders {
@@ -120,20 +111,14 @@ impl Exchange {
             other: Some(other),
             has_yielded: false,
             trial: None,
-            health: None,
-            steps: Vec::new(),
+            course,
         };
         let sockets = exchange.sockets(worker);
         let limit = exchange.limits.health;
         exchange
             .send(move || errand::try_out(&sockets.new, sockets.old.as_deref(), limit))
-            .map_err(|message| failed("standby_failed", message))?;
+            .map_err(failed)?;
         Ok(exchange)
-    }
-
-    /// The steps that are over since this was asked.
-    pub fn steps(&mut self) -> Vec<Taken> {
-        std::mem::take(&mut self.steps)
     }
 
     pub fn due(&self) -> Option<Instant> {
@@ -141,10 +126,6 @@ impl Exchange {
             State::Proved | State::Over => None,
             _ => Some(self.until),
         }
-    }
-
-    pub fn health(&self) -> Option<&Health> {
-        self.health.as_ref()
     }
 
     pub fn is_committed(&self) -> bool {
@@ -255,9 +236,10 @@ impl Exchange {
     }
 
     fn tried(&mut self, trial: Trial, worker: &Plank, now: Instant) -> Option<End> {
-        self.taken("warm", true, format!("the new worker has {}", trial.model));
+        self.course
+            .taken("warm", true, format!("the new worker has {}", trial.model));
         self.trial = Some(trial);
-        if let Err(message) = self.note("switching") {
+        if let Err(message) = self.course.note("switching") {
             return self.leave_it_for("switch", "not_recorded", message);
         }
         let sockets = self.sockets(worker);
@@ -278,7 +260,7 @@ impl Exchange {
             Some(open) => format!("the old worker finishes {open} conversations"),
             None => "no old worker that knows how to yield".to_owned(),
         };
-        self.taken("switch", true, told);
+        self.course.taken("switch", true, told);
         self.has_yielded = open.is_some();
         let pid = new.pid;
         self.other = worker.exchange(new);
@@ -289,7 +271,7 @@ impl Exchange {
             // It would go on taking what comes.
             drop(old);
         }
-        let _ = self.note("probation");
+        let _ = self.course.note("probation");
         let socket = self.home.inference_own_socket(pid.unsigned_abs());
         let (probation, answer) = (self.limits.handover.probation, self.limits.handover.answer);
         let has_model = self.trial.as_ref().is_some_and(|trial| trial.new.is_some());
@@ -304,18 +286,14 @@ impl Exchange {
 
     fn watched(&mut self, figures: &Figures, worker: &mut Plank, now: Instant) -> Option<End> {
         let health = self.judged(figures, worker);
-        let told = match health.remarks.is_empty() {
-            true => "the new worker answers as well as the old one".to_owned(),
-            false => format!("the new worker answers; {}", health.remarks.join("; ")),
-        };
-        let outcome = health.outcome;
-        self.health = Some(health);
-        if outcome == Outcome::Unhealthy {
+        let (answers, as_before) = ("the new worker answers", "as well as the old one");
+        if health.outcome == Outcome::Unhealthy {
+            let told = health.told(answers, as_before);
+            self.course.judged(health);
             return self.roll_back("prove", told, worker, now);
         }
-        self.taken("prove", true, told);
         self.state = State::Proved;
-        Some(End::Proved)
+        self.course.proved(health, answers, as_before)
     }
 
     fn judged(&self, figures: &Figures, worker: &Plank) -> Health {
@@ -368,10 +346,9 @@ impl Exchange {
     }
 
     fn leave_it_for(&mut self, step: &'static str, reason: &'static str, message: String) -> Option<End> {
-        self.taken(step, false, message.clone());
         self.other = None;
         self.state = State::Over;
-        Some(End::Untouched(Failure { reason, message }))
+        self.course.left(step, Failure { reason, message })
     }
 
     fn roll_back(
@@ -393,12 +370,7 @@ impl Exchange {
         worker: &mut Plank,
         now: Instant,
     ) -> Option<End> {
-        error!("exchange failed: {}; the old worker is restored", failure.message);
-        self.taken(step, false, failure.message.clone());
-        let beside = json!({ "reason": failure.reason, "message": failure.message });
-        if let Err(error) = self.journal.enter("reverting", beside) {
-            warn!("the state reverting cannot be journalled: {error}");
-        }
+        self.course.reverting(step, &failure, "the old worker is");
         let old = match self.state {
             // The supervised one is the old one still; it may have yielded.
             State::Switching => {
@@ -444,16 +416,12 @@ impl Exchange {
     }
 
     fn restored(&mut self, failure: Failure, ok: bool, message: &str) -> Option<End> {
-        self.taken("restore", ok, message.to_owned());
         self.state = State::Over;
-        Some(End::RolledBack(Failure {
-            message: format!("{}; {message}", failure.message),
-            ..failure
-        }))
+        self.course.restored(failure, ok, message)
     }
 
     fn retired(&mut self, message: &str) -> Option<End> {
-        self.taken("retire", true, message.to_owned());
+        self.course.taken("retire", true, message.to_owned());
         self.state = State::Over;
         Some(End::Committed)
     }
@@ -471,18 +439,5 @@ impl Exchange {
         let begun = errand::begin(self.events.clone(), work);
         self.errand = begun.map_err(|error| format!("no thread could be started: {error}"))?;
         Ok(())
-    }
-
-    fn note(&self, state: &str) -> Result<(), String> {
-        self.journal.enter(state, Value::Null).map_err(|error| {
-            let message = format!("the state {state} cannot be journalled: {error}");
-            warn!("{message}");
-            message
-        })
-    }
-
-    fn taken(&mut self, step: &'static str, ok: bool, message: String) {
-        info!(step, ok, "exchange: {message}");
-        self.steps.push(Taken { step, ok, message });
     }
 }

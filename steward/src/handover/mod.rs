@@ -12,19 +12,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::{Value, json};
 use shared::handover::{FromKernel, PROTOCOL, ToKernel};
 use shared::home::Home;
 use shared::id::{Epoch, TransactionId};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 pub use companion::Companion;
 pub use control::{Control, Said};
 
-use crate::channel::Journal;
-use crate::configuration;
+use crate::change::{Course, End, Failure, Limits, Means};
 use crate::event::Event;
 use crate::health::{self, Bounds, Health, Outcome, Probe, Respect, Watch};
 use crate::plank::Plank;
@@ -48,40 +46,11 @@ pub struct Handover {
     former: Epoch,
     /// Where the image stood when the old kernel yielded.
     yielded: TransactionId,
-    steps: Vec<Taken>,
     /// What the old kernel did just before, and what the new one does.
     old_watch: Watch,
     new_watch: Watch,
     bounds: Bounds,
-    health: Option<Health>,
-    /// Takes each state before it is acted on.
-    journal: Journal,
-}
-
-/// How long each state may take.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub handover: configuration::Handover,
-    /// Of a rehearsal, of warming, and of a start anew.
-    pub health: Duration,
-    /// Between SIGTERM and SIGKILL.
-    pub stop: Duration,
-}
-
-/// What every change of a plank is given.
-pub struct Means {
-    /// Takes each state before it is acted on.
-    pub journal: Journal,
-    pub limits: Limits,
-    /// For the threads that it starts.
-    pub events: Sender<Event>,
-}
-
-/// A step that is over, as the result file tells it.
-pub struct Taken {
-    pub step: &'static str,
-    pub ok: bool,
-    pub message: String,
+    pub course: Course,
 }
 
 enum State {
@@ -112,26 +81,6 @@ enum State {
     Over,
 }
 
-/// Why there is no new kernel.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// A word of `docs/upgrade.md`.
-    pub reason: &'static str,
-    pub message: String,
-}
-
-/// What a handover has come to.
-pub enum End {
-    /// The new kernel is healthy: record it, then [`Handover::commit`], or [`Handover::revert`].
-    Proved,
-    /// The new kernel serves alone.
-    Committed,
-    /// The old kernel never stopped serving.
-    Untouched(Failure),
-    /// The old kernel serves again; the message says how.
-    RolledBack(Failure),
-}
-
 impl Handover {
     /// Begins, when the kernel serves and has a control channel; `None` when it must be replaced the cold way.
     pub fn begin(
@@ -151,7 +100,7 @@ impl Handover {
             return None;
         }
         // Unwritten, it is the cold way's to fail.
-        journal.enter("preparing", Value::Null).ok()?;
+        let course = Course::begin("handover", journal, "preparing").ok()?;
         if !kernel.say(&ToKernel::Prepare) {
             return None;
         }
@@ -166,18 +115,11 @@ impl Handover {
             other: None,
             former: Epoch(0),
             yielded: TransactionId(0),
-            steps: Vec::new(),
             old_watch: watched.0,
             new_watch: Watch::default(),
             bounds: watched.1,
-            health: None,
-            journal,
+            course,
         })
-    }
-
-    /// The steps that are over since this was asked.
-    pub fn steps(&mut self) -> Vec<Taken> {
-        std::mem::take(&mut self.steps)
     }
 
     /// When [`Handover::advance`] has something to do, events aside.
@@ -195,11 +137,6 @@ impl Handover {
             self.state,
             State::Preparing | State::Rehearsing | State::Warming(_) | State::Probation { .. }
         )
-    }
-
-    /// How the new kernel fares against the old one, once that was judged.
-    pub fn health(&self) -> Option<&Health> {
-        self.health.as_ref()
     }
 
     /// A kernel said something, or its channel has ended.
@@ -235,10 +172,10 @@ impl Handover {
             return None;
         }
         match result {
-            Ok(found) => self.taken("rehearse", true, found),
+            Ok(found) => self.course.taken("rehearse", true, found),
             Err(message) => return self.leave_it("rehearse", "rehearsal_failed", message, kernel),
         }
-        if let Err(message) = self.note("warming") {
+        if let Err(message) = self.course.note("warming") {
             return self.leave_it("warm", "not_recorded", message, kernel);
         }
         match kernel.companion(&self.staged.path, kernel.arguments()) {
@@ -295,7 +232,6 @@ impl Handover {
         };
         self.roll_back(
             "prove",
-            "health_failed",
             format!("the new kernel answers wrongly: {fault}"),
             kernel,
             now,
@@ -321,21 +257,17 @@ impl Handover {
             if health.outcome == Outcome::Unhealthy {
                 return self.unhealthy(health, kernel, now);
             }
-            let told = match health.remarks.is_empty() {
-                true => "the new kernel answers as well as the old one".to_owned(),
-                false => format!("the new kernel answers; {}", health.remarks.join("; ")),
-            };
-            self.health = Some(health);
-            self.taken("prove", true, told);
             self.state = State::Proved;
-            return Some(End::Proved);
+            return self
+                .course
+                .proved(health, "the new kernel answers", "as well as the old one");
         }
         if let State::Restoring { failure, .. } = &self.state
             && kernel.is_ready()
         {
             let failure = failure.clone();
             kernel.say(&ToKernel::Settle);
-            return self.rolled_back(failure, true, "the old kernel serves again".into());
+            return self.restored(failure, true, "the old kernel serves again");
         }
         match now >= self.until {
             true => self.too_late(kernel, now),
@@ -353,14 +285,8 @@ impl Handover {
     }
 
     /// Gives the new kernel up after all.
-    pub fn revert(
-        &mut self,
-        reason: &'static str,
-        message: String,
-        kernel: &mut Plank,
-        now: Instant,
-    ) -> Option<End> {
-        self.roll_back("choose", reason, message, kernel, now)
+    pub fn revert(&mut self, failure: Failure, kernel: &mut Plank, now: Instant) -> Option<End> {
+        self.roll_back_for("choose", failure, kernel, now)
     }
 
     /// Whether the new kernel is the chosen one.
@@ -378,7 +304,7 @@ impl Handover {
         match (message, &mut self.state) {
             (FromKernel::Prepared { epoch, last }, State::Preparing) => {
                 self.former = *epoch;
-                self.taken(
+                self.course.taken(
                     "prepare",
                     true,
                     format!("the index is up to date at transaction {}", last.0),
@@ -415,16 +341,16 @@ impl Handover {
                         "the new kernel says that it serves in epoch {} at transaction {}, after epoch {} and transaction {}",
                         epoch.0, last.0, self.former.0, self.yielded.0
                     );
-                    return self.roll_back("promote", "health_failed", message, kernel, now);
+                    return self.roll_back("promote", message, kernel, now);
                 }
-                self.taken(
+                self.course.taken(
                     "promote",
                     true,
                     format!("the new kernel serves in epoch {}", epoch.0),
                 );
                 let over = now + self.limits.handover.probation;
                 let is_good = false;
-                let _ = self.note("probation");
+                let _ = self.course.note("probation");
                 self.enter(
                     State::Probation { over, is_good },
                     now + self.limits.handover.answer,
@@ -433,7 +359,7 @@ impl Handover {
             }
             (FromKernel::Refused { message }, State::Promoting) => {
                 let message = format!("the new kernel does not take over: {message}");
-                self.roll_back("promote", "health_failed", message, kernel, now)
+                self.roll_back("promote", message, kernel, now)
             }
             _ => None,
         }
@@ -453,7 +379,7 @@ impl Handover {
                 None
             }
             (FromKernel::Warm { last }, State::Warming(None)) => {
-                self.taken(
+                self.course.taken(
                     "warm",
                     true,
                     format!("the new kernel follows at transaction {}", last.0),
@@ -494,11 +420,11 @@ impl Handover {
             }
             State::Promoting => {
                 let message = format!("the new kernel ended while it took over: {how}");
-                self.roll_back("promote", "health_failed", message, kernel, now)
+                self.roll_back("promote", message, kernel, now)
             }
             State::Probation { .. } | State::Proved => {
                 let message = format!("the new kernel ended: {how}");
-                self.roll_back("prove", "health_failed", message, kernel, now)
+                self.roll_back("prove", message, kernel, now)
             }
             // The supervisor starts it again.
             State::Restoring { .. } | State::Retiring | State::Over => None,
@@ -517,10 +443,7 @@ impl Handover {
                 warn!("the new kernel ended while the old one yielded: {how}");
                 None
             }
-            State::Retiring => {
-                self.state = State::Over;
-                Some(End::Committed)
-            }
+            State::Retiring => self.retired(),
             _ => {
                 warn!("the old kernel, which had yielded, ended: {how}");
                 None
@@ -555,20 +478,19 @@ impl Handover {
             }
             State::Promoting => {
                 let message = "the new kernel did not take over in time".into();
-                self.roll_back("promote", "health_failed", message, kernel, now)
+                self.roll_back("promote", message, kernel, now)
             }
             State::Probation { .. } => {
                 let message = format!(
                     "the new kernel gave no good answer for {} ms",
                     self.limits.handover.answer.as_millis()
                 );
-                self.roll_back("prove", "health_failed", message, kernel, now)
+                self.roll_back("prove", message, kernel, now)
             }
             State::Retiring => {
                 warn!("the old kernel has not ended in time and is killed");
                 self.other = None;
-                self.state = State::Over;
-                Some(End::Committed)
+                self.retired()
             }
             State::Restoring { ref failure, is_anew } => {
                 let failure = failure.clone();
@@ -577,7 +499,7 @@ impl Handover {
                     // The supervisor goes on trying.
                     true => {
                         let message = format!("the old kernel does not answer yet: {}", kernel.last_exit());
-                        self.rolled_back(failure, false, message)
+                        self.restored(failure, false, &message)
                     }
                 }
             }
@@ -591,7 +513,7 @@ impl Handover {
             self.home.image(),
             kernel.log().to_path_buf(),
         );
-        if let Err(message) = self.note("rehearsing") {
+        if let Err(message) = self.course.note("rehearsing") {
             return self.leave_it("rehearse", "not_recorded", message, kernel);
         }
         let (limit, events) = (self.limits.health, self.events.clone());
@@ -619,8 +541,8 @@ impl Handover {
 
     fn unhealthy(&mut self, health: Health, kernel: &mut Plank, now: Instant) -> Option<End> {
         let message = format!("the new kernel is not well: {}", health.remarks.join("; "));
-        self.health = Some(health);
-        self.roll_back("prove", "health_failed", message, kernel, now)
+        self.course.judged(health);
+        self.roll_back("prove", message, kernel, now)
     }
 
     /// Both answered: the old kernel yields, unless the new one says something else.
@@ -630,7 +552,7 @@ impl Handover {
         };
         match canary.verdict()? {
             Ok(()) => {
-                if let Err(message) = self.note("yielding") {
+                if let Err(message) = self.course.note("yielding") {
                     return self.leave_it("yield", "not_recorded", message, kernel);
                 }
                 let finish_ms = self.limits.handover.finish.as_millis() as u64;
@@ -648,13 +570,13 @@ impl Handover {
 
     /// Nobody holds the image now: the new kernel takes it, and is the supervised one.
     fn promote(&mut self, ok: bool, message: String, kernel: &mut Plank, now: Instant) -> Option<End> {
-        self.taken("yield", ok, message);
+        self.course.taken("yield", ok, message);
         let Some(new) = self.other.take() else {
             let message = "the new kernel ended before it could take over".into();
-            return self.roll_back("promote", "health_failed", message, kernel, now);
+            return self.roll_back("promote", message, kernel, now);
         };
         // Unwritten, the state before is as good: nothing is chosen, and the image's epoch says who writes.
-        let _ = self.note("promoting");
+        let _ = self.course.note("promoting");
         new.say(&ToKernel::Promote);
         self.other = kernel.exchange(new);
         self.enter(State::Promoting, now + self.limits.handover.promote);
@@ -669,29 +591,32 @@ impl Handover {
         message: String,
         kernel: &mut Plank,
     ) -> Option<End> {
-        self.taken(step, false, message.clone());
         self.other = None;
         kernel.say(&ToKernel::Settle);
         self.state = State::Over;
-        Some(End::Untouched(Failure { reason, message }))
+        self.course.left(step, Failure { reason, message })
     }
 
-    /// Whoever is supervised goes; the old kernel serves again, from where the image is.
     fn roll_back(
         &mut self,
         step: &'static str,
-        reason: &'static str,
         message: String,
         kernel: &mut Plank,
         now: Instant,
     ) -> Option<End> {
-        error!("handover failed: {message}; the old kernel is restored");
-        self.taken(step, false, message.clone());
-        let failure = Failure { reason, message };
-        let beside = json!({ "reason": failure.reason, "message": failure.message });
-        if let Err(error) = self.journal.enter("reverting", beside) {
-            warn!("the state reverting cannot be journalled: {error}");
-        }
+        let reason = "health_failed";
+        self.roll_back_for(step, Failure { reason, message }, kernel, now)
+    }
+
+    /// Whoever is supervised goes; the old kernel serves again, from where the image is.
+    fn roll_back_for(
+        &mut self,
+        step: &'static str,
+        failure: Failure,
+        kernel: &mut Plank,
+        now: Instant,
+    ) -> Option<End> {
+        self.course.reverting(step, &failure, "the old kernel is");
         let is_old = matches!(self.state, State::Yielding);
         match self.other.take() {
             Some(old) => {
@@ -721,31 +646,20 @@ impl Handover {
         None
     }
 
-    fn rolled_back(&mut self, failure: Failure, ok: bool, message: String) -> Option<End> {
-        self.taken("restore", ok, message.clone());
+    fn restored(&mut self, failure: Failure, ok: bool, message: &str) -> Option<End> {
         self.state = State::Over;
-        Some(End::RolledBack(Failure {
-            message: format!("{}; {message}", failure.message),
-            ..failure
-        }))
+        self.course.restored(failure, ok, message)
     }
 
-    /// Journals a state, which may be acted on then.
-    fn note(&self, state: &str) -> Result<(), String> {
-        self.journal.enter(state, Value::Null).map_err(|error| {
-            let message = format!("the state {state} cannot be journalled: {error}");
-            warn!("{message}");
-            message
-        })
+    fn retired(&mut self) -> Option<End> {
+        self.state = State::Over;
+        let message = "recorded; the old kernel has ended".to_owned();
+        self.course.taken("choose", true, message);
+        Some(End::Committed)
     }
 
     fn enter(&mut self, state: State, until: Instant) {
         self.state = state;
         self.until = until;
-    }
-
-    fn taken(&mut self, step: &'static str, ok: bool, message: String) {
-        info!(step, ok, "handover: {message}");
-        self.steps.push(Taken { step, ok, message });
     }
 }

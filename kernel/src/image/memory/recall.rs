@@ -15,7 +15,7 @@ use super::kernels;
 use super::matrix::{self, Matrix};
 use super::postings;
 use super::vector::{Encoder, signature};
-use crate::image::lmdb::{Reading, Table};
+use crate::image::lmdb::{Direction, Reading, Table};
 
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
@@ -177,6 +177,15 @@ pub fn near(
         }
     }
     Ok(found)
+}
+
+/// Whether a chunk may have a vector: there is one in the index or in a layer, which a newer layer may have taken away.
+pub fn has_vectors(reading: &Reading<'_>, layers: &[Arc<Fresh>]) -> Result<bool, ::lmdb::Error> {
+    let is_in_front = layers
+        .iter()
+        .any(|layer| layer.vectors.values().any(Option::is_some));
+    let first = || reading.range(Table::Vectors, &[], &[0xff; 16], 1, Direction::Ascending);
+    Ok(is_in_front || !first()?.is_empty())
 }
 
 /// Counts all that is there.

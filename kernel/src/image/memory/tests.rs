@@ -190,6 +190,7 @@ fn check(image: &Image, pending: &[Arc<Fresh>], model: &Model, random: &mut Rand
             assert!((sum - candidate.text).abs() < 1e-3);
         }
     }
+    assert_eq!(image.state.has_vectors(pending), !model.is_empty());
     let (totals, ..) = image.state.memory_totals();
     if pending.is_empty() {
         assert_eq!(
@@ -258,6 +259,9 @@ fn what_stands_in_front_is_seen_by_who_has_it_alone() {
     image.flush().unwrap();
     let mut own = model.clone();
     let mut fresh = Fresh::default();
+    let (empty, behind) = (tempfile::tempdir().unwrap(), Arc::new(fresh.clone()));
+    let empty = opened(&empty.path().join("image"));
+    assert!(!empty.state.has_vectors(&[behind]));
     let id = image.state.allocate();
     let (text, numbers) = ("flow flow plate".to_owned(), random.numbers());
     let mut made = ObjectImage {
@@ -276,7 +280,9 @@ fn what_stands_in_front_is_seen_by_who_has_it_alone() {
     let gone = own.remove(3).0;
     fresh.chunks.insert(gone, None);
     fresh.vectors.insert(gone, None);
-    check(&image, &[Arc::new(fresh)], &own, &mut random);
+    let fresh = Arc::new(fresh);
+    assert!(empty.state.has_vectors(std::slice::from_ref(&fresh)));
+    check(&image, &[fresh], &own, &mut random);
     check(&image, &[], &model, &mut random);
 }
 

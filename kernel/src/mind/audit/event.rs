@@ -1,5 +1,7 @@
 //! One line of the stream, as `docs/thoughts.md` draws it.
 
+use std::sync::OnceLock;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shared::id::TransactionId;
@@ -18,6 +20,10 @@ pub enum Prompts {
     /// Nothing of them is told.
     None,
 }
+
+/// Of a mission's brief: made when it is first asked for, since arguments may be long.
+#[derive(Debug, Default)]
+pub struct BriefHash(OnceLock<String>);
 
 /// An event without its place in the chain.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -43,17 +49,23 @@ pub struct Event {
     pub confidence: Option<f64>,
 }
 
+impl BriefHash {
+    /// The SHA-256 of what this mission is about; of a mission it is always the same.
+    fn of(&self, mission: &Mission) -> &str {
+        self.0.get_or_init(|| {
+            let (receiver, selector, arguments) = (mission.receiver, &mission.selector, &mission.arguments);
+            sha256_hex(format!("{receiver} {selector} {arguments:?}").as_bytes())
+        })
+    }
+}
+
 impl Event {
-    /// Something that happened in a mission just now.
-    pub fn of(mission: &Mission, round: u32, newest: TransactionId, kind: &str) -> Event {
-        let brief = format!(
-            "{} {} {:?}",
-            mission.receiver, mission.selector, mission.arguments
-        );
+    /// Something that happened in a mission just now; `brief` is that mission's.
+    pub fn of(mission: &Mission, brief: &BriefHash, round: u32, newest: TransactionId, kind: &str) -> Event {
         Event {
             cycle_id: format!("{}.{round}", mission.id),
             transaction_id: newest.0,
-            mission_brief_hash: sha256_hex(brief.as_bytes()),
+            mission_brief_hash: brief.of(mission).to_owned(),
             receiver: mission.receiver.to_string(),
             selector: mission.selector.clone(),
             ..Event::now(kind)
@@ -105,4 +117,39 @@ fn iso_8601(unix_ms: u64) -> String {
     jiff::Timestamp::from_millisecond(unix_ms as i64)
         .map(|time| format!("{time:.3}"))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::id::{ObjectId, ThoughtId};
+    use shared::value::Value;
+
+    use super::*;
+    use crate::image::record::Stage;
+
+    #[test]
+    fn a_brief_is_hashed_as_documented_and_once() {
+        let mut mission = Mission {
+            id: ThoughtId(3),
+            receiver: ObjectId(12),
+            selector: "greet".into(),
+            arguments: vec![Value::Int(1)],
+            request: None,
+            begun_unix_ms: 0,
+            stage: Stage::Open,
+            rounds: 0,
+            model_calls: 0,
+            elapsed_ms: 0,
+            artifact: String::new(),
+            events: Vec::new(),
+        };
+        let brief = BriefHash::default();
+        let hash =
+            |mission: &Mission| Event::of(mission, &brief, 1, TransactionId(1), "A").mission_brief_hash;
+        let first = hash(&mission);
+        assert_eq!(first, sha256_hex(b"#12 greet [Int(1)]"));
+        // Other arguments under the same hash: it was not made again.
+        mission.arguments.clear();
+        assert_eq!(hash(&mission), first);
+    }
 }

@@ -29,6 +29,7 @@ use tokio::sync::broadcast;
 use self::asking::Answered;
 use self::directive::{broken_mind, is_true, known_reason, list};
 use self::pointer::Pointer;
+use super::audit::event::BriefHash;
 use super::budget::Spent;
 use crate::image::draft::Change;
 use crate::image::record::Mission;
@@ -53,6 +54,7 @@ const REPLAYS: u32 = 8;
 pub struct Cycle<'a> {
     pub kernel: &'a Arc<Kernel>,
     pub mission: &'a Arc<Mutex<Mission>>,
+    pub brief: &'a BriefHash,
     pub events: &'a broadcast::Sender<ThoughtEvent>,
     pub spent: &'a Spent,
     pub author: &'a str,

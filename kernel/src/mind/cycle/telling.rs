@@ -48,7 +48,7 @@ impl Cycle<'_> {
 
     pub(super) fn audit(&self, kind: &str, fill: impl FnOnce(&mut Event)) {
         let newest = self.kernel.image.state.standing().last;
-        let mut event = Event::of(&self.lock(), self.round, newest, kind);
+        let mut event = Event::of(&self.lock(), self.brief, self.round, newest, kind);
         fill(&mut event);
         self.kernel.mind.audit.write(event);
     }
