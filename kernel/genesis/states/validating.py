@@ -47,6 +47,7 @@ def refuse(self, reason, message, flaw, met):
     if self.waiting:
         self.artifact = self.waiting[0]
         self.waiting = self.waiting[1:]
+        self._p_changed = True
         return {"do": "guard", "source": self.artifact}
     best = self.best
     return self.fail_leaving(best["reason"], best["message"], True, best["flaw"], best["source"])
