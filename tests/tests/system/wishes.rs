@@ -265,7 +265,7 @@ fn examples_reach_other_objects() {
                 "a.score = a.score + self.step\n    self.gates[1].is_open = True\n    self._p_changed = True\n    return a"
             }
         };
-        let name = match asked.prompt.contains("release_water") {
+        let name = match asked.prompt.contains("<|message|>release_water(") {
             true => "release_water",
             false => "rate",
         };
