@@ -1,6 +1,7 @@
 //! What is told of a task: its intent and visible examples as a wish on the receiver (docs/wishes.md), in paths that lead from the
 //! receiver or the arguments in the place of the task's own names.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use shared::bridge::WishText;
@@ -169,10 +170,10 @@ fn from_receiver(task: &Task, first: &Example) -> BTreeMap<String, Path> {
             let Some(found) = task.objects.iter().find(|object| object.name == name) else {
                 continue;
             };
-            if !ways.contains_key(&name) {
+            if let Entry::Vacant(free) = ways.entry(name) {
                 let mut path = here.clone();
                 path.steps.extend(steps);
-                ways.insert(name, path);
+                free.insert(path);
                 next.push_back(found);
             }
         }
