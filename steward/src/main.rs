@@ -31,6 +31,7 @@ mod home;
 mod instruction;
 mod listener;
 mod logs;
+mod orphans;
 mod plank;
 mod predecessor;
 mod preparation;

@@ -63,7 +63,7 @@ impl Running {
         match &self.adopted {
             Some(descriptor) => match has_ended(descriptor, PollTimeout::ZERO) {
                 Ok(false) => None,
-                _ => Some(unknown_end()),
+                _ => Some(self.end_of_adopted()),
             },
             None => match waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) => None,
@@ -88,12 +88,20 @@ impl Running {
         match &self.adopted {
             Some(descriptor) => {
                 while has_ended(descriptor, PollTimeout::NONE) == Ok(false) {}
-                unknown_end()
+                self.end_of_adopted()
             }
             None => match waitpid(Pid::from_raw(self.pid), None) {
                 Ok(status) => End::of(status),
                 Err(_) => End::words("gone"),
             },
+        }
+    }
+
+    /// Nobody but its parent is told how a process ended; that is this process where it was another program before.
+    fn end_of_adopted(&self) -> End {
+        match waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG)) {
+            Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) => End::of(status),
+            _ => End::words("ended (adopted: how is not known)"),
         }
     }
 
@@ -127,11 +135,6 @@ impl End {
             is_crash: matches!(status, WaitStatus::Signaled(_, signal, _) if is_crash(signal)),
         }
     }
-}
-
-/// Nobody but its parent is told how a process ended.
-fn unknown_end() -> End {
-    End::words("ended (adopted: how is not known)")
 }
 
 fn has_ended(descriptor: &OwnedFd, within: PollTimeout) -> Result<bool, Errno> {
@@ -179,24 +182,49 @@ mod tests {
 
     #[test]
     fn an_adopted_process_is_noticed_to_end_and_killed() {
-        // Two that are started alike: one is killed by a stranger, one by us.
+        // Two strangers that are started alike: one is killed by somebody else, one by us.
         for is_ours in [false, true] {
-            let mut child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
-            let pid = child.id() as i32;
-            let descriptor = pidfd_open(rustix::process::Pid::from_raw(pid).unwrap(), PidfdFlags::empty());
-            let (sender, events) = channel();
-            let running = Running::adopted(pid, descriptor.unwrap(), sender).unwrap();
+            let pid = stranger();
+            let (running, events) = adopt(pid);
             assert_eq!(running.ended(), None);
             match is_ours {
                 true => assert!(running.kill_and_reap().how.contains("adopted")),
-                false => child.kill().unwrap(),
+                false => kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap(),
             }
             assert!(matches!(
                 events.recv_timeout(Duration::from_secs(10)),
                 Ok(Event::Child)
             ));
             assert!(running.ended().is_some());
-            child.wait().unwrap();
         }
+    }
+
+    #[test]
+    fn a_child_of_the_program_before_is_reaped_and_its_end_known() {
+        let mut child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
+        let (running, _events) = adopt(child.id() as i32);
+        assert_eq!(running.kill_and_reap().how, "killed by SIGKILL");
+        assert_eq!(
+            child.wait().unwrap_err().raw_os_error(),
+            Some(Errno::ECHILD as i32)
+        );
+    }
+
+    fn adopt(pid: i32) -> (Running, std::sync::mpsc::Receiver<Event>) {
+        let descriptor = pidfd_open(rustix::process::Pid::from_raw(pid).unwrap(), PidfdFlags::empty());
+        let (sender, events) = channel();
+        (
+            Running::adopted(pid, descriptor.unwrap(), sender).unwrap(),
+            events,
+        )
+    }
+
+    /// A process that is nobody's child here.
+    fn stranger() -> i32 {
+        let shell = Command::new("/bin/sh")
+            .args(["-c", "sleep 600 >/dev/null 2>&1 & echo $!"])
+            .output()
+            .unwrap();
+        String::from_utf8(shell.stdout).unwrap().trim().parse().unwrap()
     }
 }

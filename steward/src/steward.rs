@@ -29,6 +29,7 @@ use crate::event::{ControlCall, Event, Probed};
 use crate::home::{self, HomeError};
 use crate::listener::{self, ListenError, Listener};
 use crate::logs;
+use crate::orphans;
 use crate::predecessor::{self, Adopted, Wanted};
 use crate::probe::Prober;
 use crate::seed;
@@ -77,6 +78,7 @@ pub fn run(given: Option<&Path>, foreground: bool) -> Result<(), StartError> {
     let home = &owned.home;
     let configuration = Configuration::load(home)?;
     begin_log(home, foreground)?;
+    orphans::take_in().map_err(system("take in the children of children"))?;
     info!(home = %home.path().display(), version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "steward begins");
     let (sender, events) = channel();
     let programs = succession::programs().map_err(system("find the folder of this program"))?;
@@ -306,6 +308,7 @@ impl Steward {
     fn move_on(&mut self) {
         let now = Instant::now();
         self.supervisor.reap(now);
+        orphans::reap();
         // Each advance may make the next one possible at once.
         for _ in 0..4 {
             let planks = &mut self.supervisor;

@@ -37,6 +37,7 @@ mod memory;
 mod methods;
 mod mind;
 mod missions;
+mod orphans;
 mod personas;
 mod pipeline;
 mod planks;
