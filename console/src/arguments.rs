@@ -26,6 +26,20 @@ JSON beyond JSON: {\"$ref\":\"#12\"} {\"$bytes\":\"00ff\"} {\"$int\":\"999999999
 Exit codes: 0 answered, 1 the image answered with an error, 2 usage, 3 no kernel;
             of up: 4 home in use, 5 home unusable, 6 configuration wrong, 1 another failure.";
 
+const WISH_HELP: &str = "\
+Examples:
+  batos wish lock release_water 'The given number goes from the own stored water to the lower lock.' \\
+      --example 'stored_water=800 lower.stored_water=100 (300) -> _; stored_water=500 lower.stored_water=400' \\
+      --example '(-1) -> !'
+  batos wish lock                      all wishes that hold for it, inherited ones too
+  batos wish lock release_water --drop
+
+An example says what slots hold before, the arguments, the answer, and what slots hold afterwards; every slot that is not
+named holds what it held. _ is any answer; ! says that the send must fail and change nothing. VALUE is JSON. PATH is a slot
+of the receiver (stored_water), of what one refers to (lower.stored_water, lamps[0].burning), of an argument (1.score) or
+of any object (#12.name); the text \"@lower\" is that object, \"@self\" the receiver, \"@@x\" the text @x.
+Who sends a message that nobody understands gets a method that passes every example, or none. docs/wishes.md has it all.";
+
 /// Talks to a BAT OS image: a living world of prototype objects that writes the methods it lacks.
 #[derive(Debug, Parser)]
 #[command(name = "batos", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
@@ -81,6 +95,30 @@ pub enum Command {
         /// JSON, @FILE, or - for standard input
         #[arg(value_name = "JSON", allow_negative_numbers = true)]
         value: String,
+        #[command(flatten)]
+        request: RequestId,
+    },
+    /// Say what a method is to do, in words and by examples that it must pass before it is installed; or show the wishes of an object
+    #[command(after_help = WISH_HELP)]
+    Wish {
+        object: String,
+        /// The message's name; without it all wishes of the object are shown
+        selector: Option<String>,
+        /// What is wanted, in a sentence or two
+        #[arg(requires = "selector", conflicts_with = "drop")]
+        intent: Option<String>,
+        /// [PATH=VALUE …] ([VALUE, …]) -> ANSWER [; PATH=VALUE …], each in one argument; see below
+        #[arg(
+            long = "example",
+            value_name = "EXAMPLE",
+            allow_hyphen_values = true,
+            requires = "selector",
+            conflicts_with = "drop"
+        )]
+        examples: Vec<String>,
+        /// Take the wish away
+        #[arg(long, requires = "selector")]
+        drop: bool,
         #[command(flatten)]
         request: RequestId,
     },
@@ -357,9 +395,6 @@ pub struct DnuBench {
     /// Run with everything on, and then without each of these switches [of no list: without each there is]
     #[arg(long, value_enum, num_args = 0.., value_delimiter = ',', require_equals = true, conflicts_with = "without", value_name = "SWITCH,…")]
     pub ablations: Option<Vec<Switch>>,
-    /// Tell the model what is wanted, in words and with the visible examples, by the receiver's slot `wishes`
-    #[arg(long)]
-    pub wishes: bool,
     /// Hold every task to its own reference method, and ask no model
     #[arg(long, conflicts_with_all = ["model", "backend", "without", "ablations"])]
     pub check: bool,

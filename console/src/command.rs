@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use shared::bridge::{Answer, Call};
+use shared::bridge::{Answer, Call, WishText};
 use shared::home::Home;
 use shared::id::{ThoughtId, TransactionId};
 use shared::{document, exit};
@@ -252,6 +252,25 @@ fn call(command: Command) -> Result<(Call, Option<ClientSequence>, bool), Failur
         Command::Missions => (Call::Missions, None, true),
         Command::Cancel { id } => (Call::Cancel { id: ThoughtId(id) }, None, true),
         Command::Why { object, selector } => (Call::Why { object, selector }, None, true),
+        Command::Wish {
+            object,
+            selector,
+            intent,
+            examples,
+            drop,
+            request,
+        } => match selector {
+            Some(selector) if drop || intent.is_some() || !examples.is_empty() => {
+                let wish = (!drop).then_some(WishText { intent, examples });
+                let call = Call::Wish {
+                    object,
+                    selector,
+                    wish,
+                };
+                (call, request.id, true)
+            }
+            selector => (Call::Wishes { object, selector }, None, true),
+        },
         Command::Branch { command } => match command {
             BranchCommand::New { name, request } => (Call::BranchNew { name }, request.id, true),
             BranchCommand::List => (Call::BranchList, None, true),
@@ -429,6 +448,7 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
             exit::ANSWERED,
         ),
         Answer::Missions(views) => (render::missions(views), exit::ANSWERED),
+        Answer::Wishes(views) => (render::wishes(views), exit::ANSWERED),
         Answer::Cancelled { id } => (format!("mission {id} is cancelled"), exit::ANSWERED),
         Answer::Followed => (String::new(), exit::ANSWERED),
         Answer::View(view) => (view::described(view), exit::ANSWERED),

@@ -136,9 +136,11 @@ fn wanted(line: &str) -> Wanted<'_> {
     };
     match before {
         [] => Wanted::CommandOrObject,
-        ["inspect" | "set" | "define" | "new" | "send" | "why" | "history" | "export"] => Wanted::Object,
+        ["inspect" | "set" | "define" | "new" | "send" | "why" | "wish" | "history" | "export"] => {
+            Wanted::Object
+        }
         ["set" | "history", object] => Wanted::Slot(object),
-        ["send" | "why", receiver] => Wanted::Selector(receiver),
+        ["send" | "why" | "wish", receiver] => Wanted::Selector(receiver),
         [command, ..] if OWN.contains(command) || programs().iter().any(|name| name == command) => {
             Wanted::Nothing
         }

@@ -31,6 +31,7 @@ branch use NAME|main             what follows is said in the branch, or in the i
 thoughts [NUMBER]                what the system has thought
 missions   cancel NUMBER         what it thinks about now; end that
 why OBJECT SELECTOR              how a method came to be
+wish OBJECT [SELECTOR …]         what a method is to do, in words and examples; `help wish` explains them
 history OBJECT [SLOT]   log   diff MOMENT MOMENT   undo TRANSACTION   inspect OBJECT --at MOMENT
 verify   pack   backup DIR   blob put|get   codex   adapter   memory   upgrade: every command of `batos`, with its options;
                                  `help commands` lists them, `help COMMAND` explains one

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use shared::bridge::{
-    Backup, Finding, KernelStatus, MissionView, ObjectView, Packing, ThoughtView, Verification,
+    Backup, Finding, KernelStatus, MissionView, ObjectView, Packing, ThoughtView, Verification, WishView,
 };
 use shared::control::StewardStatus;
 use shared::inference::Figures;
@@ -186,6 +186,20 @@ pub fn thoughts(views: &[ThoughtView]) -> String {
         )
     };
     views.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What is wanted of each method: its words, then an example a line.
+pub fn wishes(views: &[WishView]) -> String {
+    if views.is_empty() {
+        return "nothing is wished for; `batos wish --help` tells how to".to_owned();
+    }
+    let mut lines = Vec::new();
+    for view in views {
+        let intent = view.wish.intent.as_deref().unwrap_or("(by examples alone)");
+        lines.push(format!("{} {}  {intent}", view.name, view.selector));
+        lines.extend(view.wish.examples.iter().map(|example| format!("    {example}")));
+    }
+    lines.join("\n")
 }
 
 /// The missions under way.

@@ -3,55 +3,117 @@
 The seed model was trained on exactly this form; see inference-worker/seed/README.md. Where the selector names slots, only these
 are shown in the first round: a small model is easily led astray by the others. Later rounds show all.
 
-A receiver may have a slot `wishes`, a map from a selector to what its method is to do, in words and with examples: that is told as
-well. The seed model has learnt nothing of it.
+A wish (docs/wishes.md) is told to a model that has the ability `wish`, and what was wrong with the round before to one that has
+the ability `correct`. Texts are data: none of `marks` comes into a prompt by them.
 """
 parents = [ref("traits")]
 rule = "state lives in slots; a change ends with self._p_changed = True"
 max_slots = 24
 max_methods = 4
+marks = ["<|"]
+max_others = 16
+max_examples = 3
+max_example_characters = 200
+max_flaw_characters = 200
 focus = True
 conversation = ref("covenant.conversation")
 view = ref("covenant.view")
 
 
 def method_ask(self, cycle):
-    return {
+    return cycle.several({
         "do": "infer",
         "persona": cycle.thinker.persona,
-        "prompt": self.render(cycle.brief),
+        "prompt": self.render(cycle.brief, cycle.able),
         "max_tokens": cycle.max_tokens,
         "temperature": cycle.temperature_now(),
         "seed": cycle.brief["round"],
+        "confidence": True,
         "grammar": cycle.grammar,
         "refusal": "<|refuse|>",
-    }
+    })
 
 
 def method_in(self, text):
     return text
 
 
-def render(self, brief):
+def render(self, brief, able):
     receiver = brief["receiver"]
+    wish = None
+    round = brief["round"]
+    if "wish" in able and brief["wish"] is not None:
+        # What is wanted can name slots that the selector does not.
+        wish = brief["wish"]
+        round = 2
     lines = [
         "<|covenant|>" + self.rule,
         "<|receiver|>" + primitive("object_id", receiver),
-        "<|slots|>" + " ".join(self.visible_slots(receiver, brief["selector"], brief["round"])),
+        "<|slots|>" + " ".join(self.visible_slots(receiver, brief["selector"], round)),
         "<|parents|>" + " ".join(brief["chain"]),
-        "<|message|>" + brief["selector"] + "(" + ", ".join(brief["argument_kinds"]) + ")",
     ]
-    wish = self.wish_for(receiver, brief["selector"])
-    if wish:
-        lines.append("<|wish|>" + wish)
+    if wish is not None:
+        others = self.others(brief)
+        if others:
+            lines.append("<|others|>" + " ".join(others))
+    lines.append("<|message|>" + brief["selector"] + "(" + ", ".join(brief["argument_kinds"]) + ")")
+    if wish is not None:
+        if wish["intent"]:
+            lines.append("<|wish|>" + self.plain(wish["intent"]))
+        lines += ["<|example|>" + self.plain(example) for example in self.shown_examples(wish)]
+    if "correct" in able and brief["flawed"]:
+        lines.append("<|flaw|>" + self.plain(self.flaw_line(brief)))
+        lines.append("<|attempt|>" + self.plain(brief["flawed"].rstrip()))
     return "\n".join(lines) + "\n<|method|>"
 
 
-def wish_for(self, receiver, selector):
-    wishes = primitive("get_slot", receiver, "wishes", None)
-    if isinstance(wishes, dict):
-        return wishes.get(selector)
-    return None
+def plain(self, text):
+    for mark in self.marks:
+        text = text.replace(mark, mark[0] + " " + mark[1:])
+    return text
+
+
+def flaw_line(self, brief):
+    return brief["flaw"].split("\n")[0][:self.max_flaw_characters]
+
+
+def shown_examples(self, wish):
+    short = [example for example in wish["examples"] if len(example) <= self.max_example_characters]
+    return short[:self.max_examples]
+
+
+def others(self, brief):
+    receiver = brief["receiver"]
+    found = []
+    for name, kind, holder in primitive("all_slots", receiver):
+        if self.is_hidden(name, receiver, holder):
+            continue
+        if kind == "ref":
+            found += self.data_of(name, primitive("get_slot", receiver, name, None), receiver)
+        if kind == "list":
+            items = primitive("get_slot", receiver, name, None)
+            firsts = [at for at, item in enumerate(items) if primitive("kind", item) == "ref"][:1]
+            for at in firsts:
+                found += self.data_of(name + "[" + str(at) + "]", items[at], receiver)
+    for at, argument in enumerate(brief["arguments"]):
+        if primitive("kind", argument) == "ref":
+            found += self.data_of(str(at + 1), argument, receiver)
+    return found[:self.max_others]
+
+
+def data_of(self, path, other, receiver):
+    if other == receiver:
+        return []
+    return [
+        path + "." + name + ":" + kind
+        for name, kind, holder in primitive("all_slots", other)
+        if kind != "method" and not self.is_hidden(name, other, holder)
+    ]
+
+
+def is_hidden(self, name, receiver, holder):
+    inherited = holder != receiver
+    return name == "parents" or name == "wishes" or primitive("object_id", holder) == "#2" or (inherited and name == "comment")
 
 
 def visible_slots(self, receiver, selector, round):
@@ -59,8 +121,7 @@ def visible_slots(self, receiver, selector, round):
     methods = []
     named = []
     for name, kind, holder in primitive("all_slots", receiver):
-        inherited = holder != receiver
-        if name == "parents" or name == "wishes" or primitive("object_id", holder) == "#2" or (inherited and name == "comment"):
+        if self.is_hidden(name, receiver, holder):
             continue
         if kind == "method":
             methods.append(name + ":" + kind)

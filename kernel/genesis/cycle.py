@@ -18,6 +18,11 @@ html = ""
 svg = ""
 drawn_by = []
 is_redrawn = False
+able = []
+waiting = []
+tried = []
+best = None
+max_attempt_characters = 10000
 
 
 def advance(self):
@@ -34,7 +39,11 @@ def transition_to(self, name):
 
 
 def fail(self, reason, message, correct):
-    self.failure = {"reason": reason, "message": message, "correct": correct}
+    return self.fail_leaving(reason, message, correct, None, "")
+
+
+def fail_leaving(self, reason, message, correct, flaw, flawed):
+    self.failure = {"reason": reason, "message": message, "correct": correct, "flaw": flaw, "flawed": flawed}
     self._p_changed = True
     return self.transition_to("failed")
 
@@ -86,6 +95,27 @@ def temperature_now(self):
     if self.brief["round"] > 1:
         return self.correction_temperature
     return self.temperature
+
+
+def checks(self):
+    wish = self.brief["wish"]
+    return wish is not None and any(not example.endswith("-> _") for example in wish["examples"])
+
+
+def several(self, ask):
+    # In a correcting round whose candidates examples can tell apart, many are asked for at once: the first greedily, where it can be new.
+    count = min(self.candidates, self.brief["tokens_left"] // self.candidate_tokens, 16)
+    if self.brief["round"] == 1 or not self.checks() or count < 2:
+        return ask
+    asks = []
+    for at in range(count):
+        one = dict(ask)
+        one["seed"] = self.brief["round"] * 1000 + at
+        one["temperature"] = self.candidate_temperature
+        if at == 0 and (self.brief["round"] == 2 or "correct" in self.able):
+            one["temperature"] = self.temperature
+        asks.append(one)
+    return {"do": "infer_all", "asks": asks}
 
 
 def asking(self, asked, max_tokens):

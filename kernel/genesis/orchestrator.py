@@ -6,8 +6,9 @@ token_budget = 20000
 seconds_budget = 600
 corrections = 2
 narrowing = True
+least_confidence = None
 abilities = None
-assumed_abilities = ["method", "plan", "answer", "review"]
+assumed_abilities = ["method", "plan", "answer", "review", "wish", "correct"]
 is_conversing = True
 cycle_prototype = ref("cycle")
 states = ref("states")
@@ -25,8 +26,7 @@ def begin_thought(self, brief):
     return cycle
 
 
-def choose_workflow(self, kind, declared):
-    able = self.able(declared)
+def choose_workflow(self, kind, able):
     for name in self.workflows.order:
         workflow = primitive("get_slot", self.workflows, name, None)
         if workflow is not None and workflow.kind == kind and all(need in able for need in workflow.needs):
@@ -34,20 +34,19 @@ def choose_workflow(self, kind, declared):
     return None
 
 
-def named_workflow(self, name, kind, declared):
+def named_workflow(self, name, kind, able):
     workflow = primitive("get_slot", self.workflows, name, None)
     if primitive("kind", workflow) != "ref" or primitive("get_slot", workflow, "kind", None) is None:
         return None, "there is no workflow " + name
     if workflow.kind != kind:
         return None, "the workflow " + name + " is for a " + workflow.kind + ", not for a " + kind
-    able = self.able(declared)
     lacking = [need for need in workflow.needs if need not in able]
     if lacking:
         return None, "the model cannot do what the workflow " + name + " needs: " + ", ".join(lacking)
     return workflow, None
 
 
-def able(self, declared):
+def abilities_of(self, declared):
     if self.abilities is not None:
         return self.abilities
     if declared is not None:

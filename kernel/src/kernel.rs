@@ -232,6 +232,12 @@ impl Kernel {
                 deadline_ms,
             } => self.show_view(asker, &object, fresh, workflow, deadline_ms).await,
             Call::WorkflowTry { workflow, mission } => self.try_out(asker, workflow, mission).await,
+            Call::Wish {
+                object,
+                selector,
+                wish,
+            } => self.wish(&asker, &object, selector, wish).await,
+            Call::Wishes { object, selector } => self.wishes(&object, selector.as_deref()),
         }
     }
 

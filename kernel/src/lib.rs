@@ -1,6 +1,6 @@
 //! The kernel of BAT OS: holds the image open, carries sends out, thinks about what nobody understands.
 //!
-//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `adapters`, `export`, `import`, `codex` (what they ask), `reporter` (how far long work is), `description` (objects as
+//! Parts in reading order: `bridge` (clients), `kernel`, `send`, `contention`, `edit`, `branches`, `transfers`, `adapters`, `export`, `import`, `codex`, `wish` (what they ask), `reporter` (how far long work is), `description` (objects as
 //! text), `overlay` (what an activation sees),
 //! `memory` (what was read and is found again), `life`, `handover`, `rehearsal` (how one kernel follows another), `requests` (what is under way), `figures` (how it fared),
 //! `workers` (where methods run), `mind` (how missing methods are made), `image` (where everything is kept).
@@ -36,4 +36,5 @@ mod send;
 mod transfers;
 mod upkeep;
 mod views;
+mod wish;
 mod workers;

@@ -189,6 +189,19 @@ impl<'w> World<'w> {
         })
     }
 
+    /// What the objects of a delegation chain have of their own in a slot, nearest first, and the reads of it.
+    pub fn held_along(&self, receiver: ObjectId, slot: &str) -> (Vec<(ObjectId, Value)>, Vec<Read>) {
+        self.at_once(|reader| {
+            let Ok(chain) = chain(reader, receiver);
+            let mut held = Vec::new();
+            for holder in chain {
+                let Ok(found) = reader.slot(holder, slot);
+                held.extend(found.map(|value| (holder, value)));
+            }
+            (held, std::mem::take(&mut reader.reads))
+        })
+    }
+
     /// Runs `work` on one unchanging state.
     pub fn at_once<T>(&self, work: impl FnOnce(&mut Reader<'_, '_>) -> T) -> T {
         self.state.at_once(|snapshot| {

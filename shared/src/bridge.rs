@@ -15,6 +15,7 @@ mod memory;
 mod status;
 mod thought;
 mod view;
+mod wish;
 mod workflow;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub use memory::{
 pub use status::{KernelFigures, KernelStatus};
 pub use thought::{MissionView, OriginView, Priority, ThoughtEvent, ThoughtView};
 pub use view::ViewView;
+pub use wish::{WishText, WishView};
 pub use workflow::{TriedView, TryMission};
 
 use crate::id::{ClientId, Epoch, ObjectId, ThoughtId, TransactionId, TransferId};
@@ -280,6 +282,17 @@ pub enum Call {
         workflow: String,
         mission: TryMission,
     },
+    /// Write what a method of an object is to do, in its own slot `wishes`; without a wish, take it away.
+    Wish {
+        object: String,
+        selector: String,
+        wish: Option<WishText>,
+    },
+    /// The wishes that hold for an object, inherited ones included.
+    Wishes {
+        object: String,
+        selector: Option<String>,
+    },
 }
 
 /// What can be done in a branch; see [`Call`].
@@ -338,6 +351,7 @@ impl Call {
                 | Call::CodexImport { .. }
                 | Call::AdapterImport { .. }
                 | Call::AdapterDrop { .. }
+                | Call::Wish { .. }
         )
     }
 
@@ -553,4 +567,5 @@ pub enum Answer {
     View(Box<ViewView>),
     /// What a mission came to that was only tried out.
     Tried(Box<TriedView>),
+    Wishes(Vec<WishView>),
 }

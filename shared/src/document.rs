@@ -6,7 +6,7 @@ use crate::base64;
 use crate::bridge::{
     AdapterHold, AdapterListing, Answer, BranchView, Difference, DocumentView, Fault, Finding, Hit,
     KernelStatus, MissionView, ObjectView, Progress, ThoughtEvent, ThoughtView, TransactionView,
-    Verification,
+    Verification, WishView,
 };
 use crate::id::ObjectId;
 use crate::inference::{Figures, Manifest, Tier, TierFigures};
@@ -217,6 +217,9 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "encoder": figures.encoder.as_ref().ok(),
             "encoder_fault": figures.encoder.as_ref().err(),
         }),
+        Answer::Wishes(views) => {
+            json!({ "ok": true, "wishes": views.iter().map(wish).collect::<Vec<_>>() })
+        }
         Answer::Missions(views) => {
             json!({ "ok": true, "missions": views.iter().map(mission).collect::<Vec<_>>() })
         }
@@ -527,6 +530,16 @@ fn thought(view: &ThoughtView) -> Json {
         "elapsed_ms": view.elapsed_ms,
         "artifact": view.artifact,
         "events": view.events.iter().map(event).collect::<Vec<_>>(),
+    })
+}
+
+fn wish(view: &WishView) -> Json {
+    json!({
+        "selector": view.selector,
+        "holder": view.holder.to_string(),
+        "name": view.name,
+        "intent": view.wish.intent,
+        "examples": view.wish.examples,
     })
 }
 

@@ -5,6 +5,7 @@
 //! - [`value`], [`tokens`], [`json`], [`time`]: what a slot can hold, its bytes, its JSON form, the text of a time.
 //! - [`base64`]: bytes inside JSON.
 //! - [`object`], [`lookup`]: an object as it travels, and how delegation finds a slot.
+//! - [`example`], [`path`], [`notation`]: what is expected of a message, as text.
 //! - [`frame`]: the envelope of every byte that crosses a process border. [`incoming`]: frames out of what has arrived.
 //! - [`bridge`]: clients ↔ kernel. [`client`]: the blocking client library of it.
 //! - [`activation`]: kernel ↔ method-worker.
@@ -22,6 +23,7 @@ pub mod bridge;
 pub mod client;
 pub mod control;
 pub mod document;
+pub mod example;
 pub mod exit;
 pub mod frame;
 pub mod handover;
@@ -32,7 +34,9 @@ pub mod inference;
 pub mod json;
 pub mod key;
 pub mod lookup;
+pub mod notation;
 pub mod object;
+pub mod path;
 pub mod reason;
 pub mod spread;
 pub mod time;

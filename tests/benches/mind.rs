@@ -53,13 +53,21 @@ fn main() {
     let thoughts: usize = words.first().map_or(100, |word| word.parse().unwrap());
     let scripted = Scripted::speaking(personas::correct);
     let mut line = Line::of(&scripted);
-    let cycles = cycles(&mut line, thoughts);
-    let trials = trials(&scripted);
+    let spans = cycles(&mut line, thoughts, &[]);
+    // And held to the three examples of a wish.
+    cycles(&mut line, thoughts, &EXAMPLES);
+    let (with_examples, trials): (Vec<_>, Vec<_>) = trials(&scripted)
+        .into_iter()
+        .partition(|(told, _)| told.ends_with("3 examples met"));
+    let spans_of = |trials: &[(String, f64)]| trials.iter().map(|(_, span)| *span).collect::<Vec<f64>>();
+    let (trials, with_examples) = (spans_of(&trials), spans_of(&with_examples));
     let (idle, busy, slowest_ms, all_ms) = together(&scripted, &mut line);
     let document = json!({
-        "cycle_p50_ms": share(&cycles, 0.5),
-        "cycle_p99_ms": share(&cycles, 0.99),
+        "cycle_p50_ms": share(&spans, 0.5),
+        "cycle_p99_ms": share(&spans, 0.99),
         "trial_p99_ms": share(&trials, 0.99),
+        "trial_examples_p50_ms": share(&with_examples, 0.5),
+        "trial_examples_p99_ms": share(&with_examples, 0.99),
         "guard_p50_ms": guarded(),
         "idle_p99_ms": share(&idle, 0.99),
         "busy_p99_ms": share(&busy, 0.99),
@@ -86,11 +94,24 @@ fn object(line: &mut Line) -> Json {
     line.call("new", &json!({"parent": "traits", "slots": {"count": 0}}))["object"].clone()
 }
 
-/// Whole cycles, one after the other with a pause: a send that nobody understands, to its answer.
-fn cycles(line: &mut Line, thoughts: usize) -> Vec<f64> {
+/// What [`personas::counting`] does, to the letter.
+const EXAMPLES: [&str; 3] = [
+    "count=0 () -> \"count_up 1\"; count=1",
+    "count=41 () -> \"count_up 42\"; count=42",
+    "count=null () -> !",
+];
+
+/// Whole cycles, one after the other with a pause: a send that nobody understands, to its answer; wished for by examples.
+fn cycles(line: &mut Line, thoughts: usize, examples: &[&str]) -> Vec<f64> {
     let mut spans = Vec::new();
     for _ in 0..thoughts {
         let receiver = object(line);
+        if !examples.is_empty() {
+            line.call(
+                "wish",
+                &json!({"object": receiver, "selector": "count_up", "examples": examples}),
+            );
+        }
         // A model takes longer than this; meanwhile the process for the next trial is made.
         thread::sleep(BETWEEN);
         let begun = Instant::now();
@@ -104,17 +125,16 @@ fn cycles(line: &mut Line, thoughts: usize) -> Vec<f64> {
 }
 
 /// What the stream of consciousness says of trials.
-fn trials(scripted: &Scripted) -> Vec<f64> {
+fn trials(scripted: &Scripted) -> Vec<(String, f64)> {
     let stream = scripted.system.home().join("audit/thoughts.jsonl");
     let text = std::fs::read_to_string(stream).unwrap();
     text.lines()
         .map(|line| serde_json::from_str::<Json>(line).unwrap())
-        .filter(|event| {
-            event["validation_result"]
-                .as_str()
-                .is_some_and(|told| told.starts_with("trial:"))
+        .filter_map(|event| {
+            let told = event["validation_result"].as_str()?.to_owned();
+            let is_trial = told.starts_with("trial:");
+            is_trial.then(|| (told, event["duration_ms"].as_f64().unwrap()))
         })
-        .map(|event| event["duration_ms"].as_f64().unwrap())
         .collect()
 }
 

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use shared::bridge::{Answer as Answered, Call};
+use shared::example::Example;
 use shared::exit;
 use shared::value::Value;
 
 use super::home::{BenchHome, Engine, unexpected};
-use super::notation::Example;
 use super::task::{Answer, Task};
 use super::world::{Sent, World};
 use crate::failure::Failure;

@@ -47,8 +47,18 @@ pub struct BenchHome {
     codex: Option<String>,
     /// Tasks whose covenants are in the image, with what they bind.
     covered: HashSet<String>,
-    /// Receivers get a slot `wishes`.
-    pub tells_wishes: bool,
+    /// What is told of a task besides its message.
+    pub telling: Telling,
+}
+
+/// What a wish on the receiver says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// The intent, and the visible examples.
+    All,
+    Intent,
+    /// There is no wish.
+    Nothing,
 }
 
 /// What thoughts cost, as the stream of consciousness tells it.
@@ -76,7 +86,7 @@ impl BenchHome {
             token_budget: None,
             codex: None,
             covered: HashSet::new(),
-            tells_wishes: false,
+            telling: Telling::All,
         })
     }
 

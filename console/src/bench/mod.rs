@@ -1,7 +1,7 @@
 //! `batos bench dnu`: how well the system writes the methods that it lacks, measured in the real system (docs/dnu.md).
 //!
-//! - [`task`]: a task as its file has it. [`notation`]: objects and examples as text. [`part`]: development or test.
-//! - [`home`]: a temporary home. [`world`]: a task's objects in it, and what a send did to them.
+//! - [`task`]: a task as its file has it. [`notation`]: objects as text. [`part`]: development or test.
+//! - [`home`]: a temporary home. [`world`]: a task's objects in it, and what a send did to them. [`wish`]: what is told of a task.
 //! - [`check`]: every task is held to its own reference method before it counts. [`trial`]: one task with the model.
 //! - [`score`]: what many trials come to. [`table`]: how it is shown.
 
@@ -14,6 +14,7 @@ mod switch;
 mod table;
 mod task;
 mod trial;
+mod wish;
 mod world;
 
 use std::io::{self, IsTerminal, Write};
@@ -138,14 +139,10 @@ fn arm(asked: &DnuBench, tasks: &[Task], without: Vec<Switch>) -> Result<Arm, Fa
     let begun = Instant::now();
     let mut home = BenchHome::up(&engine)?;
     let model = home.model()?;
-    home.tells_wishes = asked.wishes;
     for switch in &without {
         switch.turn_off(&mut home)?;
     }
-    let name = match asked.wishes {
-        true => format!("{}, wishes told", switch::name(&without)),
-        false => switch::name(&without),
-    };
+    let name = switch::name(&without);
     let mut progress = Counter::new(&name, tasks.len());
     let mut trials: Vec<Trial> = Vec::new();
     for task in tasks {

@@ -1,14 +1,14 @@
-//! Objects and examples as text, as docs/dnu.md draws them.
+//! Objects as text, as docs/dnu.md draws them; examples are those of wishes (docs/wishes.md), whose paths are names of objects here.
 //!
 //! ```text
 //! object   NAME [< PARENT[, PARENT…]]: [SLOT=VALUE …]
-//! example  [[NAME.]SLOT=VALUE …] ([VALUE, …]) -> ANSWER [; [NAME.]SLOT=VALUE …]
 //! ```
 //!
-//! A VALUE is JSON in the form of docs/protocol.md; a text that begins with `@` is the task's object of that name.
+//! A text that begins with `@` is the task's object of that name.
 
-use serde_json::{Deserializer, Value as Json};
-use shared::json::from_json;
+use shared::example::{Example, Held};
+use shared::notation::Reader;
+use shared::path::{Path, Start, Step};
 use shared::value::Value;
 
 /// One object of a task, made anew for every example.
@@ -20,180 +20,56 @@ pub struct Drawing {
     pub slots: Vec<(String, Value)>,
 }
 
-/// A slot of an object of the task and what it holds. Without an object the receiver is meant.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Held {
-    pub object: Option<String>,
-    pub slot: String,
-    pub value: Value,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Expected {
-    Answer(Value),
-    /// Only what the slots hold afterwards counts.
-    Any,
-    /// The send must fail and change nothing.
-    Failure,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Example {
-    pub given: Vec<Held>,
-    pub arguments: Vec<Value>,
-    pub expected: Expected,
-    /// Slots that hold something else afterwards than before; all others hold what they held.
-    pub after: Vec<Held>,
-}
-
 /// Reads an object.
 pub fn drawing(text: &str) -> Result<Drawing, String> {
-    let mut rest = Rest(text);
-    let name = rest.name()?;
+    let told = |error: shared::notation::NotationError| error.to_string();
+    let mut rest = Reader::new(text);
+    let name = rest.name().map_err(told)?;
     let mut parents = Vec::new();
-    if rest.take('<') {
-        parents.push(rest.name()?);
-        while rest.take(',') {
-            parents.push(rest.name()?);
+    if rest.take("<") {
+        parents.push(rest.name().map_err(told)?);
+        while rest.take(",") {
+            parents.push(rest.name().map_err(told)?);
         }
     }
     if parents.is_empty() {
         parents.push("traits".into());
     }
-    rest.need(':')?;
+    rest.need(":").map_err(told)?;
     let mut slots = Vec::new();
     while !rest.is_empty() {
-        let held = rest.held()?;
-        if held.object.is_some() {
-            return Err(format!("an object has slots of its own alone: {:?}", held.slot));
+        let place = rest.place().map_err(told)?;
+        if place.object != Path::RECEIVER {
+            return Err(format!("an object has slots of its own alone: {place}"));
         }
-        slots.push((held.slot, held.value));
+        rest.need("=").map_err(told)?;
+        slots.push((place.slot, rest.value().map_err(told)?));
     }
     Ok(Drawing { name, parents, slots })
 }
 
 /// Reads an example.
 pub fn example(text: &str) -> Result<Example, String> {
-    let mut rest = Rest(text);
-    let mut given = Vec::new();
-    while !rest.take('(') {
-        given.push(rest.held()?);
+    let example = Example::read_plainly(text).map_err(|error| error.to_string())?;
+    for held in example.given.iter().chain(&example.after) {
+        named(held)?;
     }
-    let mut arguments = Vec::new();
-    while !rest.take(')') {
-        arguments.push(rest.value()?);
-        rest.take(',');
-    }
-    rest.need('-')?;
-    rest.need('>')?;
-    let expected = if rest.take('_') {
-        Expected::Any
-    } else if rest.take('!') {
-        Expected::Failure
-    } else {
-        Expected::Answer(rest.value()?)
-    };
-    let mut after = Vec::new();
-    if rest.take(';') {
-        while !rest.is_empty() {
-            after.push(rest.held()?);
-        }
-    }
-    match rest.is_empty() {
-        true => Ok(Example {
-            given,
-            arguments,
-            expected,
-            after,
-        }),
-        false => Err(format!(
-            "nothing may stand after the answer but `;`: {:?}",
-            rest.0
-        )),
-    }
+    Ok(example)
 }
 
-/// What is not read yet.
-struct Rest<'a>(&'a str);
-
-impl Rest<'_> {
-    fn is_empty(&mut self) -> bool {
-        self.0 = self.0.trim_start();
-        self.0.is_empty()
-    }
-
-    fn take(&mut self, mark: char) -> bool {
-        self.0 = self.0.trim_start();
-        match self.0.strip_prefix(mark) {
-            Some(rest) => {
-                self.0 = rest;
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn need(&mut self, mark: char) -> Result<(), String> {
-        match self.take(mark) {
-            true => Ok(()),
-            false => Err(format!("{mark:?} is wanted before {:?}", self.0)),
-        }
-    }
-
-    fn name(&mut self) -> Result<String, String> {
-        self.0 = self.0.trim_start();
-        let end = self
-            .0
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(self.0.len());
-        let (name, rest) = self.0.split_at(end);
-        if name.is_empty() {
-            return Err(format!("a name is wanted before {rest:?}"));
-        }
-        self.0 = rest;
-        Ok(name.to_owned())
-    }
-
-    fn held(&mut self) -> Result<Held, String> {
-        let first = self.name()?;
-        let (object, slot) = match self.take('.') {
-            true => (Some(first), self.name()?),
-            false => (None, first),
-        };
-        self.need('=')?;
-        let value = self.value()?;
-        Ok(Held { object, slot, value })
-    }
-
-    fn value(&mut self) -> Result<Value, String> {
-        self.0 = self.0.trim_start();
-        // A word or a number ends at one of these; a text, a list and a map end by themselves.
-        let whole = match self.0.starts_with(['"', '[', '{']) {
-            true => self.0,
-            false => self.0.split([',', ')', ';', ' ']).next().unwrap_or_default(),
-        };
-        let mut stream = Deserializer::from_str(whole).into_iter::<Json>();
-        let json = match stream.next() {
-            Some(Ok(json)) => json,
-            Some(Err(error)) => return Err(format!("no JSON at {:?}: {error}", self.0)),
-            None => return Err(format!("a value is wanted at {:?}", self.0)),
-        };
-        self.0 = &self.0[stream.byte_offset()..];
-        from_json(&json).map_err(|error| error.to_string())
+/// The name of the object whose slot is meant; `None` is the receiver.
+pub fn named(held: &Held) -> Result<Option<&str>, String> {
+    let path = &held.place.object;
+    match (&path.start, &path.steps[..]) {
+        (Start::Receiver, []) => Ok(None),
+        (Start::Receiver, [Step::Slot(name)]) => Ok(Some(name)),
+        _ => Err(format!("{}: a task's objects have names alone", held.place)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn held(object: Option<&str>, slot: &str, value: Value) -> Held {
-        Held {
-            object: object.map(str::to_owned),
-            slot: slot.into(),
-            value,
-        }
-    }
 
     #[test]
     fn objects_are_read() {
@@ -212,25 +88,16 @@ mod tests {
     }
 
     #[test]
-    fn examples_are_read() {
-        let read = example(r#"gap=95 saw.on=true (10, "a") -> 100; gap=100 saw.on=false"#).unwrap();
-        assert_eq!(
-            read.given,
-            [
-                held(None, "gap", Value::Int(95)),
-                held(Some("saw"), "on", Value::Bool(true))
-            ]
-        );
-        assert_eq!(read.arguments, [Value::Int(10), Value::Text("a".into())]);
-        assert_eq!(read.expected, Expected::Answer(Value::Int(100)));
-        assert_eq!(read.after.len(), 2);
-        assert_eq!(example("() -> _").unwrap().expected, Expected::Any);
-        assert_eq!(example("(-1) -> !").unwrap().expected, Expected::Failure);
-        assert_eq!(
-            example("() -> null").unwrap().expected,
-            Expected::Answer(Value::None)
-        );
-        for bad in ["", "()", "() ->", "() -> 1 2", "x=1 -> 2", "(1 -> 2"] {
+    fn examples_name_objects() {
+        let read = example(r#"gap=95 saw.on=true (10, "@x") -> 100; gap=100 saw.on=false"#).unwrap();
+        assert_eq!(named(&read.given[0]), Ok(None));
+        assert_eq!(named(&read.given[1]), Ok(Some("saw")));
+        for bad in [
+            "() ->",
+            "saw.blade.on=1 () -> _",
+            "#3.a=1 () -> _",
+            "() -> _; 1.a=2",
+        ] {
             assert!(example(bad).is_err(), "{bad}");
         }
     }

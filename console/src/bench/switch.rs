@@ -1,9 +1,9 @@
-//! What a run can do without: each switch is a slot of the image, as a user would set it.
+//! What a run can do without: each switch is a slot of the image, as a user would set it, or what the bench tells of a task.
 
 use clap::ValueEnum;
 use shared::value::Value;
 
-use super::home::BenchHome;
+use super::home::{BenchHome, Telling};
 use crate::failure::Failure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,15 +18,24 @@ pub enum Switch {
     Correction,
     /// What is retrieved from memory for the prompt.
     Memory,
+    /// What is wanted, in words and examples.
+    Wish,
+    /// The examples of what is wanted; the words are told.
+    Examples,
+    /// Several candidates in a correcting round.
+    Candidates,
 }
 
 impl Switch {
     /// Those that matter for a model that writes methods alone. What is retrieved is told only to one that plans: `--without memory` names it.
-    pub const ALL: [Switch; 4] = [
+    pub const ALL: [Switch; 7] = [
         Switch::Grammar,
         Switch::Narrowing,
         Switch::Focus,
         Switch::Correction,
+        Switch::Candidates,
+        Switch::Examples,
+        Switch::Wish,
     ];
 
     pub fn word(self) -> &'static str {
@@ -36,23 +45,35 @@ impl Switch {
             Switch::Focus => "focus",
             Switch::Correction => "correction",
             Switch::Memory => "memory",
+            Switch::Wish => "wish",
+            Switch::Examples => "examples",
+            Switch::Candidates => "candidates",
         }
     }
 
-    /// The slot, and what it holds when it is off.
-    fn slot(self) -> (&'static str, &'static str, Value) {
-        match self {
+    /// The slot, and what it holds when it is off; none where it is the bench that tells less.
+    fn slot(self) -> Option<(&'static str, &'static str, Value)> {
+        Some(match self {
             Switch::Grammar => ("pllm", "grammar", Value::None),
             Switch::Narrowing => ("orchestrator", "narrowing", Value::Bool(false)),
             Switch::Focus => ("covenant", "focus", Value::Bool(false)),
             Switch::Correction => ("orchestrator", "corrections", Value::Int(0)),
             Switch::Memory => ("covenant.conversation", "most_retrievals", Value::Int(0)),
-        }
+            Switch::Candidates => ("pllm", "candidates", Value::Int(1)),
+            Switch::Wish | Switch::Examples => return None,
+        })
     }
 
     /// Refused where the image has no such slot: then there is nothing to do without.
     pub fn turn_off(self, home: &mut BenchHome) -> Result<(), Failure> {
-        let (object, slot, off) = self.slot();
+        let Some((object, slot, off)) = self.slot() else {
+            home.telling = match self {
+                Switch::Examples if home.telling == Telling::All => Telling::Intent,
+                Switch::Examples => home.telling,
+                _ => Telling::Nothing,
+            };
+            return Ok(());
+        };
         if home.inspect(object)?.slot(slot).is_none() {
             return Err(Failure::usage(format!(
                 "{object} has no slot {slot} in this image, so thoughts do without {} already",

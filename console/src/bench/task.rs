@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use shared::example::{Example, Expected};
 
-use super::notation::{Drawing, Example, Expected, drawing, example};
+use super::notation::{Drawing, drawing, example, named};
 use super::part::{Part, hash};
 
 /// Hidden examples that a task needs at least.
@@ -32,8 +33,8 @@ pub struct Task {
     pub selector: String,
     /// The first is the message that is sent.
     pub visible: Vec<Example>,
-    /// Intent and visible examples in words, as a user would write them down for an object.
-    pub wish: String,
+    /// What is wanted, in words.
+    pub intent: String,
     pub hidden: Vec<Example>,
     /// `SLOT` of the receiver or `OBJECT.SLOT`, sorted.
     pub writes: Vec<String>,
@@ -196,10 +197,6 @@ fn checked(raw: RawTask, family: &str) -> Result<Task, String> {
     let hash = hash_of(&raw, family);
     let objects = all(&raw.objects, drawing)?;
     let visible = all(&raw.visible, example)?;
-    let wish = std::iter::once(raw.intent.clone())
-        .chain(raw.visible.iter().map(|text| format!("Example: {text}")))
-        .collect::<Vec<_>>()
-        .join(" ");
     let hidden = all(&raw.hidden, example)?;
     let answer = match (raw.reference, raw.impossible, raw.ambiguous) {
         (Some(source), None, None) => Answer::Reference(source),
@@ -225,7 +222,7 @@ fn checked(raw: RawTask, family: &str) -> Result<Task, String> {
         covenants: raw.covenants,
         selector: raw.selector,
         visible,
-        wish,
+        intent: raw.intent,
         hidden,
         writes,
         budget: raw.budget.unwrap_or(BUDGET),
@@ -253,7 +250,7 @@ fn sound(task: &Task) -> Result<(), String> {
             return Err("its examples have different numbers of arguments".into());
         }
         for held in example.given.iter().chain(&example.after) {
-            let object = held.object.as_deref().unwrap_or(names[0]);
+            let object = named(held)?.unwrap_or(names[0]);
             if !names.contains(&object) {
                 return Err(format!("an example names {object}, which is no object of it"));
             }

@@ -10,6 +10,7 @@ use shared::value::Value;
 
 use super::home::{BenchHome, unexpected};
 use super::task::Task;
+use super::wish;
 use super::world::{World, Wrong};
 use crate::failure::Failure;
 
@@ -116,7 +117,8 @@ impl Verdict {
 pub fn run(home: &mut BenchHome, task: &Task) -> Result<Trial, Failure> {
     home.allow(task.budget.tokens)?;
     let first = &task.visible[0];
-    let world = World::make(home, task, &first.given)?;
+    let mut world = World::make(home, task, &first.given)?;
+    wish::tell(home, &mut world, task)?;
     home.cover(task)?;
     let before = home.digest()?;
     let sent = world.send(home, first)?;
@@ -200,18 +202,18 @@ fn why(word: &str, view: Option<&ThoughtView>) -> Verdict {
     if view.message.contains("budget") {
         return Verdict::Budget;
     }
-    let events = || view.events.iter().rev();
-    let artifact = events().find(|event| event.kind == "ARTIFACT_GENERATED");
-    if artifact.is_some_and(|event| event.detail.starts_with("<|refuse|>")) {
-        return Verdict::WronglyRefused;
-    }
-    let last = artifact.map_or(0, |event| event.round);
-    let failed = events().find(|event| event.kind == "VALIDATION_FAILURE" && event.round == last);
-    match failed.map(|event| event.detail.as_str()) {
-        Some(detail) if detail.starts_with("guard") => Verdict::Guard,
-        Some(detail) if detail.starts_with("trial") => Verdict::TrialFailed,
-        _ if view.message.contains("did not finish") => Verdict::Unfinished,
-        _ => Verdict::NoMethod,
+    // The states say which of several candidates counts; the message is theirs.
+    let told = |words: &str| view.message.contains(words);
+    if told("the model refused: ") {
+        Verdict::WronglyRefused
+    } else if told("did not finish") {
+        Verdict::Unfinished
+    } else if told("the guard refused it: ") {
+        Verdict::Guard
+    } else if told("its trial failed: ") || told("what had failed before") {
+        Verdict::TrialFailed
+    } else {
+        Verdict::NoMethod
     }
 }
 

@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use shared::bridge::{Answer, Call, Fault};
+use shared::bridge::{Answer, Call, Fault, WishText};
+use shared::example::{Example, Expected, Held, same};
 use shared::id::{ObjectId, ThoughtId, TransactionId};
 use shared::json::to_json;
 use shared::reason;
 use shared::value::Value;
 
 use super::home::{BenchHome, unexpected};
-use super::notation::{Drawing, Example, Expected, Held};
+use super::notation::{Drawing, named};
 use super::task::Task;
 use crate::failure::Failure;
 
 /// The slot of what an object delegates to.
 const PARENTS: &str = "parents";
-/// Where the covenant looks for what a method is to do.
+/// What is wished for is no data of the task.
 const WISHES: &str = "wishes";
 
 /// A fresh copy of a task's objects.
@@ -27,7 +28,6 @@ pub struct World<'a> {
     before: BTreeMap<(String, String), Value>,
     /// The newest transaction when it was made.
     made: TransactionId,
-    tells_wishes: bool,
 }
 
 /// What a send came to.
@@ -61,7 +61,6 @@ impl<'a> World<'a> {
             ids: BTreeMap::new(),
             before: BTreeMap::new(),
             made: TransactionId(0),
-            tells_wishes: home.tells_wishes,
         };
         let mut left: Vec<&Drawing> = task.objects.iter().collect();
         while !left.is_empty() {
@@ -90,16 +89,34 @@ impl<'a> World<'a> {
 
     /// Gives an object of the task a method; the guard looks at it.
     pub fn define(&mut self, home: &mut BenchHome, object: &str, source: &str) -> Result<(), Failure> {
-        let call = Call::Define {
-            object: self.id(object).to_string(),
-            source: source.to_owned(),
-        };
+        self.change(
+            home,
+            Call::Define {
+                object: self.id(object).to_string(),
+                source: source.to_owned(),
+            },
+        )
+    }
+
+    /// Says what is wanted of the message, as a user would.
+    pub fn wish(&mut self, home: &mut BenchHome, wish: WishText) -> Result<(), Failure> {
+        self.change(
+            home,
+            Call::Wish {
+                object: self.receiver().to_string(),
+                selector: self.task.selector.clone(),
+                wish: Some(wish),
+            },
+        )
+    }
+
+    fn change(&mut self, home: &mut BenchHome, call: Call) -> Result<(), Failure> {
         match home.ask(call)? {
             Answer::Changed { transaction, .. } => {
                 self.made = transaction;
                 Ok(())
             }
-            _ => Err(unexpected("define")),
+            _ => Err(unexpected("a change")),
         }
     }
 
@@ -190,7 +207,8 @@ impl<'a> World<'a> {
                 continue;
             }
             for slot in home.inspect(&id.to_string())?.slots {
-                if !matches!(slot.value, Value::Method(_)) && slot.name != PARENTS {
+                if !matches!(slot.value, Value::Method(_)) && ![PARENTS, WISHES].contains(&slot.name.as_str())
+                {
                     found.insert((name.clone(), slot.name), slot.value);
                 }
             }
@@ -280,24 +298,19 @@ impl<'a> World<'a> {
             if self.place(held).0 != object.name {
                 continue;
             }
-            match slots.iter_mut().find(|(name, _)| *name == held.slot) {
+            match slots.iter_mut().find(|(name, _)| *name == held.place.slot) {
                 Some((_, value)) => *value = held.value.clone(),
-                None => slots.push((held.slot.clone(), held.value.clone())),
+                None => slots.push((held.place.slot.clone(), held.value.clone())),
             }
-        }
-        if self.tells_wishes && object.name == self.task.receiver().name {
-            let wish = (
-                Value::Text(self.task.selector.clone()),
-                Value::Text(self.task.wish.clone()),
-            );
-            slots.push((WISHES.into(), Value::Map(vec![wish])));
         }
         slots
     }
 
     fn place(&self, held: &Held) -> (String, String) {
-        let object = held.object.as_ref().unwrap_or(&self.task.receiver().name);
-        (object.clone(), held.slot.clone())
+        // Checked when the task was read.
+        let object = named(held).ok().flatten();
+        let object = object.unwrap_or(&self.task.receiver().name);
+        (object.to_owned(), held.place.slot.clone())
     }
 
     /// As the kernel finds it.
@@ -308,7 +321,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn id(&self, name: &str) -> ObjectId {
+    pub fn id(&self, name: &str) -> ObjectId {
         self.ids.get(name).copied().unwrap_or(ObjectId(0))
     }
 
@@ -363,26 +376,6 @@ impl<'a> World<'a> {
     }
 }
 
-/// Equal to a person: 5 is 5.0, fractions up to rounding, maps in any order.
-pub fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Int(a), Value::Float(b)) | (Value::Float(b), Value::Int(a)) => near(*a as f64, *b),
-        (Value::Float(a), Value::Float(b)) => near(*a, *b) || (a.is_nan() && b.is_nan()),
-        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Map(a), Value::Map(b)) => {
-            let in_b = |key: &Value| b.iter().find(|(other, _)| same(key, other));
-            a.len() == b.len()
-                && a.iter()
-                    .all(|(key, value)| in_b(key).is_some_and(|(_, other)| same(value, other)))
-        }
-        _ => a == b,
-    }
-}
-
-fn near(a: f64, b: f64) -> bool {
-    a == b || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0)
-}
-
 /// Whether the method itself, or a rule of the image, would not: that nobody understands a message is no such thing.
 fn is_refusal_of_a_method(fault: &Fault) -> bool {
     [
@@ -401,33 +394,5 @@ fn has_name(value: &Value) -> bool {
         Value::List(items) => items.iter().any(has_name),
         Value::Map(pairs) => pairs.iter().any(|(_, item)| has_name(item)),
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_compared_as_a_person_would() {
-        let map = |pairs: &[(&str, i64)]| {
-            Value::Map(
-                pairs
-                    .iter()
-                    .map(|(key, value)| (Value::Text((*key).into()), Value::Int(*value)))
-                    .collect(),
-            )
-        };
-        assert!(same(&Value::Int(5), &Value::Float(5.0)));
-        assert!(same(&Value::Float(0.1 + 0.2), &Value::Float(0.3)));
-        assert!(same(&map(&[("a", 1), ("b", 2)]), &map(&[("b", 2), ("a", 1)])));
-        assert!(!same(&map(&[("a", 1)]), &map(&[("a", 1), ("b", 2)])));
-        assert!(!same(&Value::Bool(true), &Value::Int(1)));
-        assert!(!same(&Value::Text("5".into()), &Value::Int(5)));
-        assert!(!same(&Value::Float(0.3), &Value::Float(0.3001)));
-        assert!(!same(
-            &Value::List(vec![Value::Int(1)]),
-            &Value::List(vec![Value::Int(1), Value::Int(1)])
-        ));
     }
 }

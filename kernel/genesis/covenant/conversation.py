@@ -12,6 +12,8 @@ guidance = [
     "No imports, no print, no files, no names that begin with an underscore.",
     "Answer with plain data: None, numbers, texts, lists, maps with text keys, or objects.",
 ]
+marks = ["<|", "</s>", "<s>", "<<SYS>>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]"]
+example_words = "It must do what these examples say, each `slots before (arguments) -> answer; slots after`, where `_` is any answer, `!` says that it must raise an exception, and every other slot stays as it is:"
 plan_task = "Plan how the method will be written. Choose the archetype that fits. Name the facets that are to be asked beside those of the archetype, each with one question. Name what should be looked up, or nothing. Answer with JSON alone."
 method_task = "Weave the answers into one Python method that carries the message out. Answer with its source alone, beginning with `def`."
 review_task = "This method passed the guard and a trial run. Judge whether it does what the message asks. Answer with JSON alone: verdict pass or refuse, and the reason in one sentence."
@@ -64,7 +66,8 @@ def method_ask(self, cycle):
     parts += [partial["facet"] + " says:\n" + partial["answer"] for partial in cycle.partials]
     ask = cycle.asking(self.question(cycle.thinker, self.method_task, parts), self.method_tokens)
     ask["grammar"] = cycle.grammar
-    return ask
+    ask["confidence"] = True
+    return cycle.several(ask)
 
 
 def method_in(self, text):
@@ -102,14 +105,22 @@ def brief_in_words(self, brief):
         "Its slots, with their kinds: " + ", ".join(self.visible_slots(receiver, brief["selector"], 2)),
         "It delegates to: " + ", ".join(brief["chain"]),
     ] + self.guidance
-    wish = self.wish_for(receiver, brief["selector"])
-    if wish:
-        lines.append("What is wanted of it: " + wish)
+    wish = brief["wish"]
+    if wish is not None:
+        others = self.others(brief)
+        if others:
+            lines.append("Slots of objects that it knows: " + ", ".join(others))
+        if wish["intent"]:
+            lines.append("What is wanted of it: " + wish["intent"])
+        shown = self.shown_examples(wish)
+        if shown:
+            lines.append(self.example_words)
+            lines += ["    " + example for example in shown]
     if brief["flaw"] is not None:
         lines.append("An earlier attempt failed: " + brief["flaw"])
         if brief["flawed"]:
             lines.append("What was written then:\n" + brief["flawed"])
-    return "\n".join(lines)
+    return self.plain("\n".join(lines))
 
 
 def listed(self, items):

@@ -1,4 +1,4 @@
-"""Says why, and whether a correcting round makes sense. The kernel bounds how many there are."""
+"""Says why, whether a correcting round makes sense, and what it should know. The kernel bounds how many there are."""
 parents = []
 state_name = "failed"
 
@@ -9,4 +9,7 @@ def _process_synthesis_(self, event, payload):
         "reason": self.failure["reason"],
         "message": self.failure["message"],
         "correct": self.failure["correct"],
+        "flaw": self.failure["flaw"],
+        "flawed": self.failure["flawed"],
+        "tried": self.brief["tried"] + self.tried,
     }

@@ -10,12 +10,13 @@ def _process_synthesis_(self, event, payload):
     if event == "able":
         # Without a model there may still be a way that needs none.
         declared = payload["abilities"] if payload["ok"] else []
+    self.able = self.abilities_of(declared)
     named = self.brief["workflow"]
     if named is None:
-        workflow = self.choose_workflow(self.brief["kind"], declared)
+        workflow = self.choose_workflow(self.brief["kind"], self.able)
         flaw = "no workflow of workflows.order is for a " + self.brief["kind"] + " and for what the model can do"
     else:
-        workflow, flaw = self.named_workflow(named, self.brief["kind"], declared)
+        workflow, flaw = self.named_workflow(named, self.brief["kind"], self.able)
     if workflow is None:
         if event == "able" and not payload["ok"]:
             return self.fail(payload["reason"], payload["message"], False)

@@ -1,4 +1,4 @@
-"""Asks the model for the method, in the words of the workflow's covenant."""
+"""Asks the model for the method, in the words of the workflow's covenant: for one, or for several of which the first that passes is taken."""
 parents = []
 state_name = "synthesizing"
 persona = ref("personas.robin")
@@ -8,15 +8,52 @@ role = "weaver"
 def _process_synthesis_(self, event, payload):
     if event == "enter":
         return self.covenant.method_ask(self)
-    if not payload["ok"]:
-        return self.fail(payload["reason"], payload["message"], False)
-    text = self.covenant.method_in(payload["text"])
-    if text.startswith("<|refuse|>"):
-        # A refusal is believed at once only where the selector names no slot; else a second opinion is asked for.
-        named = self.covenant.names_a_slot(self.brief["receiver"], self.brief["selector"])
-        return self.fail("refused", "the model refused: " + text[len("<|refuse|>"):].strip(), named)
-    if payload["finish"] != "stop":
-        return self.fail("unfinished", "the model did not finish its method", True)
-    self.artifact = text
+    answers = [payload]
+    known = []
+    is_known = False
+    if event == "inferred_all":
+        answers = payload["answers"]
+        known = self.brief["tried"]
+    sources = []
+    failures = []
+    for answer in answers:
+        if not answer["ok"]:
+            failures.append((answer["reason"], answer["message"], False))
+            continue
+        text = self.covenant.method_in(answer["text"])
+        if text.startswith("<|refuse|>"):
+            failures.append(("refused", "the model refused: " + text[len("<|refuse|>"):].strip(), self.doubts_refusals()))
+        elif answer["finish"] != "stop":
+            failures.append(("unfinished", "the model did not finish its method", True))
+        elif self.is_unsure(answer):
+            failures.append(("unsure", self.unsure_words(answer), False))
+        elif text in known:
+            is_known = True
+        elif text not in sources:
+            sources.append(text)
+    if not sources:
+        if is_known:
+            message = "the model wrote only what had failed before: " + self.brief["flaw"]
+            return self.fail_leaving("repeated", message, True, self.brief["flaw"], self.brief["flawed"])
+        reason, message, correct = failures[0]
+        return self.fail(reason, message, correct)
+    self.artifact = sources[0]
+    self.waiting = sources[1:]
     self._p_changed = True
     return self.advance()
+
+
+def doubts_refusals(self):
+    # A refusal is believed at once only where the selector names no slot and no example can tell better; else a second opinion is asked for.
+    named = self.covenant.names_a_slot(self.brief["receiver"], self.brief["selector"])
+    return named or (self.brief["round"] == 1 and self.checks())
+
+
+def is_unsure(self, answer):
+    least = self.least_confidence
+    return least is not None and answer["confidence"] is not None and answer["confidence"] < least
+
+
+def unsure_words(self, answer):
+    told = "the model is not sure of its method: the mean log-probability of its tokens is " + str(round(answer["confidence"], 3))
+    return told + ", and orchestrator.least_confidence is " + str(self.least_confidence)

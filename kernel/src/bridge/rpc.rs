@@ -12,7 +12,7 @@ use interprocess::local_socket::tokio::Stream;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use shared::base64;
-use shared::bridge::{AdapterHold, BlobName, CHUNK_BYTES, Call, Chunk, Fault};
+use shared::bridge::{AdapterHold, BlobName, CHUNK_BYTES, Call, Chunk, Fault, WishText};
 use shared::document;
 use shared::frame::{FrameError, MAX_PAYLOAD_BYTES};
 use shared::id::{ClientId, ThoughtId, TransactionId, TransferId};
@@ -257,6 +257,21 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             object: params.text("object")?,
             selector: params.text("selector")?,
         },
+        "wish" => Call::Wish {
+            object: params.text("object")?,
+            selector: params.text("selector")?,
+            wish: match params.flag("drop")? {
+                true => None,
+                false => Some(WishText {
+                    intent: params.optional_text("intent")?,
+                    examples: params.optional_texts("examples")?,
+                }),
+            },
+        },
+        "wishes" => Call::Wishes {
+            object: params.text("object")?,
+            selector: params.optional_text("selector")?,
+        },
         "status" => Call::Status,
         "history" => Call::History {
             object: params.text("object")?,
@@ -441,6 +456,13 @@ impl Params {
                 INVALID_PARAMS,
                 format!("the parameter {name} must be a whole number from 0"),
             )),
+        }
+    }
+
+    fn optional_texts(&mut self, name: &str) -> Result<Vec<String>, RpcError> {
+        match self.0.get(name) {
+            None | Some(Json::Null) => Ok(Vec::new()),
+            Some(_) => self.texts(name),
         }
     }
 

@@ -229,6 +229,7 @@ impl Bound {
 impl Kernel {
     /// Refuses changes that would break a covenant. The reads are what the verdict depends on.
     pub fn keep_covenants(&self, overlay: Option<&Overlay>, changes: &[Change]) -> Result<Vec<Read>, Fault> {
+        self.keep_wishes(changes)?;
         if let Some(put) = changes.iter().rev().find_map(of_the_covenants) {
             return self.covenants_fit(put).map(|()| Vec::new());
         }

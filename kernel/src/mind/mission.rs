@@ -307,7 +307,7 @@ impl Kernel {
         let spent = rounds.spent;
         spent.begin();
         let mut corrections = 0;
-        let mut flaw = None;
+        let mut correction = None;
         loop {
             let round = corrections + 1;
             lock(rounds.mission).rounds = round;
@@ -320,7 +320,8 @@ impl Kernel {
                 author: rounds.author,
                 begun: rounds.begun,
                 round,
-                flaw: flaw.take(),
+                correction: correction.take(),
+                tokens_left: spent.budget.tokens.saturating_sub(spent.tokens()),
                 resend: rounds.resend,
                 tried: rounds.tried,
             };
@@ -329,16 +330,17 @@ impl Kernel {
                 end = cycle.run() => end,
                 fault = spent.over() => End::Failed {
                     fault,
-                    may_correct: false,
+                    correction: None,
                 },
             };
             match end {
                 End::Complete(answer) => return Ok(answer),
-                End::Failed { fault, may_correct }
-                    if may_correct && corrections < spent.budget.corrections =>
-                {
+                End::Failed {
+                    correction: Some(left),
+                    ..
+                } if corrections < spent.budget.corrections => {
                     corrections += 1;
-                    flaw = Some(fault.message);
+                    correction = Some(left);
                 }
                 End::Failed { fault, .. } => return Err(fault),
             }

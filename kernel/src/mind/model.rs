@@ -104,6 +104,8 @@ pub struct Generated {
     pub text: String,
     pub finish: Finish,
     pub tokens: u32,
+    /// The mean natural logarithm of the likelihoods that the model gave its tokens; only where they were asked for, and where the model tells them.
+    pub confidence: Option<f64>,
 }
 
 /// A server need not tell how large its model is.
@@ -360,8 +362,13 @@ impl Model {
             messages: question.messages.clone(),
         };
         asynchronous::write(&mut stream, &request).await?;
+        let (mut sum, mut count) = (0.0, 0_u32);
         loop {
             match asynchronous::read(&mut stream).await? {
+                InferenceEvent::Likelihoods { tokens, .. } => {
+                    sum += tokens.iter().map(|token| f64::from(token.logprob)).sum::<f64>();
+                    count += tokens.len() as u32;
+                }
                 InferenceEvent::Done {
                     text,
                     finish,
@@ -377,6 +384,7 @@ impl Model {
                             text,
                             finish,
                             tokens: generated_tokens,
+                            confidence: (count > 0).then(|| sum / f64::from(count)),
                         }),
                     });
                 }
@@ -390,6 +398,14 @@ impl Model {
                         grammar: None,
                         ..question.clone()
                     };
+                    return Box::pin(self.converse(&question, is_described)).await;
+                }
+                InferenceEvent::Failed { fault, .. }
+                    if question.options.likelihoods.is_some() && fault.message.contains("likelihoods") =>
+                {
+                    // A server does not tell them.
+                    let mut question = question.clone();
+                    question.options.likelihoods = None;
                     return Box::pin(self.converse(&question, is_described)).await;
                 }
                 InferenceEvent::Failed { fault, .. } => {

@@ -15,6 +15,6 @@ mod progress;
 mod shift;
 
 pub use conversation::Activation;
-pub use pool::Workers;
+pub use pool::{Bench, Workers};
 pub use process::{Environment, Settings};
 pub use shift::News;

@@ -432,6 +432,20 @@ impl Workers {
         Box::pin(self.run_alone(world, &chain, &activation)).await
     }
 
+    /// A fresh worker for everything that one candidate is tried with.
+    pub async fn bench(&self) -> Result<Bench<'_>, Fault> {
+        let permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| Fault::new(reason::STOPPING, "the kernel is stopping"))?;
+        Ok(Bench {
+            workers: self,
+            worker: None,
+            _permit: permit,
+        })
+    }
+
     /// On a worker that does nothing else meanwhile.
     async fn run_alone(
         &self,
@@ -439,13 +453,32 @@ impl Workers {
         chain: &[(ObjectId, TransactionId)],
         activation: &Activation,
     ) -> Result<Finished, Fault> {
+        let mut held = None;
+        let result = self.run_on(&mut held, world, chain, activation).await;
+        if let Some(worker) = held {
+            self.give_back(worker, activation.mode);
+        }
+        result
+    }
+
+    /// On the worker that is held, or on one that is held from then on, unless it breaks.
+    async fn run_on(
+        &self,
+        held: &mut Option<Worker>,
+        world: World<'_>,
+        chain: &[(ObjectId, TransactionId)],
+        activation: &Activation,
+    ) -> Result<Finished, Fault> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut worker = self.take(activation.mode).await?;
+            let mut worker = match held.take() {
+                Some(worker) => worker,
+                None => self.take(activation.mode).await?,
+            };
             match run(&mut worker, (world, &self.memory), chain, activation).await {
                 Ok(finished) => {
-                    self.give_back(worker, activation.mode);
+                    *held = Some(worker);
                     return match outcome_fault(activation, &finished.outcome) {
                         Some(fault) => Err(fault),
                         None => Ok(finished),
@@ -503,6 +536,7 @@ impl Workers {
         }
     }
 
+    /// After one activation in that mode.
     fn give_back(&self, mut worker: Worker, mode: Mode) {
         worker.runs += 1;
         let is_wanted = worker.shift == self.proven().number;
@@ -521,5 +555,33 @@ impl Workers {
 
     fn parked(&self) -> MutexGuard<'_, Vec<Worker>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where one candidate is tried, in one process that nothing else ran in before and that ends with this.
+pub struct Bench<'a> {
+    workers: &'a Workers,
+    /// None before the first run, and after one that broke it.
+    worker: Option<Worker>,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Bench<'_> {
+    /// As [`Workers::run`].
+    pub async fn run(
+        &mut self,
+        world: World<'_>,
+        chain: &[(ObjectId, TransactionId)],
+        activation: &Activation,
+    ) -> Result<Finished, Fault> {
+        Box::pin(self.workers.run_on(&mut self.worker, world, chain, activation)).await
+    }
+}
+
+impl Drop for Bench<'_> {
+    fn drop(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            self.workers.give_back(worker, Mode::Trial);
+        }
     }
 }

@@ -178,7 +178,7 @@ fn what_is_right_and_what_is_wrong_are_told_apart() {
     assert_eq!((code, &checked["tasks"]), (0, &json!(6)), "{checked} {stderr}");
     let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
     let url = format!("http://127.0.0.1:{}/v1", server(heard.clone()));
-    let (code, document, stderr) = bench(&[&tasks, "--backend", &url]);
+    let (code, document, stderr) = bench(&[&tasks, "--backend", &url, "--without", "wish"]);
     assert_eq!(code, 0, "{document} {stderr}");
     let arm = &document["arms"][0];
     assert_eq!(arm["image_faults"], 0);
@@ -220,17 +220,32 @@ fn what_is_right_and_what_is_wrong_are_told_apart() {
             .all(|prompt| !prompt.contains("Answer twice"))
     );
 
-    // Told what is wanted, the prompt holds it; the examples that are hidden, and the reference, never.
+    // Told what is wanted, the prompt holds it; the examples that are hidden, and the reference, never. What a visible example shows to be
+    // wrong is not installed.
     heard.lock().unwrap().clear();
-    let (_, told, _) = bench(&[&tasks, "--backend", &url, "--wishes"]);
-    assert_eq!(told["arms"][0]["name"], "everything on, wishes told");
+    let (_, told, _) = bench(&[&tasks, "--backend", &url]);
+    let arm = &told["arms"][0];
+    assert_eq!(arm["name"], "everything on");
+    let trials = arm["trials"].as_array().unwrap();
+    let verdicts: Vec<&str> = trials.iter().map(|trial| text(&trial["verdict"])).collect();
+    assert_eq!(
+        verdicts,
+        [
+            "right",
+            "wrong in a hidden example",
+            "no method: failed in its trial",
+            "raised in a hidden example",
+            "rightly refused",
+            "answered although impossible or ambiguous",
+        ]
+    );
     let prompts = heard.lock().unwrap().clone();
     let double = prompts
         .iter()
         .find(|prompt| prompt.contains("tell_double"))
         .unwrap();
     assert!(
-        double.contains("Answer twice the tally. Example: () -> 2"),
+        double.contains("Answer twice the tally.") && double.contains("tally=1 () -> 2"),
         "{double}"
     );
     for prompt in &prompts {

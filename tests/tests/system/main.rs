@@ -50,4 +50,5 @@ mod stopping;
 mod storms;
 mod upkeep;
 mod views;
+mod wishes;
 mod workflows;

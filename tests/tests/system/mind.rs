@@ -172,6 +172,35 @@ fn what_the_model_can_do_decides_how_it_is_asked() {
     assert!(text(&fault["message"]).contains("workflows.order"), "{fault}");
 }
 
+/// Who is not sure enough of a method is not believed, where the image asks for it.
+#[test]
+fn an_unsure_model_is_refused() {
+    let scripted = Scripted::up(|asked| {
+        let name = asked.prompt.split("<|message|>").nth(1).unwrap();
+        let name = name.split('(').next().unwrap();
+        let logprob = if name == "surely" { -0.25 } else { -0.75 };
+        Act::SayUnsurely(format!("def {name}(self):\n    return 1\n"), logprob)
+    });
+    let system = &scripted.system;
+    let object = counter(system);
+    system.ok(&["send", &object, "perhaps_at_first"]);
+    system.ok(&["set", "orchestrator", "least_confidence", "-0.5"]);
+    let fault = system.refused(&["send", &object, "perhaps"], "not_understood");
+    let told = text(&fault["message"]);
+    assert!(
+        told.contains(
+            "the mean log-probability of its tokens is -0.75, and orchestrator.least_confidence is -0.5"
+        ),
+        "{fault}"
+    );
+    assert_eq!(system.result(&["send", &object, "surely"]), 1);
+    let stream = std::fs::read_to_string(system.home().join("audit/thoughts.jsonl")).unwrap();
+    assert!(
+        stream.contains("\"confidence\":-0.75") && stream.contains("\"confidence\":-0.25"),
+        "{stream}"
+    );
+}
+
 #[test]
 fn another_state_is_another_way_to_think_and_undo_brings_the_old_one_back() {
     let scripted = Scripted::speaking(personas::correct);

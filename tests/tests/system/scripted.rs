@@ -12,7 +12,7 @@ use std::time::Duration;
 use shared::frame::{self, encode};
 use shared::inference::{
     Adapter, ChatMessage, Description, Finish, Generate, Grammar, InferenceEvent, InferenceFault,
-    InferenceRequest,
+    InferenceRequest, Likelihood, Options,
 };
 
 use crate::harness::{System, program, until};
@@ -20,6 +20,8 @@ use crate::harness::{System, program, until};
 /// What the model does with a prompt.
 pub enum Act {
     Say(String),
+    /// The same, of which each token is so likely, as a natural logarithm.
+    SayUnsurely(String, f32),
     /// Nothing, until the kernel goes.
     Silence,
     /// The model's deadline comes first.
@@ -35,6 +37,7 @@ pub enum Act {
 #[derive(Clone, Debug)]
 pub struct Asked {
     generate: Generate,
+    pub options: Options,
     pub messages: Vec<ChatMessage>,
     pub adapter: Option<Adapter>,
     pub grammar: Option<Grammar>,
@@ -202,9 +205,12 @@ fn converse(
                 continue;
             }
             Ok(InferenceRequest::GenerateWith {
-                generate, messages, ..
+                generate,
+                options,
+                messages,
             }) => Asked {
                 generate,
+                options,
                 messages,
                 adapter: adapter.take(),
                 grammar: grammar.take(),
@@ -214,7 +220,18 @@ fn converse(
         };
         heard.lock().unwrap().push(asked.clone());
         let request = asked.request;
-        match script(&asked) {
+        let said = script(&asked);
+        if let Act::SayUnsurely(text, logprob) = &said {
+            assert!(asked.options.likelihoods.is_some(), "nobody asked how sure it is");
+            let tokens = text.split_whitespace().map(|_| Likelihood {
+                token: 1,
+                logprob: *logprob,
+                top: Vec::new(),
+            });
+            let tokens = tokens.collect();
+            tell(&mut stream, &InferenceEvent::Likelihoods { request, tokens });
+        }
+        match said {
             Act::Late => tell(
                 &mut stream,
                 &InferenceEvent::Done {
@@ -226,7 +243,7 @@ fn converse(
                     elapsed_ms: asked.deadline_ms,
                 },
             ),
-            Act::Say(text) => {
+            Act::Say(text) | Act::SayUnsurely(text, _) => {
                 let tokens = text.split_whitespace().count() as u32;
                 let piece = text.clone();
                 tell(&mut stream, &InferenceEvent::Text { request, text: piece });

@@ -45,6 +45,8 @@ pub struct Event {
     pub selector: String,
     pub tokens: Option<u64>,
     pub duration_ms: Option<u64>,
+    /// The mean natural logarithm of the likelihoods of its tokens.
+    pub confidence: Option<f64>,
 }
 
 impl BriefHash {

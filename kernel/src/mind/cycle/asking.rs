@@ -300,6 +300,7 @@ impl Cycle<'_> {
             event.llm_prompt = Some(question.words());
             event.llm_response_raw = Some(generated.text.clone());
             event.tokens = Some(u64::from(generated.tokens));
+            event.confidence = generated.confidence;
             event.duration_ms = Some(duration_ms);
         });
         self.tell("ARTIFACT_GENERATED", attempt.state_name(), &generated.text);
@@ -317,6 +318,10 @@ impl Cycle<'_> {
                         Value::Text(format!("{:?}", generated.finish).to_lowercase()),
                     ),
                     ("tokens", Value::Int(i64::from(generated.tokens))),
+                    (
+                        "confidence",
+                        generated.confidence.map_or(Value::None, Value::Float),
+                    ),
                 ];
                 answer.extend(value.map(|value| ("value", value)));
                 let pairs = answer

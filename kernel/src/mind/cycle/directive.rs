@@ -12,6 +12,7 @@ pub fn options(directive: &Value) -> Options {
         number(directive, key).map_or(value, |asked| asked.clamp(least, most) as f32)
     };
     Options {
+        likelihoods: is_true(directive, "confidence").then_some(0),
         top_k: number(directive, "top_k").unwrap_or(0.0).clamp(0.0, 1e6) as u32,
         min_p: or("min_p", default.min_p, 0.0, 1.0),
         repetition_penalty: or("repetition_penalty", default.repetition_penalty, 0.1, 10.0),

@@ -2,12 +2,14 @@
 //!
 //! Parts in reading order: this file (the cycle's steps), `directive` (what a state asks for), `pointer` (which state works, and where it
 //! may go), `asking` (the model and the memory), `schema` (JSON that a model wrote), `proving` (guard and trial) with `narrow` (generated
-//! code names only slots that exist), `installing` (the one transaction), `viewing` (a view instead of a method), `telling` (who hears of it).
+//! code names only slots that exist) and `examples` (what a wish demands), `installing` (the one transaction), `viewing` (a view instead of a
+//! method), `telling` (who hears of it).
 //!
 //! Everything before the end happens in an overlay that no other activation sees.
 
 mod asking;
 mod directive;
+mod examples;
 mod installing;
 mod narrow;
 mod pointer;
@@ -27,7 +29,7 @@ use shared::value::Value;
 use tokio::sync::broadcast;
 
 use self::asking::Answered;
-use self::directive::{broken_mind, is_true, known_reason};
+use self::directive::{broken_mind, is_true, known_reason, list};
 use self::pointer::Pointer;
 use self::viewing::Drawing;
 use super::aim::Aim;
@@ -39,6 +41,7 @@ use crate::kernel::{Kernel, commit_fault};
 use crate::names::name_of;
 use crate::overlay::{Overlay, World};
 use crate::send::Message;
+use crate::wish::{Wish, wish_for};
 use crate::workers::Activation;
 
 /// A thought that takes more steps than this goes in circles.
@@ -61,8 +64,10 @@ pub struct Cycle<'a> {
     pub author: &'a str,
     pub begun: Instant,
     pub round: u32,
-    /// What was wrong with the round before.
-    pub flaw: Option<String>,
+    /// What is to be corrected, after the first round.
+    pub correction: Option<Correction>,
+    /// What the model may still write for the mission.
+    pub tokens_left: u64,
     /// Whether the message itself is carried out at the end.
     pub resend: bool,
     /// The workflow that is tried out: nothing is kept of what comes of it, and nothing told but to who asked.
@@ -73,8 +78,31 @@ pub struct Cycle<'a> {
 pub enum End {
     /// Durable; the message's answer, if it was carried out.
     Complete(Option<Answer>),
-    /// Nothing is left of it in the objects.
-    Failed { fault: Fault, may_correct: bool },
+    /// Nothing is left of it in the objects. With a correction another round may make sense.
+    Failed {
+        fault: Fault,
+        correction: Option<Correction>,
+    },
+}
+
+/// What a round that failed leaves to the next one.
+#[derive(Clone, Debug)]
+pub struct Correction {
+    /// What was wrong.
+    pub flaw: String,
+    /// The source that it was wrong with; empty when there was none.
+    pub flawed: String,
+    /// Every source of the mission that did not pass.
+    pub tried: Vec<String>,
+}
+
+impl End {
+    fn failed(fault: Fault) -> End {
+        End::Failed {
+            fault,
+            correction: None,
+        }
+    }
 }
 
 /// The part of a cycle that one attempt throws away.
@@ -88,6 +116,8 @@ struct Attempt {
     proven: Option<String>,
     /// The same of a view.
     drawn: Option<Drawing>,
+    /// What is wanted of the method.
+    wish: Option<Wish>,
 }
 
 impl Attempt {
@@ -122,10 +152,7 @@ impl Cycle<'_> {
                         event.current_state = "failed".into();
                         event.validation_result = Some(fault.message.clone());
                     });
-                    return End::Failed {
-                        fault,
-                        may_correct: false,
-                    };
+                    return End::failed(fault);
                 }
             }
         }
@@ -133,10 +160,7 @@ impl Cycle<'_> {
             reason::CONFLICT,
             "others kept changing what this thought depended on; try again later",
         );
-        End::Failed {
-            fault,
-            may_correct: false,
-        }
+        End::failed(fault)
     }
 
     /// `None` means: again, others changed what was read. `answered` are the model's answers so far, by what was asked.
@@ -167,8 +191,10 @@ impl Cycle<'_> {
             persona: "orchestrator".into(),
             proven: None,
             drawn: None,
+            wish: None,
         };
         self.forget_method(&mut attempt)?;
+        attempt.wish = self.read_wish(&mut attempt.overlay)?;
         let brief = self.brief(&attempt);
         let answer = self
             .activate(&mut attempt, orchestrator, "begin_thought", vec![brief])
@@ -179,6 +205,24 @@ impl Cycle<'_> {
         attempt.cycle = cycle;
         self.follow_pointer(&mut attempt)?;
         Ok(attempt)
+    }
+
+    /// What the image wants of the method; who changes it while this thinks makes it think again.
+    fn read_wish(&self, overlay: &mut Overlay) -> Result<Option<Wish>, Fault> {
+        let mission = self.lock().clone();
+        let world = World::of(&self.kernel.image.state);
+        let (wish, reads) = wish_for(world, mission.receiver, &mission.selector);
+        overlay.absorb(reads);
+        wish.map_err(|what| {
+            Fault::new(
+                reason::NOT_UNDERSTOOD,
+                format!(
+                    "{} does not understand {}, and the wish for it cannot be read: {what}",
+                    name_of(world, mission.receiver),
+                    mission.selector
+                ),
+            )
+        })
     }
 
     /// A mission that is tried out again: what it came to is missing once more.
@@ -217,6 +261,7 @@ impl Cycle<'_> {
             .iter()
             .map(|argument| Value::Text(argument.detailed_kind()))
             .collect();
+        let correction = self.correction.as_ref();
         Value::record([
             ("mission", Value::Int(mission.id.0 as i64)),
             ("kind", text(aim.kind)),
@@ -228,13 +273,24 @@ impl Cycle<'_> {
             ("arguments", Value::List(mission.arguments.clone())),
             ("argument_kinds", Value::List(kinds)),
             ("chain", Value::List(chain)),
-            ("flaw", self.flaw.clone().map_or(Value::None, Value::Text)),
+            (
+                "flaw",
+                correction.as_ref().map_or(Value::None, |one| text(&one.flaw)),
+            ),
             (
                 "flawed",
-                match self.flaw {
-                    Some(_) => text(&mission.artifact),
-                    None => Value::None,
-                },
+                correction.as_ref().map_or(Value::None, |one| text(&one.flawed)),
+            ),
+            (
+                "tried",
+                Value::List(correction.map_or_else(Vec::new, |one| {
+                    one.tried.iter().map(|source| text(source)).collect()
+                })),
+            ),
+            ("wish", attempt.wish.as_ref().map_or(Value::None, Wish::value)),
+            (
+                "tokens_left",
+                Value::Int(i64::try_from(self.tokens_left).unwrap_or(i64::MAX)),
             ),
         ])
     }
@@ -341,8 +397,8 @@ impl Cycle<'_> {
                     .member_text("reason")
                     .unwrap_or_else(|| reason::NOT_UNDERSTOOD.into());
                 let message = directive.member_text("message").unwrap_or_default();
-                let may_correct = is_true(directive, "correct");
                 let mission = self.lock().clone();
+                let correction = is_true(directive, "correct").then(|| self.correction(directive, &message));
                 let receiver = name_of(World::of(&self.kernel.image.state), mission.receiver);
                 let failed = match Aim::of(&mission).is_view() {
                     true => format!("no view of {receiver} came to be: {message}"),
@@ -352,11 +408,26 @@ impl Cycle<'_> {
                     ),
                 };
                 let fault = Fault::new(known_reason(&reason), failed);
-                Ok(Step::End(End::Failed { fault, may_correct }))
+                Ok(Step::End(End::Failed { fault, correction }))
             }
             other => Err(broken_mind(&format!(
                 "a state answered an unknown directive {other:?}"
             ))),
+        }
+    }
+
+    /// What a doom leaves to the next round.
+    fn correction(&self, doom: &Value, message: &str) -> Correction {
+        let tried = list(doom, "tried").unwrap_or_default();
+        Correction {
+            flaw: doom.member_text("flaw").unwrap_or_else(|| message.to_owned()),
+            flawed: doom
+                .member_text("flawed")
+                .unwrap_or_else(|| self.lock().artifact.clone()),
+            tried: tried
+                .iter()
+                .filter_map(|source| source.as_text().map(str::to_owned))
+                .collect(),
         }
     }
 

@@ -3,21 +3,21 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use shared::activation::{Mode, Outcome};
-use shared::bridge::Finding;
+use shared::activation::{Finished, Mode, Outcome};
+use shared::bridge::{Fault, Finding};
+use shared::example::Example;
 use shared::value::Value;
 
-use super::directive::failure;
-use super::{Attempt, Cycle, message, narrow, put_method};
-use crate::image::draft::Change;
+use super::examples::{Unmet, told_of};
+use super::{Attempt, Cycle, narrow, put_method};
 use crate::image::record::Mission;
 use crate::kernel::{commit_fault, findings};
 use crate::overlay::World;
-use crate::send::check_declared;
 
 impl Cycle<'_> {
     pub(super) fn guard(&self, attempt: &Attempt, source: &str) -> Value {
         let begun = Instant::now();
+        self.lock().artifact = source.to_owned();
         let found = self.judge(source);
         let is_ok = found.is_empty();
         let words: Vec<String> = found
@@ -65,32 +65,28 @@ impl Cycle<'_> {
         found
     }
 
-    /// Runs the candidate in a fresh jailed process on a copy (M14).
+    /// Runs the candidate in a fresh jailed process on copies (M14): the message that was missed, then every example of the wish.
     pub(super) async fn trial(&self, attempt: &mut Attempt, source: String) -> Value {
         let mission = self.lock().clone();
         let begun = Instant::now();
         let is_guarded = self.judge(&source).is_empty();
-        let mut copy = attempt.overlay.clone();
-        let placed = copy.apply(&self.kernel.image.state, vec![put_method(&mission, &source)]);
-        let activation = self.message_activation(&mission, Mode::Trial);
-        let tried = match placed.map_err(commit_fault) {
-            Ok(()) => self.run_in_overlay(&copy, &activation).await,
-            Err(fault) => Err(fault),
-        };
-        let tried = tried.and_then(|finished| {
-            check_declared(&message(&mission), finished.declared, &finished.writes)?;
-            let changes: Vec<Change> = finished.writes.iter().cloned().map(Change::from).collect();
-            self.kernel.keep_covenants(Some(&copy), &changes)?;
-            Ok(finished)
-        });
-        match tried {
-            Ok(finished) => {
+        let examples = attempt
+            .wish
+            .as_ref()
+            .map_or_else(Vec::new, |wish| wish.examples.clone());
+        let (message, met, unmet) = self.try_all(attempt, &mission, &source, &examples).await;
+        match (message, unmet) {
+            (Ok(finished), None) => {
                 let writes: Vec<Value> = finished
                     .writes
                     .iter()
                     .map(|write| Value::Text(format!("{}", write.object())))
                     .collect();
-                self.verdict(attempt, true, &format!("trial: {} writes", writes.len()), begun);
+                let told = match examples.len() {
+                    0 => format!("trial: {} writes", writes.len()),
+                    count => format!("trial: {} writes, {count} examples met", writes.len()),
+                };
+                self.verdict(attempt, true, &told, begun);
                 if is_guarded {
                     attempt.proven = Some(source);
                 }
@@ -103,12 +99,60 @@ impl Cycle<'_> {
                     ("result", result),
                     ("writes", Value::List(writes)),
                     ("declared", Value::Bool(finished.declared)),
+                    ("met", Value::Int(met as i64)),
                 ])
             }
-            Err(fault) => {
+            (Ok(_), Some(unmet)) => {
+                let (word, flaw) = match unmet {
+                    Unmet::Flaw(flaw) => ("example_failed", flaw),
+                    Unmet::Senseless(what) => ("bad_example", what),
+                };
+                self.verdict(attempt, false, &format!("trial: {flaw}"), begun);
+                refusal(word, &flaw, &flaw, met)
+            }
+            (Err(fault), _) => {
                 self.verdict(attempt, false, &format!("trial: {}", fault.message), begun);
-                failure(&fault)
+                refusal(&fault.reason, &fault.message, &told_of(&fault, &mission), met)
             }
         }
     }
+
+    /// What the message came to, how many examples were met, and what was not met.
+    async fn try_all(
+        &self,
+        attempt: &Attempt,
+        mission: &Mission,
+        source: &str,
+        examples: &[Example],
+    ) -> (Result<Finished, Fault>, usize, Option<Unmet>) {
+        let mut copy = attempt.overlay.clone();
+        let placed = copy.apply(&self.kernel.image.state, vec![put_method(mission, source)]);
+        let bench = match placed.map_err(commit_fault) {
+            Ok(()) => self.kernel.workers.bench().await,
+            Err(fault) => Err(fault),
+        };
+        let mut bench = match bench {
+            Ok(bench) => bench,
+            Err(fault) => return (Err(fault), 0, None),
+        };
+        let activation = self.message_activation(mission, Mode::Trial);
+        match self.tried(&mut bench, &copy, mission, &activation).await {
+            Ok(finished) => {
+                let (met, unmet) = self.try_examples(&mut bench, &copy, mission, examples).await;
+                (Ok(finished), met, unmet)
+            }
+            Err(fault) => (Err(fault), 0, None),
+        }
+    }
+}
+
+/// What a state is told of a candidate that did not pass; `flaw` is for the next one.
+fn refusal(word: &str, message: &str, flaw: &str, met: usize) -> Value {
+    Value::record([
+        ("ok", Value::Bool(false)),
+        ("reason", Value::Text(word.to_owned())),
+        ("message", Value::Text(message.to_owned())),
+        ("flaw", Value::Text(flaw.to_owned())),
+        ("met", Value::Int(met as i64)),
+    ])
 }
