@@ -134,6 +134,17 @@ def visible_slots(self, receiver, selector, round):
     return data[:self.max_slots] + methods[:self.max_methods]
 
 
+def wish_for(self, receiver, selector):
+    # Words alone, for what is no method; a mission for a method has its wish in the brief.
+    wishes = primitive("get_slot", receiver, "wishes", None)
+    if not isinstance(wishes, dict):
+        return None
+    wish = wishes.get(selector)
+    if isinstance(wish, dict):
+        return wish.get("intent")
+    return wish
+
+
 def names_a_slot(self, receiver, selector):
     return any(
         kind != "method" and self.is_named(name, selector)
