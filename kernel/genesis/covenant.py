@@ -38,7 +38,9 @@ def method_in(self, text):
     return text
 
 
-def render(self, brief, able):
+def render(self, brief, able=None):
+    # Who asks for a brief alone, as a state that was written before wishes, gets what every model can read.
+    able = able or []
     receiver = brief["receiver"]
     wish = None
     round = brief["round"]
