@@ -13,6 +13,8 @@ import json
 import os
 import pathlib
 import random
+import signal
+import sys
 import tempfile
 import time
 
@@ -233,9 +235,11 @@ def main():
     parser.add_argument("--told", type=float, default=0.1, help="weight of a token of the examples, that of a completion being 1")
     parser.add_argument("--trial", action="store_true", help="keep nothing")
     asked = parser.parse_args()
+    # Whoever ends this process ends the others with it: they are its daemons, and those end where it ends in order.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as folder:
         asked.meeting = f"{folder}/meeting"
-        torch.multiprocessing.spawn(work, (asked,), nprocs=asked.processes)
+        torch.multiprocessing.spawn(work, (asked,), nprocs=asked.processes, daemon=True)
 
 
 if __name__ == "__main__":
