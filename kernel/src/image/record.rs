@@ -8,6 +8,7 @@ use shared::key::Key;
 use shared::object::ObjectImage;
 use shared::value::Value;
 
+use super::log::unix_ms;
 use super::memory::vector::Vector;
 
 /// Where a record stands in the log.
@@ -106,6 +107,26 @@ pub struct Mission {
     /// The installed source, or the last candidate.
     pub artifact: String,
     pub events: Vec<ThoughtEvent>,
+}
+
+impl Mission {
+    /// One that nobody has thought about yet, begun now.
+    pub fn open(id: ThoughtId, receiver: ObjectId, selector: String, arguments: Vec<Value>) -> Mission {
+        Mission {
+            id,
+            receiver,
+            selector,
+            arguments,
+            request: None,
+            begun_unix_ms: unix_ms(),
+            stage: Stage::Open,
+            rounds: 0,
+            model_calls: 0,
+            elapsed_ms: 0,
+            artifact: String::new(),
+            events: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::audit::Audit;
 use super::audit::event::{BriefHash, Event};
 use super::budget::{Budget, Spent};
-use super::cycle::{Cycle, End};
+use super::cycle::{Cycle, End, Thinking};
 use super::gate::{Gate, Pass};
 use super::model::Model;
 use crate::image::draft::Draft;
@@ -156,18 +156,13 @@ impl Kernel {
                 }
                 None => {
                     let mission = Mission {
-                        id: self.mind.number(),
-                        receiver: message.receiver,
-                        selector: message.selector,
-                        arguments: message.arguments,
                         request: asker.request.filter(|_| is_whole),
-                        begun_unix_ms: unix_ms(),
-                        stage: Stage::Open,
-                        rounds: 0,
-                        model_calls: 0,
-                        elapsed_ms: 0,
-                        artifact: String::new(),
-                        events: Vec::new(),
+                        ..Mission::open(
+                            self.mind.number(),
+                            message.receiver,
+                            message.selector,
+                            message.arguments,
+                        )
                     };
                     let resend = if is_whole { Resend::Once } else { Resend::Never };
                     let (started, heard) = self.start(
@@ -284,7 +279,7 @@ impl Kernel {
             fault = spent.over() => return self.failed(running, fault, Instant::now(), &author).await,
         };
         let begun = Instant::now();
-        let rounds = Rounds {
+        let thinking = Thinking {
             mission: &running.mission,
             brief: &running.brief,
             events: &running.events,
@@ -294,7 +289,7 @@ impl Kernel {
             resend: resend == Resend::Once,
             tried: None,
         };
-        match self.rounds(rounds).await {
+        match self.rounds(&thinking).await {
             Ok(answer) => Outcome {
                 result: Ok(answer.map(|answer| (mission.request, answer))),
             },
@@ -302,28 +297,21 @@ impl Kernel {
         }
     }
 
-    /// Thinks, and corrects what came of it, within the mission's budget.
-    pub(super) async fn rounds(self: &Arc<Self>, rounds: Rounds<'_>) -> Result<Option<Answer>, Fault> {
-        let spent = rounds.spent;
+    /// Thinks, and corrects what came of it, within the mission's budget, until a round comes to something or no other makes sense.
+    pub(super) async fn rounds(self: &Arc<Self>, thinking: &Thinking<'_>) -> Result<Option<Answer>, Fault> {
+        let spent = thinking.spent;
         spent.begin();
         let mut corrections = 0;
         let mut correction = None;
         loop {
             let round = corrections + 1;
-            lock(rounds.mission).rounds = round;
+            lock(thinking.mission).rounds = round;
             let cycle = Cycle {
                 kernel: self,
-                mission: rounds.mission,
-                brief: rounds.brief,
-                events: rounds.events,
-                spent,
-                author: rounds.author,
-                begun: rounds.begun,
+                thinking,
                 round,
                 correction: correction.take(),
                 tokens_left: spent.budget.tokens.saturating_sub(spent.tokens()),
-                resend: rounds.resend,
-                tried: rounds.tried,
             };
             let end = tokio::select! {
                 biased;
@@ -439,19 +427,6 @@ impl Kernel {
             tracing::error!(%error, "a failed mission could not be recorded; it will be taken up again");
         }
     }
-}
-
-/// A mission's rounds, until one comes to something or no other makes sense.
-pub(super) struct Rounds<'a> {
-    pub mission: &'a Arc<Mutex<Mission>>,
-    pub brief: &'a BriefHash,
-    pub events: &'a broadcast::Sender<ThoughtEvent>,
-    pub spent: &'a Spent,
-    pub author: &'a str,
-    pub begun: Instant,
-    pub resend: bool,
-    /// The workflow that is tried out.
-    pub tried: Option<&'a str>,
 }
 
 /// Whether the message itself is carried out when its method is there.

@@ -11,9 +11,9 @@ use tokio::sync::broadcast;
 use super::aim::{Aim, view_selector};
 use super::audit::event::{BriefHash, Event};
 use super::budget::{Budget, Spent};
-use super::mission::{Rounds, lock};
-use crate::image::log::unix_ms;
-use crate::image::record::{Mission, Stage};
+use super::cycle::Thinking;
+use super::mission::lock;
+use crate::image::record::Mission;
 use crate::kernel::{Asker, Kernel};
 use crate::names::name_of;
 use crate::send::Message;
@@ -28,26 +28,18 @@ impl Kernel {
     ) -> Result<Answer, Fault> {
         let message = self.wanted(mission)?;
         let receiver = message.receiver;
-        let mission = Arc::new(Mutex::new(Mission {
-            id: self.mind.number(),
+        let mission = Arc::new(Mutex::new(Mission::open(
+            self.mind.number(),
             receiver,
-            selector: message.selector,
-            arguments: message.arguments,
-            request: None,
-            begun_unix_ms: unix_ms(),
-            stage: Stage::Open,
-            rounds: 0,
-            model_calls: 0,
-            elapsed_ms: 0,
-            artifact: String::new(),
-            events: Vec::new(),
-        }));
+            message.selector,
+            message.arguments,
+        )));
         let spent = Spent::new(Budget::of(self));
         let id = lock(&mission).id;
         let _thinking = self.requests.think();
         let _pass = self.mind.enter(id, spent.budget.at_once).await;
         let begun = Instant::now();
-        let rounds = Rounds {
+        let thinking = Thinking {
             mission: &mission,
             brief: &BriefHash::default(),
             events: &asker.events.unwrap_or_else(|| broadcast::channel(1).0),
@@ -57,7 +49,7 @@ impl Kernel {
             resend: false,
             tried: Some(&workflow),
         };
-        let ended = self.rounds(rounds).await;
+        let ended = self.rounds(&thinking).await;
         let mission = lock(&mission).clone();
         let tried = TriedView {
             receiver,

@@ -125,24 +125,10 @@ mod tests {
     use shared::value::Value;
 
     use super::*;
-    use crate::image::record::Stage;
 
     #[test]
     fn a_brief_is_hashed_as_documented_and_once() {
-        let mut mission = Mission {
-            id: ThoughtId(3),
-            receiver: ObjectId(12),
-            selector: "greet".into(),
-            arguments: vec![Value::Int(1)],
-            request: None,
-            begun_unix_ms: 0,
-            stage: Stage::Open,
-            rounds: 0,
-            model_calls: 0,
-            elapsed_ms: 0,
-            artifact: String::new(),
-            events: Vec::new(),
-        };
+        let mut mission = Mission::open(ThoughtId(3), ObjectId(12), "greet".into(), vec![Value::Int(1)]);
         let brief = BriefHash::default();
         let hash =
             |mission: &Mission| Event::of(mission, &brief, 1, TransactionId(1), "A").mission_brief_hash;

@@ -151,7 +151,7 @@ impl Cycle<'_> {
             .fold(0, u32::saturating_add);
         let allowed = match new.is_empty() {
             true => 0,
-            false => self.spent.left(wanted)?,
+            false => self.thinking.spent.left(wanted)?,
         };
         let mut running = JoinSet::new();
         for at in &new {
@@ -294,7 +294,7 @@ impl Cycle<'_> {
                 return failure(&fault);
             }
         };
-        self.spent.add(generated.tokens);
+        self.thinking.spent.add(generated.tokens);
         self.audit_in(attempt, "ARTIFACT_GENERATED", |event| {
             event.active_persona = persona;
             event.llm_prompt = Some(question.words());

@@ -31,7 +31,7 @@ impl Cycle<'_> {
         let method = vec![put_method(&mission, &source)];
         attempt.overlay.apply(state, method).map_err(commit_fault)?;
         let mut answer = None;
-        if self.resend {
+        if self.thinking.resend {
             let activation = self.message_activation(&mission, Mode::Proven);
             let finished = self.run_in_overlay(&attempt.overlay, &activation).await?;
             check_declared(&message(&mission), finished.declared, &finished.writes)?;
@@ -68,14 +68,14 @@ impl Cycle<'_> {
     ) -> Result<Step, Fault> {
         let done = {
             let mut done = self.lock();
-            done.elapsed_ms = self.begun.elapsed().as_millis() as u64;
+            done.elapsed_ms = self.thinking.begun.elapsed().as_millis() as u64;
             done.artifact = artifact;
             Mission {
                 stage: Stage::Complete,
                 ..done.clone()
             }
         };
-        if self.tried.is_some() {
+        if self.thinking.tried.is_some() {
             return Ok(Step::complete(None));
         }
         let draft = Draft {
@@ -84,12 +84,12 @@ impl Cycle<'_> {
             changes: std::mem::take(&mut attempt.overlay.changes),
             reply: done.request.zip(answer.clone()),
             mission: Some(done),
-            ..Draft::new(self.author.to_owned())
+            ..Draft::new(self.thinking.author.to_owned())
         };
         // What may be durable is not cancelled any more.
-        self.spent.settle();
+        self.thinking.spent.settle();
         let committed = self.kernel.image.committer.commit(draft).await;
-        self.spent.unsettle();
+        self.thinking.spent.unsettle();
         match committed {
             Ok(committed) => {
                 self.audit_in(attempt, "COMMITTED", |event| {

@@ -54,24 +54,29 @@ const MOST_SECONDS: f64 = 3600.0;
 /// A cycle whose reads were changed by others is thought through again; the model is not asked twice for the same.
 const REPLAYS: u32 = 8;
 
-/// One round of a mission.
-pub struct Cycle<'a> {
-    pub kernel: &'a Arc<Kernel>,
+/// What all rounds of a mission share.
+pub struct Thinking<'a> {
     pub mission: &'a Arc<Mutex<Mission>>,
     pub brief: &'a BriefHash,
     pub events: &'a broadcast::Sender<ThoughtEvent>,
     pub spent: &'a Spent,
     pub author: &'a str,
     pub begun: Instant,
+    /// Whether the message itself is carried out at the end.
+    pub resend: bool,
+    /// The workflow that is tried out: nothing is kept of what comes of it, and nothing told but to who asked.
+    pub tried: Option<&'a str>,
+}
+
+/// One round of a mission.
+pub struct Cycle<'a> {
+    pub kernel: &'a Arc<Kernel>,
+    pub thinking: &'a Thinking<'a>,
     pub round: u32,
     /// What is to be corrected, after the first round.
     pub correction: Option<Correction>,
     /// What the model may still write for the mission.
     pub tokens_left: u64,
-    /// Whether the message itself is carried out at the end.
-    pub resend: bool,
-    /// The workflow that is tried out: nothing is kept of what comes of it, and nothing told but to who asked.
-    pub tried: Option<&'a str>,
 }
 
 /// How a cycle ended.
@@ -230,7 +235,8 @@ impl Cycle<'_> {
         let mission = self.lock().clone();
         let state = &self.kernel.image.state;
         let receiver = state.object(mission.receiver);
-        if self.tried.is_none() || receiver.is_none_or(|receiver| receiver.slot(&mission.selector).is_none())
+        if self.thinking.tried.is_none()
+            || receiver.is_none_or(|receiver| receiver.slot(&mission.selector).is_none())
         {
             return Ok(());
         }
@@ -265,7 +271,10 @@ impl Cycle<'_> {
         Value::record([
             ("mission", Value::Int(mission.id.0 as i64)),
             ("kind", text(aim.kind)),
-            ("workflow", self.tried.or(aim.workflow).map_or(Value::None, text)),
+            (
+                "workflow",
+                self.thinking.tried.or(aim.workflow).map_or(Value::None, text),
+            ),
             ("round", Value::Int(i64::from(self.round))),
             ("receiver", Value::Ref(mission.receiver)),
             ("name", Value::Text(name_of(world, mission.receiver))),
@@ -442,7 +451,10 @@ impl Cycle<'_> {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Mission> {
-        self.mission.lock().unwrap_or_else(PoisonError::into_inner)
+        self.thinking
+            .mission
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

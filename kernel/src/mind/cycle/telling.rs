@@ -34,10 +34,10 @@ impl Cycle<'_> {
             mission.events.push(event.clone());
             event
         };
-        if self.tried.is_none() {
+        if self.thinking.tried.is_none() {
             self.kernel.mind.tell_followers(&event);
         }
-        let _ = self.events.send(event);
+        let _ = self.thinking.events.send(event);
     }
 
     pub(super) fn audit_in(&self, attempt: &Attempt, kind: &str, fill: impl FnOnce(&mut Event)) {
@@ -50,11 +50,11 @@ impl Cycle<'_> {
 
     pub(super) fn audit(&self, kind: &str, fill: impl FnOnce(&mut Event)) {
         // A try-out is told as one event, at its end.
-        if self.tried.is_some() {
+        if self.thinking.tried.is_some() {
             return;
         }
         let newest = self.kernel.image.state.standing().last;
-        let mut event = Event::of(&self.lock(), self.brief, self.round, newest, kind);
+        let mut event = Event::of(&self.lock(), self.thinking.brief, self.round, newest, kind);
         fill(&mut event);
         self.kernel.mind.audit.write(event);
     }
