@@ -133,3 +133,21 @@ def asking(self, asked, max_tokens):
     else:
         ask["prompt"] = asked["system"] + "\n\n" + asked["prompt"] + "\n\n"
     return ask
+
+
+def asking_review(self, asked):
+    ask = self.asking(asked, self.covenant.review_tokens)
+    ask["grammar"] = {"json_schema": self.covenant.review_schema}
+    return ask
+
+
+def reviewed(self, payload):
+    if not payload["ok"]:
+        return self.fail(payload["reason"], "there is no review: " + payload["message"], payload["reason"] == "schema")
+    self.review = payload["value"]
+    self._p_changed = True
+    return {"do": "verdict", "ok": self.review["verdict"] == "pass", "message": "review: " + self.review["reason"]}
+
+
+def words_of_refusal(self):
+    return self.thinker.persona + " refused it: " + self.review["reason"]

@@ -21,18 +21,12 @@ def _process_synthesis_(self, event, payload):
             return self.fail("view_refused", "the view is not safe to show: " + payload["message"], True)
         if self.is_redrawn or "review" not in self.workflow.needs:
             return self.advance()
-        ask = self.asking(self.covenant.verdict_question(self), self.covenant.review_tokens)
-        ask["grammar"] = {"json_schema": self.covenant.review_schema}
-        return ask
+        return self.asking_review(self.covenant.verdict_question(self))
     if event == "inferred":
-        if not payload["ok"]:
-            return self.fail(payload["reason"], "there is no review: " + payload["message"], payload["reason"] == "schema")
-        self.review = payload["value"]
-        self._p_changed = True
-        return {"do": "verdict", "ok": self.review["verdict"] == "pass", "message": "review: " + self.review["reason"]}
+        return self.reviewed(payload)
     if self.review["verdict"] == "pass":
         return self.advance()
-    return self.fail("review_refused", self.thinker.persona + " refused it: " + self.review["reason"], True)
+    return self.fail("review_refused", self.words_of_refusal(), True)
 
 
 def about(self):

@@ -22,16 +22,12 @@ def _process_synthesis_(self, event, payload):
             return self.refuse(payload["reason"], "its trial failed: " + payload["message"], payload["flaw"], payload["met"])
         if "review" not in self.workflow.needs:
             return self.advance()
-        return self.review_ask(payload)
+        return self.asking_review(self.covenant.review_question(self, payload))
     if event == "inferred":
-        if not payload["ok"]:
-            return self.fail(payload["reason"], "there is no review: " + payload["message"], payload["reason"] == "schema")
-        self.review = payload["value"]
-        self._p_changed = True
-        return {"do": "verdict", "ok": self.review["verdict"] == "pass", "message": "review: " + self.review["reason"]}
+        return self.reviewed(payload)
     if self.review["verdict"] == "pass":
         return self.advance()
-    refused = self.thinker.persona + " refused it: " + self.review["reason"]
+    refused = self.words_of_refusal()
     return self.refuse("review_refused", refused, refused, 1000)
 
 
@@ -51,9 +47,3 @@ def refuse(self, reason, message, flaw, met):
         return {"do": "guard", "source": self.artifact}
     best = self.best
     return self.fail_leaving(best["reason"], best["message"], True, best["flaw"], best["source"])
-
-
-def review_ask(self, tried):
-    ask = self.asking(self.covenant.review_question(self, tried), self.covenant.review_tokens)
-    ask["grammar"] = {"json_schema": self.covenant.review_schema}
-    return ask
