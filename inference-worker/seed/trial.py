@@ -44,7 +44,7 @@ class Thing:
 def alike(a, b):
     """Equal in value and in type, lists and maps included; sums of floats up to rounding."""
     if isinstance(a, float) and isinstance(b, float):
-        return abs(a - b) <= 1e-9 * max(1.0, abs(a), abs(b))
+        return a == b or abs(a - b) <= max(1e-9 * max(abs(a), abs(b)), 1e-12) < float("inf")
     if type(a) is not type(b):
         return False
     if isinstance(a, list):

@@ -128,11 +128,11 @@ def written(value):
 
 
 def alike(a, b):
-    """Equal as the kernel compares: 5 is 5.0, true is not 1, numbers to 1e-9 of the larger one."""
+    """Equal as the kernel compares: 5 is 5.0, true is not 1, numbers within 1e-9 of the larger one or 1e-12."""
     if isinstance(a, bool) or isinstance(b, bool) or a is None or b is None:
         return a is b
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        return abs(a - b) <= 1e-9 * max(abs(a), abs(b))
+        return a == b or abs(a - b) <= max(1e-9 * max(abs(a), abs(b)), 1e-12) < float("inf")
     if isinstance(a, Thing) or isinstance(b, Thing):
         return a is b
     if type(a) is not type(b):

@@ -118,17 +118,13 @@ type ReadValue = dyn Fn(&mut Reader<'_>) -> Result<Value, NotationError>;
 
 /// A value whose references can be read.
 fn value(reader: &mut Reader<'_>) -> Result<Value, NotationError> {
-    reader.is_empty();
-    let mut wrong = reader.expected("");
+    let mut before = reader.clone(); // a failure points at where the value began
     let value = reader.value()?;
     match bad_reference(&value) {
         None => Ok(value),
-        Some((text, error)) => {
-            wrong.expected = format!(
-                "a value; its {text:?} is no path ({error}; a text that begins with @ has two of them)"
-            );
-            Err(wrong)
-        }
+        Some((text, error)) => Err(before.expected(&format!(
+            "a value; its {text:?} is no path ({error}; a text that begins with @ has two of them)"
+        ))),
     }
 }
 
@@ -174,7 +170,7 @@ pub fn resolved<E>(value: &Value, lead: &mut impl FnMut(&Path) -> Result<Value, 
     })
 }
 
-/// Equal to a person: 5 is 5.0, fractions up to rounding (1e-9 of the larger), maps in any order.
+/// Equal to a person: 5 is 5.0, fractions up to rounding ([`near`]), maps in any order.
 pub fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Int(a), Value::Float(b)) | (Value::Float(b), Value::Int(a)) => near(*a as f64, *b),
@@ -190,8 +186,10 @@ pub fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// Within 1e-9 of the larger, or within 1e-12: what a difference leaves of 0 has no larger to be measured by.
+/// An infinity is near nothing but itself.
 fn near(a: f64, b: f64) -> bool {
-    a == b || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0)
+    a == b || (a.is_finite() && b.is_finite() && (a - b).abs() <= (1e-9 * a.abs().max(b.abs())).max(1e-12))
 }
 
 impl fmt::Display for Example {

@@ -39,6 +39,7 @@ impl fmt::Display for NotationError {
 }
 
 /// What is not read yet. White space before anything is passed over.
+#[derive(Clone)]
 pub struct Reader<'a> {
     whole: &'a str,
     rest: &'a str,
@@ -145,7 +146,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A value in its JSON form; texts that begin with `@` must be paths, or have a second `@`.
+    /// A value in its JSON form; what a text that begins with `@` means is up to the caller.
     pub fn value(&mut self) -> Result<Value, NotationError> {
         self.pass_space();
         // A word or a number ends at one of these; a text, a list and a map end by themselves.
