@@ -66,7 +66,7 @@ def marks(case):
     end = prompt.index("\n", start)
     kinds = dict(slot.rpartition(":")[::2] for slot in case.slots)
     for place in getattr(case, "named", ()):
-        for said in {place.bare(), place.one()}:
+        for said in sorted({place.bare(), place.one()}):
             for found in re.finditer(rf"(?<![A-Za-z]){re.escape(said)}(?![A-Za-z])", prompt[start:end], re.IGNORECASE):
                 out.append((start + found.start(), start + found.end(), cases.KINDS.index(kinds[place.path]) + 2 if place.path in kinds else 1))
     return out
