@@ -29,6 +29,7 @@ use kernel::image::draft::Change;
 use kernel::image::draft::Draft;
 use serde_json::{Value as Json, json};
 use shared::id::ObjectId;
+use shared::random::Random;
 use shared::value::Value;
 
 /// Bytes of the one slot of every object.
@@ -71,7 +72,7 @@ struct Bench {
 
 impl Bench {
     fn new(folder: PathBuf) -> Bench {
-        let random = Random(0x9E37_79B9_7F4A_7C15 ^ u64::from(std::process::id()));
+        let random = Random::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(std::process::id()));
         Bench {
             folder,
             image: None,
@@ -154,10 +155,10 @@ impl Bench {
 
     fn transactions(&mut self, count: u64, width: u64, waiting: u64) -> anyhow::Result<f64> {
         let objects = self.objects()?;
-        let seeds: Vec<u64> = (0..waiting).map(|_| self.random.next()).collect();
+        let seeds: Vec<u64> = (0..waiting).map(|_| self.random.next_u64()).collect();
         let image = self.image()?;
         let client = |seed: u64| -> anyhow::Result<()> {
-            let mut random = Random(seed);
+            let mut random = Random::new(seed);
             for _ in 0..count / waiting {
                 let changes = (0..width).map(|_| rewrite(&mut random, objects)).collect();
                 commit(image, changes)?;
@@ -207,7 +208,7 @@ fn rewrite(random: &mut Random, objects: u64) -> Change {
     Change::Put {
         object: ObjectId(1 + random.below(objects)),
         slot: BODY.to_owned(),
-        value: body(random.next()),
+        value: body(random.next_u64()),
     }
 }
 
@@ -254,20 +255,4 @@ fn proc_number(path: &str, name: &str) -> anyhow::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.split_whitespace().next());
     Ok(number.with_context(|| format!("{path} has no {name}"))?.parse()?)
-}
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 16) % bound
-    }
 }

@@ -37,6 +37,7 @@ pub mod lookup;
 pub mod notation;
 pub mod object;
 pub mod path;
+pub mod random;
 pub mod reason;
 pub mod spread;
 pub mod time;

@@ -20,6 +20,7 @@ use serde_json::{Value as Json, json};
 use shared::bridge::{Answer, Call, Hello, Request, ToClient, Welcome};
 use shared::frame::{self, HEADER_BYTES, Header};
 use shared::id::ClientId;
+use shared::random::Random;
 use shared::value::Value;
 
 type Failure = Box<dyn std::error::Error>;
@@ -80,7 +81,7 @@ struct Load {
 }
 
 fn send(socket: &Path, load: &Load, clients: usize, span: Duration) -> Result<Json, Failure> {
-    let mut random = Random::new()?;
+    let mut random = seeded()?;
     let mut conversations = (0..clients)
         .map(|_| Conversation::begin(socket, &mut random))
         .collect::<Result<Vec<_>, _>>()?;
@@ -123,7 +124,7 @@ fn send(socket: &Path, load: &Load, clients: usize, span: Duration) -> Result<Js
 }
 
 fn make(socket: &Path, parent: &str, objects: usize) -> Result<Json, Failure> {
-    let mut conversation = Conversation::begin(socket, &mut Random::new()?)?;
+    let mut conversation = Conversation::begin(socket, &mut seeded()?)?;
     let mut made = Vec::with_capacity(objects);
     while made.len() < objects {
         while conversation.awaited < MAKING && made.len() + conversation.awaited < objects {
@@ -169,8 +170,8 @@ impl Conversation {
     fn begin(socket: &Path, random: &mut Random) -> Result<Conversation, Failure> {
         let mut stream = UnixStream::connect(socket)?;
         let mut id = [0; 16];
-        id[..8].copy_from_slice(&random.next().to_le_bytes());
-        id[8..].copy_from_slice(&random.next().to_le_bytes());
+        id[..8].copy_from_slice(&random.next_u64().to_le_bytes());
+        id[8..].copy_from_slice(&random.next_u64().to_le_bytes());
         frame::write(
             &mut stream,
             &Hello {
@@ -251,24 +252,9 @@ fn processor_seconds() -> Result<f64, Failure> {
     Ok(used.num_microseconds() as f64 / 1e6)
 }
 
-/// xorshift64*, seeded by the system: client ids must not come again.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Result<Random, Failure> {
-        let mut seed = [0; 8];
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
-        Ok(Random(u64::from_le_bytes(seed) | 1))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 16) % bound
-    }
+/// Seeded by the system: client ids must not come again.
+fn seeded() -> Result<Random, Failure> {
+    let mut seed = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(Random::new(u64::from_le_bytes(seed)))
 }

@@ -13,6 +13,7 @@ use shared::bridge::Answer;
 use shared::id::{ObjectId, TransactionId};
 use shared::json::to_hex;
 use shared::key::Key;
+use shared::random::Random;
 use shared::value::{BlobRef, Value};
 
 use super::Image;
@@ -103,7 +104,7 @@ fn tell(out: &Mutex<impl Write>, line: &str) -> Result<(), String> {
 
 /// One thread's share.
 struct Load {
-    random: u64,
+    random: Random,
     own: Vec<ObjectId>,
     /// The name of its branch.
     branch: String,
@@ -112,26 +113,26 @@ struct Load {
 impl Load {
     fn new(seed: u64, branch: String) -> Load {
         Load {
-            random: seed | 1,
+            random: Random::new(seed | 1),
             own: Vec::new(),
             branch,
         }
     }
 
     fn one(&mut self, image: &Image, upkeep: &Upkeep, out: &Mutex<impl Write>) -> Result<(), String> {
-        if upkeep.branches && self.below(BRANCH_EVERY) == 0 {
+        if upkeep.branches && self.random.below(BRANCH_EVERY) == 0 {
             self.what_if(image, out)?;
         }
         let mut draft = Draft::new("exercise");
         if upkeep.packs
-            && self.below(CONTENT_EVERY) == 0
+            && self.random.below(CONTENT_EVERY) == 0
             && let Some(object) = self.any()
         {
             let value = Value::Blob(self.content(image)?);
-            let slot = ["film", "song"][self.below(2) as usize].to_owned();
+            let slot = ["film", "song"][self.random.below(2) as usize].to_owned();
             draft.changes.push(Change::Put { object, slot, value });
         }
-        let object = match self.below(8) {
+        let object = match self.random.below(8) {
             0 => None,
             _ => self.any(),
         };
@@ -153,7 +154,7 @@ impl Load {
                 }
             }
             Some(object) => {
-                for _ in 0..=self.below(3) {
+                for _ in 0..=self.random.below(3) {
                     draft.changes.push(self.change(object));
                 }
             }
@@ -163,7 +164,7 @@ impl Load {
             .commit_blocking(draft)
             .map_err(|error| error.to_string())?;
         tell(out, &format!("acknowledged {}", committed.transaction))?;
-        match self.below(FLUSH_EVERY * 10) {
+        match self.random.below(FLUSH_EVERY * 10) {
             0 => image.committer.rotate().map(|_| ()),
             n if n <= 10 => image.flush().map_err(|error| error.to_string()),
             _ => Ok(()),
@@ -182,8 +183,8 @@ impl Load {
             return tell(out, &format!("branch {} holds 0", to_hex(&begun.header.id)));
         };
         let id = to_hex(&branch.header.id);
-        if self.below(ENDED_EVERY) > 0 {
-            let changes = (0..=self.below(2)).map(|_| self.change(object)).collect();
+        if self.random.below(ENDED_EVERY) > 0 {
+            let changes = (0..=self.random.below(2)).map(|_| self.change(object)).collect();
             let mut view = branch.turn.blocking_lock();
             let changed = match view.refresh(&image.state, &branch) {
                 Ok(()) => branches.change(&branch, &mut view, "exercise", Vec::new(), changes, None),
@@ -198,7 +199,7 @@ impl Load {
         let _settling = branches.settling.blocking_lock();
         let _turn = branch.turn.blocking_lock();
         tell(out, &format!("branch {id} ending"))?;
-        if self.below(2) == 0 {
+        if self.random.below(2) == 0 {
             let answer = |sends, objects| Answer::BranchCommitted {
                 name: self.branch.clone(),
                 sends,
@@ -225,7 +226,9 @@ impl Load {
 
     /// A new content of up to some kilobytes.
     fn content(&mut self, image: &Image) -> Result<BlobRef, String> {
-        let bytes: Vec<u8> = (0..self.below(9_000)).map(|_| self.below(256) as u8).collect();
+        let bytes: Vec<u8> = (0..self.random.below(9_000))
+            .map(|_| self.random.below(256) as u8)
+            .collect();
         let blobs = &image.state.blobs;
         let mut upload = blobs.begin().map_err(|error| error.to_string())?;
         upload.write(&bytes).map_err(|error| error.to_string())?;
@@ -240,7 +243,7 @@ impl Load {
         turn: &Mutex<()>,
         out: &Mutex<impl Write>,
     ) -> Result<(), String> {
-        let wanted = self.below(UPKEEP_EVERY);
+        let wanted = self.random.below(UPKEEP_EVERY);
         let Ok(_turn) = turn.try_lock() else {
             return Ok(());
         };
@@ -257,11 +260,11 @@ impl Load {
     }
 
     fn change(&mut self, object: ObjectId) -> Change {
-        let number = Value::Int(self.below(1_000) as i64);
-        let slot = ["a", "b", "c"][self.below(3) as usize].to_owned();
+        let number = Value::Int(self.random.below(1_000) as i64);
+        let slot = ["a", "b", "c"][self.random.below(3) as usize].to_owned();
         // A number is always a key.
-        let key = Key::of(&Value::Int(self.below(20) as i64)).unwrap_or_else(|_| Key::first());
-        match self.below(9) {
+        let key = Key::of(&Value::Int(self.random.below(20) as i64)).unwrap_or_else(|_| Key::first());
+        match self.random.below(9) {
             0 => Change::Remove { object, slot },
             1 => Change::PutEntry {
                 object,
@@ -281,7 +284,7 @@ impl Load {
             5 => Change::Put {
                 object,
                 slot,
-                value: Value::Text("x".repeat(self.below(3_000) as usize)),
+                value: Value::Text("x".repeat(self.random.below(3_000) as usize)),
             },
             6 => Change::Put {
                 object,
@@ -300,17 +303,9 @@ impl Load {
         match self.own.len() as u64 {
             0 => None,
             count => {
-                let at = self.below(count) as usize;
+                let at = self.random.below(count) as usize;
                 Some(self.own[at])
             }
         }
-    }
-
-    /// xorshift64*, so that a seed can be run again.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
     }
 }

@@ -532,23 +532,14 @@ fn view(transaction: TransactionId, entry: &Entry, wanted: impl Fn(&ChangeView) 
 
 #[cfg(test)]
 mod tests {
+    use shared::random::Random;
+
     use super::super::Image;
     use super::super::pack::pack;
     use super::*;
 
     /// Every object's slots in order; an absent one did not exist.
     type Model = BTreeMap<u64, Vec<(String, i64)>>;
-
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u64) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
-        }
-    }
 
     /// The model after each transaction. Transactions that change nothing of it (openings, packs) repeat the one before.
     struct Past(Vec<Model>);
@@ -614,7 +605,7 @@ mod tests {
 
     fn random_past(seed: u64) {
         let folder = tempfile::tempdir().unwrap();
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut image = Image::open(folder.path()).unwrap();
         let mut past = Past(vec![Model::new()]);
         let mut newest: Option<ObjectId> = None;

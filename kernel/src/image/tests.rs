@@ -6,6 +6,7 @@ use std::path::Path;
 use shared::activation::{Read, ReadSlot};
 use shared::bridge::Answer;
 use shared::id::{ClientId, ObjectId, TransactionId};
+use shared::random::Random;
 use shared::value::Value;
 
 use super::Image;
@@ -15,18 +16,6 @@ use crate::reporter::Reporter;
 
 /// Object → slot → value.
 type Model = BTreeMap<u64, BTreeMap<String, i64>>;
-
-/// A small generator (xorshift64*), so that a failing seed can be run again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % below
-    }
-}
 
 fn commit(image: &Image, changes: Vec<Change>) -> Result<TransactionId, CommitError> {
     let mut draft = Draft::new("test");
@@ -62,11 +51,11 @@ fn check(image: &Image, model: &Model) {
 }
 
 fn random_history(folder: &Path, seed: u64) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut model = Model::new();
     let mut image = Image::open(folder).unwrap();
     for _ in 0..120 {
-        match random.next(12) {
+        match random.below(12) {
             0 => {
                 // A crash: nothing is flushed on purpose.
                 drop(image);
@@ -102,9 +91,9 @@ fn random_history(folder: &Path, seed: u64) {
             _ if model.is_empty() => {}
             other => {
                 let ids: Vec<u64> = model.keys().copied().collect();
-                let id = ids[random.next(ids.len() as u64) as usize];
-                let slot = ["a", "b", "c"][random.next(3) as usize];
-                let value = random.next(1000) as i64;
+                let id = ids[random.below(ids.len() as u64) as usize];
+                let slot = ["a", "b", "c"][random.below(3) as usize];
+                let value = random.below(1000) as i64;
                 if other == 6 {
                     commit(
                         &image,

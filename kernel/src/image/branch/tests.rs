@@ -8,6 +8,7 @@ use shared::activation::{Read, ReadSlot, ScanOrder};
 use shared::bridge::Answer;
 use shared::id::{ClientId, ObjectId, TransactionId};
 use shared::key::Key;
+use shared::random::Random;
 use shared::value::{BlobRef, Value};
 
 use super::*;
@@ -18,18 +19,6 @@ use crate::image::restore::{Present, restore};
 use crate::image::verify::{Chains, verify};
 use crate::overlay::World;
 use crate::reporter::Reporter;
-
-/// A small generator (xorshift64*), so that a failing seed can be run again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
-    }
-}
 
 const SLOTS: [&str; 3] = ["a", "b", "c"];
 
@@ -425,7 +414,7 @@ struct Ends {
 
 fn random_branches(seed: u64, ends: &mut Ends) {
     let folder = tempfile::tempdir().unwrap();
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut image = Image::open(folder.path()).unwrap();
     let mut main = Model::new();
     let mut branches: BTreeMap<String, BranchModel> = BTreeMap::new();
