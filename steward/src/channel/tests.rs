@@ -63,6 +63,11 @@ fn running() -> Chosen {
     }
 }
 
+fn conclude(channel: &mut Channel, accepted: Accepted, outcome: Outcome, reason: &'static str) {
+    let report = Report::of(accepted.claim, &accepted.instruction, outcome, reason, "done");
+    channel.conclude(report, &accepted.journal);
+}
+
 /// Asks until everything has been looked at.
 fn settle(channel: &mut Channel) -> Option<Accepted> {
     channel.ask();
@@ -136,14 +141,7 @@ fn an_applied_id_and_an_old_sequence_are_refused() {
     let mut channel = open(&folder, None);
     fs::write(folder.home.inbox().join("a.json"), good("a")).unwrap();
     let accepted = settle(&mut channel).unwrap();
-    let report = Report::of(
-        accepted.claim,
-        &accepted.instruction,
-        Outcome::Applied,
-        "applied",
-        "done",
-    );
-    channel.conclude(report, &accepted.journal);
+    conclude(&mut channel, accepted, Outcome::Applied, "applied");
     assert_eq!(result(&folder, "a")["outcome"], "applied");
     // A steward started anew knows as much.
     let mut channel = open(&folder, None);
@@ -222,14 +220,7 @@ fn a_key_makes_signatures_needed() {
     drop_in("signed", &good("signed"), Some(&good("signed")));
     let accepted = settle(&mut channel).unwrap();
     assert_eq!(accepted.instruction.id, "signed");
-    let report = Report::of(
-        accepted.claim,
-        &accepted.instruction,
-        Outcome::Applied,
-        "applied",
-        "done",
-    );
-    channel.conclude(report, &accepted.journal);
+    conclude(&mut channel, accepted, Outcome::Applied, "applied");
     drop_in("signed", &good("signed"), Some(&good("signed")));
     assert!(settle(&mut channel).is_none());
     assert_eq!(result(&folder, "none")["reason"], "unsigned");
@@ -338,14 +329,10 @@ fn what_is_known_to_be_bad_is_not_tried_again() {
         );
         fs::write(folder.home.inbox().join(format!("{id}.json")), text).unwrap();
     };
-    let conclude = |accepted: Accepted, channel: &mut Channel, outcome, reason: &'static str| {
-        let report = Report::of(accepted.claim, &accepted.instruction, outcome, reason, "m");
-        channel.conclude(report, &accepted.journal);
-    };
     let mut channel = open(&folder, None);
     form_2("first", "");
     let accepted = settle(&mut channel).unwrap();
-    conclude(accepted, &mut channel, Outcome::RolledBack, "health_failed");
+    conclude(&mut channel, accepted, Outcome::RolledBack, "health_failed");
     // A steward started anew knows as much.
     let mut channel = open(&folder, None);
     form_2("second", "");
@@ -359,12 +346,12 @@ fn what_is_known_to_be_bad_is_not_tried_again() {
     );
     form_2("third", r#""again":true,"#);
     let accepted = settle(&mut channel).unwrap();
-    conclude(accepted, &mut channel, Outcome::Applied, "applied");
+    conclude(&mut channel, accepted, Outcome::Applied, "applied");
     form_2("fourth", "");
     let accepted = settle(&mut channel).unwrap();
     assert_eq!(accepted.instruction.id, "fourth");
     // A step that failed says nothing about the program.
-    conclude(accepted, &mut channel, Outcome::Failed, "step_failed");
+    conclude(&mut channel, accepted, Outcome::Failed, "step_failed");
     form_2("fifth", "");
     assert!(settle(&mut channel).is_some());
 }
@@ -410,14 +397,7 @@ fn a_good_one_is_found_among_junk() {
     let accepted = settle(&mut channel).unwrap();
     assert_eq!(accepted.instruction.id, "z");
     assert!(count(&folder.home.results()) <= 1, "junk first");
-    let report = Report::of(
-        accepted.claim,
-        &accepted.instruction,
-        Outcome::Applied,
-        "applied",
-        "done",
-    );
-    channel.conclude(report, &accepted.journal);
+    conclude(&mut channel, accepted, Outcome::Applied, "applied");
     assert!(settle(&mut channel).is_none());
     assert_eq!(count(&folder.home.results()), 3001);
     assert_eq!(
