@@ -1,6 +1,5 @@
 //! `batos codex export FILE`.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::json;
@@ -10,7 +9,7 @@ use shared::home::Home;
 
 use crate::failure::Failure;
 use crate::kernel::{Kernel, Manner};
-use crate::output::Report;
+use crate::output::{self, Report};
 
 /// Writes the image's codex into a file that takes the place of another only when it is whole.
 pub fn export(home: &Home, file: &Path) -> Result<Report, Failure> {
@@ -20,10 +19,7 @@ pub fn export(home: &Home, file: &Path) -> Result<Report, Failure> {
             "the kernel answered something else than a codex",
         ));
     };
-    let mut aside = file.as_os_str().to_owned();
-    aside.push(".new");
-    let written = fs::write(&aside, &text).and_then(|()| fs::rename(&aside, file));
-    written.map_err(|error| Failure::usage(format!("{} cannot be written: {error}", file.display())))?;
+    output::write_whole(file, &text)?;
     let shown = file.display().to_string();
     Ok(Report {
         text: format!("the codex is in {shown}"),

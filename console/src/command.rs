@@ -13,9 +13,8 @@ use shared::{document, exit};
 
 use crate::arguments::{Arguments, BlobCommand, BranchCommand, ClientSequence, CodexCommand, Command};
 use crate::failure::Failure;
-use crate::kernel::{Answered, Kernel, Manner};
+use crate::kernel::{Answered, Kernel};
 use crate::output::{self, Report};
-use crate::progress::Progress;
 use crate::{
     adapter, bench, blob, branch, codex, down, follow, literal, memory, metrics, offline, past, render, repl,
     status, up, upgrade, view, workflow,
@@ -113,23 +112,10 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
             };
             let is_watched = !json && !is_quiet && io::stderr().is_terminal();
             let mut kernel = Kernel::identified(&home, identity);
-            let mut progress = Progress::new(output::has_error_colours());
-            let result = {
-                let mut watch = |event: &_| progress.show(event);
-                let manner = match is_watched {
-                    true => Manner {
-                        watch: Some(&mut watch),
-                        ..Manner::plain()
-                    },
-                    false => Manner::plain(),
-                };
-                let is_one = matches!(call, Call::Thoughts { id: Some(_) });
-                kernel
-                    .call(call, manner)
-                    .map(|answered| report(&answered, is_one, branch.as_deref()))
-            };
-            progress.end();
-            result
+            let is_one = matches!(call, Call::Thoughts { id: Some(_) });
+            kernel
+                .call_shown(call, is_watched)
+                .map(|answered| report(&answered, is_one, branch.as_deref()))
         }
     }
 }
@@ -470,11 +456,6 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
         | Answer::MemoryShown(_)
         | Answer::MemoryForgotten { .. }
         | Answer::MemoryStats(_) => (document.to_string(), exit::ANSWERED),
-    };
-    let text = if io::stdout().is_terminal() {
-        render::harmless(&text)
-    } else {
-        text
     };
     Report { document, text, exit }
 }

@@ -14,6 +14,8 @@ use shared::home::Home;
 
 use crate::arguments::ClientSequence;
 use crate::failure::Failure;
+use crate::output;
+use crate::progress::Progress;
 use crate::steward;
 
 const PROGRAM: &str = concat!("batos ", env!("CARGO_PKG_VERSION"));
@@ -88,6 +90,22 @@ impl Kernel {
             identity,
             ..Kernel::of(home)
         }
+    }
+
+    /// A call whose thoughts and progress pass on standard error, where that is wanted.
+    pub fn call_shown(&mut self, call: Call, is_shown: bool) -> Result<Answered, Failure> {
+        let mut progress = Progress::new(output::has_error_colours());
+        let mut watch = |event: &Event| progress.show(event);
+        let watch: Option<&mut dyn FnMut(&Event)> = if is_shown { Some(&mut watch) } else { None };
+        let answered = self.call(
+            call,
+            Manner {
+                watch,
+                ..Manner::plain()
+            },
+        );
+        progress.end();
+        answered
     }
 
     pub fn call(&mut self, call: Call, manner: Manner<'_>) -> Result<Answered, Failure> {

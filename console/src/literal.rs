@@ -92,7 +92,8 @@ pub fn not_json(text: &str, error: &serde_json::Error) -> Failure {
     }
 }
 
-fn read_file(path: &Path) -> Result<String, Failure> {
+/// The text of a file of bounded size.
+pub fn read_file(path: &Path) -> Result<String, Failure> {
     let failed = |error: io::Error| Failure::usage(format!("cannot read {}: {error}", path.display()));
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {

@@ -1,11 +1,15 @@
 //! What a command says in the end: a document for programs, a text for people, an exit code.
 
+use std::ffi::OsString;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 use shared::exit;
 
 use crate::failure::Failure;
+use crate::render::harmless;
 
 /// A command's answer in both forms.
 pub struct Report {
@@ -23,6 +27,14 @@ impl Report {
             exit: exit::ANSWERED,
         }
     }
+
+    /// The text as standard output may have it: what an image or a model wrote commands no terminal.
+    pub fn shown(&self) -> String {
+        match io::stdout().is_terminal() {
+            true => harmless(&self.text),
+            false => self.text.clone(),
+        }
+    }
 }
 
 /// Prints the result in the form asked for and returns the exit code.
@@ -34,7 +46,7 @@ pub fn finish(result: Result<Report, Failure>, json: bool) -> u8 {
         }
         Ok(report) => {
             if !report.text.is_empty() {
-                say(&report.text);
+                say(&report.shown());
             }
             report.exit
         }
@@ -48,6 +60,18 @@ pub fn finish(result: Result<Report, Failure>, json: bool) -> u8 {
     }
 }
 
+/// Writes a file that takes the place of another only when it is whole.
+pub fn write_whole(file: &Path, text: &str) -> Result<(), Failure> {
+    let mut aside = OsString::from(file);
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
+    let written = fs::write(&aside, text).and_then(|()| fs::rename(&aside, file));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&aside);
+        Failure::usage(format!("{} cannot be written: {error}", file.display()))
+    })
+}
+
 /// A line on standard output; a reader that is gone is no error of ours.
 pub fn say(text: &str) {
     let mut out = io::stdout().lock();
@@ -58,8 +82,12 @@ pub fn say(text: &str) {
 pub fn complain(failure: &Failure) {
     let document = failure.document();
     let reason = document["reason"].as_str().unwrap_or_default();
+    let mut text = failure.to_string();
+    if io::stderr().is_terminal() {
+        text = harmless(&text);
+    }
     let mut err = io::stderr().lock();
-    let _ = writeln!(err, "batos: {reason}: {failure}");
+    let _ = writeln!(err, "batos: {reason}: {text}");
     for finding in document["findings"].as_array().into_iter().flatten() {
         let _ = writeln!(
             err,
@@ -87,4 +115,20 @@ pub fn has_error_colours() -> bool {
 fn colours_wanted() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_or_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.html");
+        write_whole(&file, "one").unwrap();
+        write_whole(&file, "two").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "two");
+        assert!(write_whole(&folder.path().join("no/b.html"), "x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -198,8 +198,8 @@ impl Console {
             self.exit = report.exit;
         }
         match output::has_colours() && report.exit == exit::ANSWERED {
-            true => say(&format!("\x1b[36m{}\x1b[0m", report.text)),
-            false => say(&report.text),
+            true => say(&format!("\x1b[36m{}\x1b[0m", report.shown())),
+            false => say(&report.shown()),
         }
     }
 

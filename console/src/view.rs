@@ -1,21 +1,19 @@
 //! `batos view`: an object as a page or a picture.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 use shared::bridge::{Answer, Call, ViewView};
+use shared::document;
 use shared::home::Home;
-use shared::{document, exit};
 
 use crate::arguments::View;
 use crate::failure::Failure;
-use crate::kernel::{Kernel, Manner};
+use crate::kernel::Kernel;
 use crate::output::{self, Report};
-use crate::progress::Progress;
 
-/// Has the view made where it is not there, and writes it out; the file takes the place of another only when it is whole.
+/// Has the view made where it is not there, and writes it out.
 pub fn run(home: &Home, view: View, json: bool) -> Result<Report, Failure> {
     let call = Call::View {
         object: view.object,
@@ -23,20 +21,7 @@ pub fn run(home: &Home, view: View, json: bool) -> Result<Report, Failure> {
         workflow: view.workflow,
         deadline_ms: view.deadline.map(|deadline| deadline.0),
     };
-    let mut progress = Progress::new(output::has_error_colours());
-    let answered = {
-        let mut watch = |event: &_| progress.show(event);
-        let manner = match !json && io::stderr().is_terminal() {
-            true => Manner {
-                watch: Some(&mut watch),
-                ..Manner::plain()
-            },
-            false => Manner::plain(),
-        };
-        Kernel::of(home).call(call, manner)
-    };
-    progress.end();
-    let answered = answered?;
+    let answered = Kernel::of(home).call_shown(call, !json && io::stderr().is_terminal())?;
     let Answer::View(shown) = &answered.answer else {
         return Err(Failure::internal(
             "the kernel answered something else than a view",
@@ -50,24 +35,17 @@ pub fn run(home: &Home, view: View, json: bool) -> Result<Report, Failure> {
             // A reader that is gone ends this by its signal.
             let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
-        return Ok(Report {
-            text: String::new(),
-            document,
-            exit: exit::ANSWERED,
-        });
+        return Ok(Report::answered(document, String::new()));
     };
-    write(&file, text)?;
+    output::write_whole(&file, text)?;
     document["file"] = json!(file.display().to_string());
     document["bytes"] = json!(text.len());
     if let Some(members) = document.as_object_mut() {
         members.remove("html");
         members.remove("svg");
     }
-    Ok(Report {
-        text: format!("{} is in {}", described(shown), file.display()),
-        document,
-        exit: exit::ANSWERED,
-    })
+    let said = format!("{} is in {}", described(shown), file.display());
+    Ok(Report::answered(document, said))
 }
 
 /// Who drew it, in words.
@@ -81,17 +59,6 @@ pub fn described(view: &ViewView) -> String {
         None => format!("made in transaction {}", view.transaction),
     };
     format!("the view of {} ({}, {by}, {when})", view.name, view.workflow)
-}
-
-fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    let mut aside = file.as_os_str().to_owned();
-    aside.push(".new");
-    let aside = PathBuf::from(aside);
-    let written = fs::write(&aside, text).and_then(|()| fs::rename(&aside, file));
-    written.map_err(|error| {
-        let _ = fs::remove_file(&aside);
-        Failure::usage(format!("{} cannot be written: {error}", file.display()))
-    })
 }
 
 #[cfg(test)]
@@ -123,16 +90,5 @@ mod tests {
             described(&view),
             "the view of account (view_plain, thought by BABS, BRICK, made by thought 3)"
         );
-    }
-
-    #[test]
-    fn a_file_is_whole_or_as_it_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a.html");
-        write(&file, "one").unwrap();
-        write(&file, "two").unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "two");
-        assert!(write(&folder.path().join("no/b.html"), "x").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -1,17 +1,16 @@
 //! `batos workflow`: the ways to think, as objects that can be cloned, compared, adopted and dropped. What they may do is decided by the
 //! image's own `workflows`; this only asks it, and shows what it says.
 
-use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use serde_json::json;
 use shared::bridge::{Answer, Call, TriedView, TryMission};
+use shared::document;
 use shared::home::Home;
 use shared::id::ThoughtId;
 use shared::json::to_json;
 use shared::value::Value;
-use shared::{document, exit};
 
 use crate::arguments::{ClientSequence, WorkflowCommand};
 use crate::failure::Failure;
@@ -27,18 +26,14 @@ pub fn run(home: &Home, command: WorkflowCommand, json: bool) -> Result<Report, 
         WorkflowCommand::List => {
             let (listing, _) = ask(home, "listing", vec![], None)?;
             let text = rows(&listing).iter().map(line).collect::<Vec<_>>().join("\n");
-            Ok(report(
-                text,
-                json!({ "ok": true, "workflows": to_json(&listing) }),
-            ))
+            let document = json!({ "ok": true, "workflows": to_json(&listing) });
+            Ok(Report::answered(document, text))
         }
         WorkflowCommand::Show { name, dot } => {
             let (shown, _) = ask(home, "description", vec![text(&name)], None)?;
             let described = if dot { graph(&shown) } else { description(&shown) };
-            Ok(report(
-                described,
-                json!({ "ok": true, "workflow": to_json(&shown) }),
-            ))
+            let document = json!({ "ok": true, "workflow": to_json(&shown) });
+            Ok(Report::answered(document, described))
         }
         WorkflowCommand::Clone { name, new, request } => {
             let (made, transaction) = ask(home, "clone_as", vec![text(&name), text(&new)], request.id)?;
@@ -49,10 +44,8 @@ pub fn run(home: &Home, command: WorkflowCommand, json: bool) -> Result<Report, 
             let said = format!(
                 "workflows.{new} is {id}, a clone of {name}: change it with `batos set workflows.{new} …`; its states are shared until it is given others"
             );
-            Ok(report(
-                said,
-                json!({ "ok": true, "workflow": new, "object": id, "transaction": transaction }),
-            ))
+            let document = json!({ "ok": true, "workflow": new, "object": id, "transaction": transaction });
+            Ok(Report::answered(document, said))
         }
         WorkflowCommand::Adopt { name, request } => {
             let (order, transaction) = ask(home, "adopt", vec![text(&name)], request.id)?;
@@ -62,7 +55,7 @@ pub fn run(home: &Home, command: WorkflowCommand, json: bool) -> Result<Report, 
             );
             let document =
                 json!({ "ok": true, "adopted": name, "order": to_json(&order), "transaction": transaction });
-            Ok(report(said, document))
+            Ok(Report::answered(document, said))
         }
         WorkflowCommand::Drop { name, request } => {
             let (order, transaction) = ask(home, "drop", vec![text(&name)], request.id)?;
@@ -72,7 +65,7 @@ pub fn run(home: &Home, command: WorkflowCommand, json: bool) -> Result<Report, 
             );
             let document =
                 json!({ "ok": true, "dropped": name, "order": to_json(&order), "transaction": transaction });
-            Ok(report(said, document))
+            Ok(Report::answered(document, said))
         }
         WorkflowCommand::Compare {
             a,
@@ -129,8 +122,7 @@ fn compare(
 ) -> Result<Report, Failure> {
     let mut kernel = Kernel::of(home);
     let is_told = !json && io::stderr().is_terminal();
-    let mut pairs = Vec::new();
-    for (at, (name, mission)) in missions.iter().enumerate() {
+    let compared = missions.iter().enumerate().map(|(at, (name, mission))| {
         if is_told {
             eprint!("\rmission {} of {}: {name}\x1b[K", at + 1, missions.len());
         }
@@ -146,11 +138,13 @@ fn compare(
                 )),
             }
         };
-        pairs.push((name.clone(), one(a)?, one(b)?));
-    }
+        Ok((name.clone(), one(a)?, one(b)?))
+    });
+    let compared: Result<Vec<_>, Failure> = compared.collect();
     if is_told {
         eprint!("\r\x1b[K");
     }
+    let pairs = compared?;
     let of = |pick: fn(&(String, TriedView, TriedView)) -> &TriedView| Total::of(pairs.iter().map(pick));
     let (first, second) = (of(|pair| &pair.1), of(|pair| &pair.2));
     let same = pairs.iter().filter(|(_, a, b)| is_same(a, b)).count();
@@ -167,7 +161,7 @@ fn compare(
         "missions": rows,
         "totals": { "a": first.document(), "b": second.document(), "same": same },
     });
-    Ok(report(table(a, b, &pairs, &first, &second), document))
+    Ok(Report::answered(document, table(a, b, &pairs, &first, &second)))
 }
 
 /// Both came to the same method, or to the same view.
@@ -289,8 +283,7 @@ pub fn one(tried: &TriedView) -> String {
 
 /// The missions of a file: a line each, `OBJECT SELECTOR [JSON…]` or `OBJECT :view`; empty lines and what begins with `# ` are left out.
 fn read(file: &Path) -> Result<Vec<(String, TryMission)>, Failure> {
-    let text = fs::read_to_string(file)
-        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", file.display())))?;
+    let text = literal::read_file(file)?;
     let mut missions = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -328,14 +321,6 @@ fn mission(line: &str) -> Result<TryMission, Failure> {
                 arguments,
             })
         }
-    }
-}
-
-fn report(text: String, document: serde_json::Value) -> Report {
-    Report {
-        text,
-        document,
-        exit: exit::ANSWERED,
     }
 }
 
@@ -440,6 +425,8 @@ fn graph(shown: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -68,11 +68,9 @@ fn check(home: &mut BenchHome, task: &Task) -> Result<Vec<String>, Failure> {
     };
     let mut written = BTreeSet::new();
     for (number, example) in task.visible.iter().chain(&task.hidden).enumerate() {
-        let mut world = World::make(home, task, &example.given)?;
-        world.define(home, &task.receiver().name, source)?;
-        let sent = world.send(home, example)?;
+        let (sent, wrong) = World::tried(home, task, source, example)?;
         written.extend(sent.writes.iter().cloned());
-        if let Some(wrong) = world.judge(home, example, &sent)? {
+        if let Some(wrong) = wrong {
             faults.push(format!(
                 "example {}: {wrong:?}: {}",
                 number + 1,

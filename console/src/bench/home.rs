@@ -40,7 +40,8 @@ pub struct Engine {
 pub struct BenchHome {
     home: Home,
     client: Client,
-    folder: TempDir,
+    /// Holds the home as long as this lives.
+    _folder: TempDir,
     /// The orchestrator's budget of tokens as it was last set.
     token_budget: Option<u64>,
     /// The codex as it was before any task.
@@ -78,11 +79,15 @@ impl BenchHome {
             .and_then(|()| fs::write(home.configuration(), configuration(engine)));
         written.map_err(|error| Failure::internal(format!("no temporary home: {error}")))?;
         up::run(&home, true)?;
-        let client = Client::connect(&home.kernel_socket(), PROGRAM, PATIENCE).map_err(failure)?;
+        let client = Client::connect(&home.kernel_socket(), PROGRAM, PATIENCE).map_err(|error| {
+            // Nothing may go on in a folder that is about to be removed.
+            let _ = down::run(&home);
+            failure(error)
+        })?;
         Ok(BenchHome {
             home,
             client,
-            folder,
+            _folder: folder,
             token_budget: None,
             codex: None,
             covered: HashSet::new(),
@@ -220,7 +225,6 @@ impl Drop for BenchHome {
     fn drop(&mut self) {
         // After `down` nothing runs any more, and this only looks.
         let _ = down::run(&self.home);
-        let _ = self.folder.path();
     }
 }
 

@@ -57,6 +57,20 @@ pub fn example(text: &str) -> Result<Example, String> {
     Ok(example)
 }
 
+/// The name of the object that a text stands for.
+pub fn name_in(value: &Value) -> Option<&str> {
+    value.as_text()?.strip_prefix('@')
+}
+
+/// Whether an object of the task is named anywhere in it.
+pub fn refers(value: &Value) -> bool {
+    match value {
+        Value::List(items) => items.iter().any(refers),
+        Value::Map(pairs) => pairs.iter().any(|(_, item)| refers(item)),
+        value => name_in(value).is_some(),
+    }
+}
+
 /// The name of the object whose slot is meant; `None` is the receiver.
 pub fn named(held: &Held) -> Result<Option<&str>, String> {
     let path = &held.place.object;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use shared::example::{Example, Expected};
+use shared::json::to_hex;
 
 use super::notation::{Drawing, drawing, example, named};
 use super::part::{Part, hash};
@@ -216,7 +217,7 @@ fn checked(raw: RawTask, family: &str) -> Result<Task, String> {
         id: raw.id,
         family: family.to_owned(),
         part: Part::of(&hash),
-        hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        hash: to_hex(&hash),
         objects,
         methods: raw.methods,
         covenants: raw.covenants,

@@ -169,12 +169,10 @@ pub fn run(home: &mut BenchHome, task: &Task) -> Result<Trial, Failure> {
     let mut written = sent.writes;
     let mut first_wrong = wrong.map(|wrong| (0, wrong));
     for (number, example) in task.visible.iter().chain(&task.hidden).enumerate().skip(1) {
-        let mut world = World::make(home, task, &example.given)?;
-        world.define(home, &task.receiver().name, &source)?;
-        let sent = world.send(home, example)?;
+        let (sent, wrong) = World::tried(home, task, &source, example)?;
         trial.thoughts.extend(sent.thought);
-        written.extend(sent.writes.iter().cloned());
-        if let Some(wrong) = world.judge(home, example, &sent)? {
+        written.extend(sent.writes);
+        if let Some(wrong) = wrong {
             first_wrong.get_or_insert((number, wrong));
         }
     }
@@ -199,9 +197,6 @@ fn why(word: &str, view: Option<&ThoughtView>) -> Verdict {
     let Some(view) = view else {
         return Verdict::NoMethod;
     };
-    if view.message.contains("budget") {
-        return Verdict::Budget;
-    }
     // The states say which of several candidates counts; the message is theirs.
     let told = |words: &str| view.message.contains(words);
     if told("the model refused: ") {
@@ -212,6 +207,8 @@ fn why(word: &str, view: Option<&ThoughtView>) -> Verdict {
         Verdict::Guard
     } else if told("its trial failed: ") || told("what had failed before") {
         Verdict::TrialFailed
+    } else if told(", which is its budget") {
+        Verdict::Budget
     } else {
         Verdict::NoMethod
     }

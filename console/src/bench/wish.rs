@@ -6,17 +6,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use shared::bridge::WishText;
 use shared::example::{Example, Expected, Held};
+use shared::object::PARENTS;
 use shared::path::{Path, Place, Start, Step};
 use shared::value::Value;
 
 use super::home::{BenchHome, Telling};
-use super::notation::{Drawing, named};
+use super::notation::{Drawing, name_in, named, refers};
 use super::task::Task;
 use super::world::World;
 use crate::failure::Failure;
-
-/// The slot of what an object delegates to.
-const PARENTS: &str = "parents";
 
 /// Tells what the home's thoughts may know of the task.
 pub fn tell(home: &mut BenchHome, world: &mut World<'_>, task: &Task) -> Result<(), Failure> {
@@ -210,17 +208,4 @@ fn links(object: &Drawing, first: &Example, receiver: &str) -> Vec<(String, Vec<
     let parents = object.parents.iter().enumerate();
     links.extend(parents.map(|(at, name)| (name.clone(), vec![step(PARENTS), Step::Item(at)])));
     links
-}
-
-/// Whether anything in it may be an object.
-fn refers(value: &Value) -> bool {
-    match value {
-        Value::List(items) => items.iter().any(refers),
-        Value::Map(pairs) => pairs.iter().any(|(_, item)| refers(item)),
-        value => name_in(value).is_some(),
-    }
-}
-
-fn name_in(value: &Value) -> Option<&str> {
-    value.as_text()?.strip_prefix('@')
 }

@@ -7,16 +7,15 @@ use shared::bridge::{Answer, Call, Fault, WishText};
 use shared::example::{Example, Expected, Held, same};
 use shared::id::{ObjectId, ThoughtId, TransactionId};
 use shared::json::to_json;
+use shared::object::PARENTS;
 use shared::reason;
 use shared::value::Value;
 
 use super::home::{BenchHome, unexpected};
-use super::notation::{Drawing, named};
+use super::notation::{Drawing, name_in, named, refers};
 use super::task::Task;
 use crate::failure::Failure;
 
-/// The slot of what an object delegates to.
-const PARENTS: &str = "parents";
 /// What is wished for is no data of the task.
 const WISHES: &str = "wishes";
 
@@ -229,7 +228,7 @@ impl<'a> World<'a> {
         let slots: Vec<(String, Value)> = self
             .slots(object, given)
             .into_iter()
-            .filter(|(_, value)| !has_name(value))
+            .filter(|(_, value)| !refers(value))
             .collect();
         let call = Call::New {
             parent: self.named(&object.parents[0]),
@@ -251,16 +250,13 @@ impl<'a> World<'a> {
 
     /// What needs the other objects: further parents, and slots that refer to them.
     fn join(&mut self, home: &mut BenchHome, object: &Drawing, given: &[Held]) -> Result<(), Failure> {
-        let id = self.id(&object.name).to_string();
-        let slots = self.slots(object, given);
         if self.task.is_bound(&object.name) {
             return Ok(());
         }
-        let mut sets: Vec<(String, Value)> = slots
-            .iter()
-            .filter(|(_, value)| has_name(value))
-            .cloned()
-            .collect();
+        let id = self.id(&object.name).to_string();
+        let slots = self.slots(object, given);
+        let mut sets: Vec<(String, Value)> =
+            slots.iter().filter(|(_, value)| refers(value)).cloned().collect();
         if object.parents.len() > 1 {
             let mut parents = Vec::new();
             for parent in &object.parents {
@@ -278,10 +274,7 @@ impl<'a> World<'a> {
                 slot,
                 value: self.resolved(&value),
             };
-            match home.ask(call)? {
-                Answer::Changed { transaction, .. } => self.made = transaction,
-                _ => return Err(unexpected("set")),
-            }
+            self.change(home, call)?;
         }
         for (slot, value) in slots {
             let place = (object.name.clone(), slot);
@@ -289,6 +282,20 @@ impl<'a> World<'a> {
             self.before.insert(place, value);
         }
         Ok(())
+    }
+
+    /// An example on fresh objects that have this method.
+    pub fn tried(
+        home: &mut BenchHome,
+        task: &Task,
+        source: &str,
+        example: &Example,
+    ) -> Result<(Sent, Option<Wrong>), Failure> {
+        let mut world = World::make(home, task, &example.given)?;
+        world.define(home, &task.receiver().name, source)?;
+        let sent = world.send(home, example)?;
+        let wrong = world.judge(home, example, &sent)?;
+        Ok((sent, wrong))
     }
 
     /// The object's slots with what the example gives.
@@ -328,7 +335,7 @@ impl<'a> World<'a> {
     /// The value with the task's objects in the place of their names.
     fn resolved(&self, value: &Value) -> Value {
         match value {
-            Value::Text(text) => match text.strip_prefix('@').and_then(|name| self.ids.get(name)) {
+            Value::Text(_) => match name_in(value).and_then(|name| self.ids.get(name)) {
                 Some(id) => Value::Ref(*id),
                 None => value.clone(),
             },
@@ -385,14 +392,4 @@ fn is_refusal_of_a_method(fault: &Fault) -> bool {
         reason::WRITE_REFUSED,
     ]
     .contains(&fault.reason.as_str())
-}
-
-/// Whether an object of the task is named in it.
-fn has_name(value: &Value) -> bool {
-    match value {
-        Value::Text(text) => text.starts_with('@'),
-        Value::List(items) => items.iter().any(has_name),
-        Value::Map(pairs) => pairs.iter().any(|(_, item)| has_name(item)),
-        _ => false,
-    }
 }
