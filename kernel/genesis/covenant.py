@@ -16,6 +16,7 @@ max_examples = 3
 max_example_characters = 200
 max_flaw_characters = 200
 focus = True
+unseen = ["parents", "wishes", "view_record"]
 conversation = ref("covenant.conversation")
 view = ref("covenant.view")
 
@@ -115,7 +116,7 @@ def data_of(self, path, other, receiver):
 
 def is_hidden(self, name, receiver, holder):
     inherited = holder != receiver
-    return name == "parents" or name == "wishes" or primitive("object_id", holder) == "#2" or (inherited and name == "comment")
+    return name in self.unseen or primitive("object_id", holder) == "#2" or (inherited and name == "comment")
 
 
 def visible_slots(self, receiver, selector, round):

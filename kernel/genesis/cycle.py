@@ -135,10 +135,20 @@ def asking(self, asked, max_tokens):
     return ask
 
 
-def asking_review(self, asked):
-    ask = self.asking(asked, self.covenant.review_tokens)
-    ask["grammar"] = {"json_schema": self.covenant.review_schema}
+def asking_json(self, asked, max_tokens, schema):
+    ask = self.asking(asked, max_tokens)
+    ask["grammar"] = {"json_schema": schema}
     return ask
+
+
+def asking_review(self, asked):
+    return self.asking_json(asked, self.covenant.review_tokens, self.covenant.review_schema)
+
+
+def note_drawer(self):
+    if self.thinker.persona not in self.drawn_by:
+        self.drawn_by = self.drawn_by + [self.thinker.persona]
+        self._p_changed = True
 
 
 def reviewed(self, payload):

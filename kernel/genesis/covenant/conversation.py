@@ -32,38 +32,23 @@ def plan_question(self, cycle):
 
 def plan_schema(self, cycle):
     facets = [name + "." + pillar["name"] for name in primitive("slot_names", cycle.personas) if name not in ("parents", "comment") for pillar in primitive("get_slot", cycle.personas, name, None).pillars]
-    facet = {
-        "type": "object",
-        "properties": {"facet": {"enum": facets}, "question": {"type": "string", "minLength": 1, "maxLength": 400}},
-        "required": ["facet", "question"],
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {
-            "archetype": {"enum": [row["archetype"] for row in cycle.dynamics]},
-            "facets": {"type": "array", "items": facet, "maxItems": cycle.workflow.most_facets},
-            "retrievals": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 200}, "maxItems": self.most_retrievals},
-        },
-        "required": ["archetype", "facets", "retrievals"],
-        "additionalProperties": False,
-    }
+    facet = self.object_schema({"facet": {"enum": facets}, "question": self.text_schema(1, 400)})
+    return self.object_schema({
+        "archetype": {"enum": [row["archetype"] for row in cycle.dynamics]},
+        "facets": {"type": "array", "items": facet, "maxItems": cycle.workflow.most_facets},
+        "retrievals": {"type": "array", "items": self.text_schema(1, 200), "maxItems": self.most_retrievals},
+    })
 
 
 def facet_question(self, cycle, question):
-    parts = [self.brief_in_words(cycle.brief)]
-    if cycle.found:
-        parts.append("What is known:\n" + self.listed(cycle.found))
+    parts = [self.brief_in_words(cycle.brief)] + self.found_in_words(cycle)
     if question is not None:
         parts.append("Asked of you: " + question)
-    return "\n\n".join(parts)
+    return self.joined(parts)
 
 
 def method_ask(self, cycle):
-    parts = [self.brief_in_words(cycle.brief)]
-    if cycle.found:
-        parts.append("What is known:\n" + self.listed(cycle.found))
-    parts += [partial["facet"] + " says:\n" + partial["answer"] for partial in cycle.partials]
+    parts = [self.brief_in_words(cycle.brief)] + self.found_in_words(cycle) + self.partials_in_words(cycle)
     ask = cycle.asking(self.question(cycle.thinker, self.method_task, parts), self.method_tokens)
     ask["grammar"] = cycle.grammar
     ask["confidence"] = True
@@ -92,8 +77,20 @@ def question(self, persona, task, parts):
         "persona": persona.persona,
         "adapter": persona.adapter,
         "system": persona.mission + "\n" + persona.voice,
-        "prompt": "\n\n".join(parts + [task]),
+        "prompt": self.joined(parts + [task]),
     }
+
+
+def joined(self, parts):
+    return self.plain("\n\n".join(parts))
+
+
+def found_in_words(self, cycle):
+    return ["What is known:\n" + self.listed(cycle.found)] if cycle.found else []
+
+
+def partials_in_words(self, cycle):
+    return [partial["facet"] + " says:\n" + partial["answer"] for partial in cycle.partials]
 
 
 def brief_in_words(self, brief):
@@ -120,8 +117,16 @@ def brief_in_words(self, brief):
         lines.append("An earlier attempt failed: " + brief["flaw"])
         if brief["flawed"]:
             lines.append("What was written then:\n" + brief["flawed"])
-    return self.plain("\n".join(lines))
+    return "\n".join(lines)
 
 
 def listed(self, items):
     return "\n".join("- " + str(item) for item in items)
+
+
+def object_schema(self, properties):
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def text_schema(self, least, most):
+    return {"type": "string", "minLength": least, "maxLength": most}

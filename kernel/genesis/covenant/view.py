@@ -20,18 +20,15 @@ def retrievals(self, cycle):
 
 
 def gather_question(self, cycle):
-    parts = [self.object_in_words(cycle)]
-    if cycle.found:
-        parts.append("What is known:\n" + self.listed(cycle.found))
-    return "\n\n".join(parts + [self.gather_task])
+    return self.joined([self.object_in_words(cycle)] + self.found_in_words(cycle) + [self.gather_task])
 
 
 def structure_question(self, cycle):
-    return "\n\n".join([self.object_in_words(cycle)] + self.partials_in_words(cycle) + [self.structure_task])
+    return self.joined([self.object_in_words(cycle)] + self.partials_in_words(cycle) + [self.structure_task])
 
 
 def layout_question(self, cycle):
-    return "\n\n".join([self.object_in_words(cycle)] + self.partials_in_words(cycle) + [self.structure_in_words(cycle.structure), self.layout_task])
+    return self.joined([self.object_in_words(cycle)] + self.partials_in_words(cycle) + [self.structure_in_words(cycle.structure), self.layout_task])
 
 
 def verdict_question(self, cycle):
@@ -71,14 +68,6 @@ def layout_schema(self, cycle):
     })
 
 
-def object_schema(self, properties):
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-def text_schema(self, least, most):
-    return {"type": "string", "minLength": least, "maxLength": most}
-
-
 def object_in_words(self, cycle):
     brief = cycle.brief
     lines = [
@@ -101,10 +90,6 @@ def object_in_words(self, cycle):
 def fact_in_words(self, fact):
     size = "" if fact["size"] is None else " of " + str(fact["size"])
     return fact["slot"] + ": " + fact["kind"] + size + ", as " + " or ".join(fact["displays"])
-
-
-def partials_in_words(self, cycle):
-    return [partial["facet"] + " says:\n" + partial["answer"] for partial in cycle.partials]
 
 
 def structure_in_words(self, structure):

@@ -11,16 +11,13 @@ def _process_synthesis_(self, event, payload):
             self.layout = self.views.plain_layout(self.structure, self.brief["name"])
             self._p_changed = True
             return self.advance()
-        ask = self.asking(self.asked_at(self.synthesis_state.station, self.covenant.layout_question(self)), self.covenant.layout_tokens)
-        ask["grammar"] = {"json_schema": self.covenant.layout_schema(self)}
-        return ask
+        return self.asking_json(self.asked_at(self.synthesis_state.station, self.covenant.layout_question(self)), self.covenant.layout_tokens, self.covenant.layout_schema(self))
     if not payload["ok"]:
         return self.fail(payload["reason"], "there is no layout: " + payload["message"], payload["reason"] == "schema")
     flaw = self.views.flaw_of_layout(self.structure, payload["value"])
     if flaw is not None:
         return self.fail("schema", "the layout is not of the structure: " + flaw, True)
     self.layout = payload["value"]
-    if self.thinker.persona not in self.drawn_by:
-        self.drawn_by = self.drawn_by + [self.thinker.persona]
+    self.note_drawer()
     self._p_changed = True
     return self.advance()

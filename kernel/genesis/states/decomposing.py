@@ -6,9 +6,7 @@ persona = ref("personas.brick")
 
 def _process_synthesis_(self, event, payload):
     if event == "enter":
-        ask = self.asking(self.covenant.plan_question(self), self.covenant.plan_tokens)
-        ask["grammar"] = {"json_schema": self.covenant.plan_schema(self)}
-        return ask
+        return self.asking_json(self.covenant.plan_question(self), self.covenant.plan_tokens, self.covenant.plan_schema(self))
     if not payload["ok"]:
         return self.fail(payload["reason"], "there is no plan: " + payload["message"], payload["reason"] == "schema")
     self.plan = payload["value"]

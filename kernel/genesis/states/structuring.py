@@ -11,16 +11,13 @@ def _process_synthesis_(self, event, payload):
             self.structure = {"groups": []}
             self._p_changed = True
             return self.advance()
-        ask = self.asking(self.asked_at(self.synthesis_state.station, self.covenant.structure_question(self)), self.covenant.structure_tokens)
-        ask["grammar"] = {"json_schema": self.covenant.structure_schema(self)}
-        return ask
+        return self.asking_json(self.asked_at(self.synthesis_state.station, self.covenant.structure_question(self)), self.covenant.structure_tokens, self.covenant.structure_schema(self))
     if not payload["ok"]:
         return self.fail(payload["reason"], "there is no structure: " + payload["message"], payload["reason"] == "schema")
     flaw = self.views.flaw_of_structure(self.facts, payload["value"])
     if flaw is not None:
         return self.fail("schema", "the structure is none of this object: " + flaw, True)
     self.structure = payload["value"]
-    if self.thinker.persona not in self.drawn_by:
-        self.drawn_by = self.drawn_by + [self.thinker.persona]
+    self.note_drawer()
     self._p_changed = True
     return self.advance()
