@@ -29,7 +29,7 @@ use crate::event::{ControlCall, Event, Probed};
 use crate::home::{self, HomeError};
 use crate::listener::{self, ListenError, Listener};
 use crate::logs;
-use crate::orphans;
+use crate::orphans::{self, Orphans};
 use crate::predecessor::{self, Adopted, Wanted};
 use crate::probe::Prober;
 use crate::seed;
@@ -175,6 +175,7 @@ struct Steward {
     /// Half of what systemd allows between two signs of life.
     watchdog: Option<Duration>,
     watchdog_at: Instant,
+    orphans: Orphans,
 }
 
 impl Steward {
@@ -219,6 +220,7 @@ impl Steward {
             logs_at: Instant::now(),
             watchdog: sd_notify::watchdog_enabled().map(|period| period / 2),
             watchdog_at: Instant::now(),
+            orphans: Orphans::default(),
         })
     }
 
@@ -308,7 +310,7 @@ impl Steward {
     fn move_on(&mut self) {
         let now = Instant::now();
         self.supervisor.reap(now);
-        orphans::reap();
+        self.orphans.reap(now);
         // Each advance may make the next one possible at once.
         for _ in 0..4 {
             let planks = &mut self.supervisor;

@@ -88,11 +88,18 @@ impl Upgrade {
     /// The new kernel has ended: the image is put back where it was set aside, then the old kernel started.
     pub(super) fn reverted(&mut self, failure: Failure, kernel: &mut Plank, now: Instant) {
         if self.has_image_aside() {
-            if let Err(message) = self.begin_work(Work::PutBack) {
-                error!("the image cannot be put back: {message}");
+            match self.begin_work(Work::PutBack) {
+                Ok(()) => {
+                    self.phase = Phase::PuttingBack(failure);
+                    return;
+                }
+                // As where the work fails: what could not be put back stays where it is.
+                Err(error) => {
+                    error!("the image cannot be put back: no thread could be started: {error}");
+                    self.step("put_back", false, format!("no thread could be started: {error}"));
+                    self.is_put_back = true;
+                }
             }
-            self.phase = Phase::PuttingBack(failure);
-            return;
         }
         // Unwritten, the state before is still true: nothing is chosen.
         let _ = self.enter("restoring", failure.beside());
