@@ -113,6 +113,8 @@ pub struct Supervision {
     pub stop_deadline: Duration,
     /// In which a new kernel must answer.
     pub health_deadline: Duration,
+    /// After which a plank that was ready and does not answer is killed; `None` is never.
+    pub hang: Option<Duration>,
 }
 
 /// Limits of a handover between two kernels; `docs/handover.md`.
@@ -265,6 +267,10 @@ impl Configuration {
                     supervision.health_deadline_ms,
                     15_000,
                 )?,
+                hang: match supervision.hang_ms {
+                    Some(0) => None,
+                    given => Some(milliseconds("supervision.hang_ms", given, 30_000)?),
+                },
             },
         })
     }
@@ -406,6 +412,7 @@ struct RawSupervision {
     restart_window_ms: Option<i64>,
     stop_deadline_ms: Option<i64>,
     health_deadline_ms: Option<i64>,
+    hang_ms: Option<i64>,
 }
 
 /// A path, relative to the home, or `blob:` and the hash that names a content of the image, which is told beside its path.

@@ -40,6 +40,7 @@ mod process;
 mod recycle;
 mod running;
 mod seed;
+mod silence;
 mod spawn;
 mod staging;
 mod steward;

@@ -24,58 +24,44 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// Reaps those that have ended. Every child that the steward starts leads a process group; who does not is an orphan, and
-    /// nobody else waits for it. Who leads one, and stays unreaped for longer than any child of the steward's does, is an orphan
-    /// too. One that stands behind an ended child which is not reaped yet has its turn at a later call.
+    /// Reaps those that have ended, and nobody else waits for. One that stands behind a child of the steward's own which is not
+    /// reaped yet has its turn at a later call.
     pub fn reap(&mut self, now: Instant) {
         let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while let Some(pid) = waitid(Id::All, ended).ok().and_then(|status| status.pid()) {
-            let since = match self.first {
-                Some((first, since)) if first == pid => since,
-                _ => now,
-            };
-            self.first = Some((pid, since));
-            let is_orphan = !leads(pid) || now.duration_since(since) >= UNCLAIMED;
-            if !is_orphan || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
+            let leads = getpgid(Some(pid)).is_ok_and(|group| group == pid);
+            if !self.is_orphan(pid, leads, now) || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
                 return;
             }
         }
         self.first = None;
     }
-}
 
-fn leads(pid: Pid) -> bool {
-    getpgid(Some(pid)).is_ok_and(|group| group == pid)
+    /// Whether the first of the ended is one. Every child that the steward starts leads a process group; who does not is an
+    /// orphan. Who leads one, and stays unreaped for longer than any child of the steward's does, is an orphan too.
+    fn is_orphan(&mut self, pid: Pid, leads: bool, now: Instant) -> bool {
+        let since = match self.first {
+            Some((first, since)) if first == pid => since,
+            _ => now,
+        };
+        self.first = Some((pid, since));
+        !leads || now.saturating_duration_since(since) >= UNCLAIMED
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     #[test]
-    fn an_orphan_that_leads_its_group_is_reaped_and_holds_up_nobody() {
-        take_in().unwrap();
-        let left = Command::new("/bin/sh")
-            .args(["-c", "setsid true & exit 0"])
-            .status()
-            .unwrap();
-        assert!(left.success());
-        let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        let orphan = waitid(Id::All, ended).unwrap().pid().unwrap();
-        assert!(leads(orphan));
-        let (mut orphans, now) = (Orphans::default(), Instant::now());
-        orphans.reap(now);
-        orphans.reap(now + UNCLAIMED / 2);
-        assert!(
-            waitid(Id::All, ended | WaitPidFlag::WNOHANG).is_ok(),
-            "it may be somebody's child"
-        );
-        orphans.reap(now + UNCLAIMED);
-        assert!(
-            waitid(Id::All, ended | WaitPidFlag::WNOHANG).is_err(),
-            "nobody is left"
-        );
+    fn an_orphan_that_leads_its_group_is_known_by_nobody_reaping_it() {
+        let (one, other) = (Pid::from_raw(10), Pid::from_raw(11));
+        let (mut orphans, begun) = (Orphans::default(), Instant::now());
+        assert!(orphans.is_orphan(one, false, begun));
+        assert!(!orphans.is_orphan(one, true, begun));
+        assert!(!orphans.is_orphan(one, true, begun + UNCLAIMED / 2));
+        // Somebody reaped that one.
+        assert!(!orphans.is_orphan(other, true, begun + UNCLAIMED));
+        assert!(orphans.is_orphan(other, true, begun + UNCLAIMED * 2));
     }
 }

@@ -13,6 +13,7 @@ use crate::backoff::{Backoff, jitter};
 use crate::handover::{Companion, Control, Said};
 use crate::process::Identity;
 use crate::running::Running;
+use crate::silence::Silence;
 use crate::spawn::{self, Launch};
 
 /// In the environment of a plank: what its start is known by.
@@ -26,6 +27,9 @@ pub struct Plank {
     launch: Launch,
     backoff: Backoff,
     stop_deadline: Duration,
+    silence: Silence,
+    /// Why it was killed, where that was not asked for.
+    blame: Option<String>,
     phase: Phase,
     /// The process, in those phases that have one.
     running: Option<Running>,
@@ -68,12 +72,21 @@ enum Phase {
 }
 
 impl Plank {
-    pub fn new(name: &'static str, launch: Launch, backoff: Backoff, stop_deadline: Duration) -> Plank {
+    /// One that does not answer for `hang` is killed.
+    pub fn new(
+        name: &'static str,
+        launch: Launch,
+        backoff: Backoff,
+        stop_deadline: Duration,
+        hang: Option<Duration>,
+    ) -> Plank {
         Plank {
             name,
             launch,
             backoff,
             stop_deadline,
+            silence: Silence::new(hang, Instant::now()),
+            blame: None,
             phase: Phase::Down,
             running: None,
             nonce: String::new(),
@@ -183,6 +196,7 @@ impl Plank {
 
     /// It answered.
     pub fn answered(&mut self, now: Instant) {
+        self.silence.end();
         if let Phase::Starting { pid } = self.phase {
             info!(plank = self.name, pid, "ready");
             self.has_crashed = false;
@@ -190,8 +204,34 @@ impl Plank {
         }
     }
 
+    /// Whether one that must answer, since it was ready, is to be asked now. Who starts may take its time: a large image, a
+    /// large model.
+    pub fn ask(&mut self, now: Instant) -> bool {
+        self.must_answer() && self.silence.ask(now)
+    }
+
+    pub fn allow_silence(&mut self) {
+        self.silence.end();
+    }
+
+    fn must_answer(&self) -> bool {
+        self.is_ready() || (self.is_starting() && self.is_adopted())
+    }
+
     /// Does what is due. True when a process was started.
     pub fn tick(&mut self, now: Instant) -> bool {
+        if !self.must_answer() {
+            self.silence.end();
+        }
+        if let Some(silent) = self.silence.too_long(now) {
+            let seconds = silent.as_secs_f32();
+            let blame = format!("did not answer for {seconds:.1} s (supervision.hang_ms)");
+            error!(plank = self.name, pid = self.pid(), "{blame} and is killed");
+            self.blame = Some(blame);
+            self.silence.end();
+            self.running.iter().for_each(Running::kill);
+            return false;
+        }
         match self.phase {
             Phase::Waiting { until, .. } if until <= now => {
                 self.start(now);
@@ -215,6 +255,7 @@ impl Plank {
         match self.phase {
             Phase::Waiting { until, .. } => Some(until),
             Phase::Stopping { kill_at, .. } => kill_at,
+            _ if self.must_answer() => self.silence.due(),
             _ => None,
         }
     }
@@ -227,7 +268,10 @@ impl Plank {
         };
         self.running = None;
         self.has_crashed |= end.is_crash;
-        self.last_exit = end.how;
+        self.last_exit = match self.blame.take() {
+            Some(blame) => format!("{blame}; {}", end.how),
+            None => end.how,
+        };
         self.control = None;
         match self.phase {
             Phase::Stopping { .. } => {
@@ -421,7 +465,14 @@ mod tests {
             window: Duration::from_secs(60),
         };
         let backoff = Backoff::new(3, Duration::from_millis(200), intensity);
-        Plank::new("kernel", launch, backoff, Duration::from_millis(stop_deadline_ms))
+        let hang = Some(Duration::from_millis(300));
+        Plank::new(
+            "kernel",
+            launch,
+            backoff,
+            Duration::from_millis(stop_deadline_ms),
+            hang,
+        )
     }
 
     fn until(plank: &mut Plank, what: impl Fn(&Plank) -> bool) {
@@ -465,6 +516,23 @@ mod tests {
         plank.stop(Instant::now());
         until(&mut plank, Plank::is_down);
         assert_eq!(plank.last_exit(), "killed by SIGTERM");
+    }
+
+    #[test]
+    fn what_does_not_answer_is_killed_and_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plank = script(folder.path(), "exec sleep 60", 1000);
+        plank.start(Instant::now());
+        let first = plank.pid();
+        assert!(!plank.ask(Instant::now()), "who starts is not asked");
+        plank.answered(Instant::now());
+        assert!(plank.ask(Instant::now()));
+        until(&mut plank, |plank| plank.is_starting() && plank.pid() != first);
+        let why = plank.last_exit();
+        assert!(
+            why.contains("did not answer for 0.3 s") && why.contains("SIGKILL"),
+            "{why}"
+        );
     }
 
     /// A kernel that a fault in memory has ended is started with a doubt about its index, until one is ready.

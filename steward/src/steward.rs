@@ -389,12 +389,19 @@ impl Steward {
         self.supervisor.stop(Instant::now());
     }
 
-    /// Asks what starts whether it serves.
-    fn ask(&self) {
-        if self.is_kernel_asked() {
+    /// Asks what starts whether it serves, and from time to time what serves whether it still does.
+    fn ask(&mut self) {
+        let still = match self.upgrade.is_some() {
+            true => {
+                self.supervisor.allow_silence();
+                (false, false)
+            }
+            false => self.supervisor.ask(Instant::now()),
+        };
+        if still.0 || self.is_kernel_asked() {
             self.probers.0.ask();
         }
-        if self.supervisor.inference.is_starting() {
+        if still.1 || self.supervisor.inference.is_starting() {
             self.probers.1.ask();
         }
     }

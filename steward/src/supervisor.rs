@@ -113,7 +113,7 @@ impl Supervisor {
                 supervision.crash_loop_pause,
                 supervision.intensity,
             );
-            Plank::new(name, launch, backoff, supervision.stop_deadline)
+            Plank::new(name, launch, backoff, supervision.stop_deadline, supervision.hang)
         };
         let (mut kernel, mut inference) = (plank(KERNEL, kernel), plank(INFERENCE, inference));
         for (name, remark) in remarks {
@@ -166,6 +166,17 @@ impl Supervisor {
         self.kernel.tick(now);
         self.inference.tick(now);
         self.write_record();
+    }
+
+    /// Whether kernel and inference-worker are to be asked now whether they still answer.
+    pub fn ask(&mut self, now: Instant) -> (bool, bool) {
+        (self.kernel.ask(now), self.inference.ask(now))
+    }
+
+    /// An upgrade has limits of its own, and lets planks be silent.
+    pub fn allow_silence(&mut self) {
+        self.kernel.allow_silence();
+        self.inference.allow_silence();
     }
 
     pub fn due(&self) -> Option<Instant> {

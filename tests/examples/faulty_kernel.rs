@@ -206,7 +206,11 @@ fn go_up(fault: &str, message: FromKernel, kernel: Pid) -> Do<FromKernel> {
         ("probation_crash", message @ FromKernel::Serving { .. }) => {
             Do::PassThen(message, crash_later, kernel)
         }
-        ("probation_hang", message @ FromKernel::Serving { .. }) => Do::PassThen(message, stop, kernel),
+        // Before it is passed on: probation may be over before this process has its turn again.
+        ("probation_hang", message @ FromKernel::Serving { .. }) => {
+            stop(kernel);
+            Do::Pass(message)
+        }
         (_, message) => {
             SERVES.fetch_or(matches!(message, FromKernel::Serving { .. }), Ordering::SeqCst);
             Do::Pass(message)

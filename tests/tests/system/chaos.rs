@@ -20,7 +20,7 @@ use crate::load::Load;
 
 const CLIENTS: usize = 4;
 const SHORT: Duration = Duration::from_secs(20);
-const CONFIGURATION: &str = "[supervision]\nhealth_deadline_ms = 8000\ncrash_loop_after = 1000\nrestart_intensity = 1000000\n\
+const CONFIGURATION: &str = "[supervision]\nhealth_deadline_ms = 8000\nhang_ms = 3000\ncrash_loop_after = 1000\nrestart_intensity = 1000000\n\
     [handover]\nprobation_ms = 200\nanswer_ms = 2000\n";
 /// What may be given to the inbox and is none.
 const JUNK: [&str; 6] = ["half", "link", "pipe", "large", "writable", "strange"];
@@ -34,6 +34,7 @@ enum Act {
     Model,
     Steward,
     KillKernel,
+    HangKernel,
     KillWorker,
     KillMethodWorker,
     KillSteward,
@@ -42,7 +43,7 @@ enum Act {
     Backup,
 }
 
-const ACTS: [Act; 18] = [
+const ACTS: [Act; 19] = [
     Act::HandOver,
     Act::HandOver,
     Act::HandOver,
@@ -54,6 +55,7 @@ const ACTS: [Act; 18] = [
     Act::KillKernel,
     Act::KillKernel,
     Act::KillKernel,
+    Act::HangKernel,
     Act::KillWorker,
     Act::KillMethodWorker,
     Act::KillMethodWorker,
@@ -168,6 +170,7 @@ impl Chaos<'_> {
             Act::Model => self.give("model", self.stock.models[which].clone()),
             Act::Steward => self.give("steward", self.stock.stewards[which].clone()),
             Act::KillKernel => self.kill("kernel"),
+            Act::HangKernel => self.signal("kernel", Signal::SIGSTOP),
             Act::KillWorker => self.kill("inference-worker"),
             Act::KillMethodWorker => self.kill("method-worker"),
             Act::KillSteward => self.kill("steward"),
@@ -216,6 +219,10 @@ impl Chaos<'_> {
     }
 
     fn kill(&mut self, wanted: &str) {
+        self.signal(wanted, Signal::SIGKILL);
+    }
+
+    fn signal(&mut self, wanted: &str, signal: Signal) {
         let running = self.system.processes();
         let named: Vec<i32> = running
             .iter()
@@ -226,7 +233,7 @@ impl Chaos<'_> {
             return;
         }
         let pid = named[self.random.below(named.len() as u64) as usize];
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let _ = kill(Pid::from_raw(pid), signal);
         if wanted == "steward" {
             until("the steward is gone", || is_gone(pid).then_some(()));
             // Of itself, when a sentry watched it; else somebody starts it.

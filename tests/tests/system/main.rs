@@ -23,6 +23,7 @@ mod formats;
 mod full_disk;
 mod grammars;
 mod handovers;
+mod hangs;
 mod harness;
 mod health;
 mod hostile;
