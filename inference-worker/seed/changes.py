@@ -85,7 +85,7 @@ LISTS = [
     C("{x} = [{e}] + {x}", "put {e} at the beginning of {x}|{e} {e:go} to the front of {x}|add {e} before all {x:b}|{x} get{x:s} {e} as the first|put {e} in front of {x}", "x=scalars e:element", lambda x, e: [e, *x], weight=1.5),
     C("if {e} not in {x}:\n    {x} = {x} + [{e}]", "put {e} at the end of {x}, unless it is there already|add {e} to {x} when it is not among them yet|{e} {e:go} to the end of {x} if {x:they} do not have it|append {e} to {x}, but not twice", "x=scalars e?element", lambda x, e: x if any(v == e for v in x) else [*x, e], weight=2),
     C("items = list({x})\nif {e} in items:\n    items.remove({e})\n{x} = items", "take {e} out of {x}|remove {e} from {x}|{e} leave{e:s1} {x}|drop {e} from {x}, the first of several|{e} {e:is1} no longer among {x}|strike {e} off {x}", "x=scalars e?element", without, weight=3),
-    C("{x} = [item for item in {x} if item != {e}]", "take every {e} out of {x}|remove {e} from {x} wherever it stands|all that equals {e} leaves {x}|{x} keep{x:s} only what is not {e}", "x=scalars e:element", lambda x, e: [v for v in x if not v == e], weight=1),
+    C("{x} = [item for item in {x} if item != {e:5}]", "take every {e} out of {x}|remove {e} from {x} wherever it stands|all that equals {e} leaves {x}|{x} keep{x:s} only what is not {e}", "x=scalars e:element", lambda x, e: [v for v in x if not v == e], weight=1),
     C("{x} = []", "empty {x}|no {x:b} are left|{x} become{x:s} empty|remove all {x:b}|clear {x}|all {x:b} go|{x} have nothing in them any more|throw all {x:b} away|forget all {x:b}", "x=items", lambda x: [], weight=2),
     C("{x} = sorted({x})", "sort {x}|{x} stand in order from now on|put {x} in order|{x} {x:are} sorted, the smallest first|bring {x} into ascending order", "x=ordered", lambda x: sorted(list(x)), weight=1.6),
     C("{x} = sorted({x}, reverse=True)", "sort {x}, the largest first|{x} stand in descending order from now on|put {x} in order from the largest to the smallest", "x=nums", lambda x: sorted(x)[::-1], weight=0.8),
@@ -128,7 +128,7 @@ MAPS = [
 
 TEXTS = [
     C("{x} = {x} + {e:6}", "put {e} at the end of {x}|{x} get{x:s} {e} at the end|append {e} to {x}|{e} {e:go} behind {x}, with nothing between|extend {x} by {e}", "x=text e:text1", lambda x, e: "".join((x, e)), weight=1.6),
-    C("{x} = {e} + {x}", "put {e} at the beginning of {x}|put {e} before {x}|{e} {e:go} in front of {x}", "x=text e:text1", lambda x, e: "".join((e, x)), weight=0.8),
+    C("{x} = {e:5} + {x}", "put {e} at the beginning of {x}|put {e} before {x}|{e} {e:go} in front of {x}", "x=text e:text1", lambda x, e: "".join((e, x)), weight=0.8),
     C('{x} = f"{{{x}}} {{{e}}}"', "put a space and {e} at the end of {x}|{x} get{x:s} {e} at the end, after a space|append {e} to {x} with a space between", "x=text e?text", lambda x, e: x + " " + e, weight=0.8),
     C("{x} = {x}.strip()", "white space at both ends of {x} goes|strip {x}|take the spaces off both ends of {x}", "x=text", lambda x: x.lstrip().rstrip(), weight=0.8),
     C("{x} = {x}.upper()", "{x} {x:are} in capitals from now on|write {x} in capital letters|turn {x} into capitals", "x=text", lambda x: "".join(c.upper() for c in x), weight=0.9),

@@ -1,6 +1,7 @@
 """The corpus: what is drawn is checked, the same each time, and no held-out word is in it."""
 
 import ast
+import collections
 import random
 import re
 import unittest
@@ -19,6 +20,7 @@ import rules
 import trial
 import values
 import wishes
+from expression import code
 
 EXAMPLE = re.compile(r"(?P<given>.*?)(?:^| )?\((?P<arguments>.*)\) -> (?P<outcome>.+)")
 
@@ -38,6 +40,14 @@ class Corpus(unittest.TestCase):
         self.assertEqual(first, second)
         other, _ = corpus.shard(4, size=60)
         self.assertNotEqual(first, other)
+
+    def test_whatever_fills_a_hole_stays_whole(self):
+        weak, whole = "p if q else r", "(p if q else r)"
+        for row in [row for module in (readings, changes) for table in vars(module).values() if isinstance(table, list) for row in table]:
+            for hole in [name for name, sign, _ in row.holes if sign == ":"]:
+                with self.subTest(row.code, hole=hole):
+                    filled = lambda text, strength: row.code.format_map(collections.defaultdict(lambda: code("other"), {hole: code(text, strength)}))
+                    self.assertEqual(ast.dump(ast.parse(filled(weak, 0))), ast.dump(ast.parse(filled(whole, 9))))
 
     def test_every_kind_of_case_is_drawn(self):
         made, rejected = corpus.shard(22, size=900)
