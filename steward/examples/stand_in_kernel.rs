@@ -1,9 +1,11 @@
 //! A stand-in for the kernel in the steward's own tests: says its version and answers status requests, nothing else. Bytes
-//! appended to a copy of the program change what it does (and its digest): `MUTE` never answers, `DIES` ends at once.
+//! appended to a copy of the program change what it does (and its digest): `MUTE` never answers, `DIES` ends at once,
+//! `HANGS` and `QUITS` do so after some answers.
 #![allow(unsafe_code)]
 
 use std::os::fd::FromRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shared::bridge::{Answer, Hello, KernelStatus, Request, ToClient, Welcome};
@@ -22,16 +24,31 @@ fn main() -> std::io::Result<()> {
     if program.ends_with(b"MUTE") {
         std::thread::sleep(Duration::from_secs(600));
     }
+    let after_some = match () {
+        () if program.ends_with(b"HANGS") => Some(After::Hang),
+        () if program.ends_with(b"QUITS") => Some(After::Quit),
+        () => None,
+    };
     // SAFETY: the steward passed its listener as descriptor 3, for this process to own.
     let listener = unsafe { UnixListener::from_raw_fd(3) };
     for stream in listener.incoming() {
         let stream = stream?;
-        std::thread::spawn(move || serve(stream));
+        std::thread::spawn(move || serve(stream, after_some));
     }
     Ok(())
 }
 
-fn serve(mut stream: UnixStream) -> Result<(), FrameError> {
+/// So many answers are given before.
+const SOME: u32 = 6;
+static ANSWERS: AtomicU32 = AtomicU32::new(0);
+
+#[derive(Clone, Copy)]
+enum After {
+    Hang,
+    Quit,
+}
+
+fn serve(mut stream: UnixStream, after_some: Option<After>) -> Result<(), FrameError> {
     let _: Hello = frame::read(&mut stream)?;
     frame::write(
         &mut stream,
@@ -42,6 +59,13 @@ fn serve(mut stream: UnixStream) -> Result<(), FrameError> {
     )?;
     loop {
         let request: Request = frame::read(&mut stream)?;
+        if ANSWERS.fetch_add(1, Ordering::SeqCst) >= SOME {
+            match after_some {
+                Some(After::Hang) => std::thread::sleep(Duration::from_secs(600)),
+                Some(After::Quit) => std::process::exit(5),
+                None => {}
+            }
+        }
         let status = KernelStatus {
             version: "0.0.0".to_owned(),
             pid: std::process::id(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared::bridge::KernelFigures;
+use shared::id::Epoch;
 use shared::spread::quantile_us;
 
 /// Fewer requests, or probes, than that say nothing of how long they take.
@@ -135,6 +136,11 @@ impl Watch {
             self.first.get_or_insert_with(|| probe.figures.clone());
             self.last = Some(probe.figures.clone());
         }
+    }
+
+    /// The epoch that it told last; zero where it told none.
+    pub fn epoch(&self) -> Epoch {
+        self.last.as_ref().map_or(Epoch(0), |figures| figures.epoch)
     }
 
     /// What an old plank did since the first probe, or, if that was little, since it serves.

@@ -272,9 +272,15 @@ fn a_bad_kernel_is_rolled_back() {
     )
     .unwrap();
     system.start();
-    for (id, tail) in [("dies", "DIES"), ("mute", "MUTE")] {
+    for (id, tail) in [
+        ("dies", "DIES"),
+        ("mute", "MUTE"),
+        ("hangs", "HANGS"),
+        ("quits", "QUITS"),
+    ] {
         system.instruct(id, tail);
         let result = system.result(id);
+        eprintln!("{id}: {}", result["message"]);
         assert_eq!(result["outcome"], "rolled_back", "{result}");
         assert_eq!(result["reason"], "health_failed");
         assert!(
@@ -294,7 +300,7 @@ fn an_upgrade_survives_the_steward() {
     for round in 0..12u64 {
         let id = format!("round-{round}");
         system.instruct(&id, &id);
-        sleep(Duration::from_millis(300 + round * 17));
+        sleep(Duration::from_millis(300 + round * 230));
         system.kill_steward();
         system.start();
         let result = system.result(&id);

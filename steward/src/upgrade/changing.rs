@@ -34,8 +34,10 @@ impl Upgrade {
 
     /// The kernel told its figures.
     pub fn probed(&mut self, probe: &Probe, planks: &mut Supervisor, now: Instant) {
-        if let Phase::Staging { .. } = self.phase {
-            self.watch.note(probe);
+        match self.phase {
+            Phase::Staging { .. } => self.watch.note(probe),
+            Phase::Probation(_) => return self.probed_new(probe, &mut planks.kernel, now),
+            _ => {}
         }
         self.go_on(planks, now, |change, planks| change.probed(probe, planks, now));
     }
@@ -43,7 +45,7 @@ impl Upgrade {
     /// Whether the kernel is to be asked for its figures.
     pub fn is_watching(&self) -> bool {
         match &self.phase {
-            Phase::Staging { .. } => true,
+            Phase::Staging { .. } | Phase::Probation(_) => true,
             Phase::Changing(change, _) => change.is_watching(),
             _ => false,
         }
@@ -51,7 +53,7 @@ impl Upgrade {
 
     /// The kernel that serves hands over, or, where it does not know how, ends before the new one is started.
     pub(super) fn hand_over(&mut self, both: Box<Both>, kernel: &mut Plank, now: Instant) {
-        let watched = (std::mem::take(&mut self.watch), self.instruction.bounds);
+        let watched = (self.watch.clone(), self.instruction.bounds);
         if let Some(handover) = Handover::begin(&self.home, &both.new, kernel, self.means(), watched, now) {
             self.phase = Phase::Changing(Change::Handover(Box::new(handover)), both);
             return;

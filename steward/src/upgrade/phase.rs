@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::change::{Change, Failure};
 use crate::channel::Report;
+use crate::health::Watch;
 use crate::preparation::Both;
 
 pub enum Phase {
@@ -25,6 +26,8 @@ pub enum Phase {
     PuttingBack(Failure),
     /// The new kernel is to answer until then.
     Proving(Box<Both>, Instant),
+    /// It answered, and is watched for a while.
+    Probation(Box<Probation>),
     /// The new kernel is ending.
     Reverting(Failure),
     /// The old kernel is to answer until then.
@@ -33,4 +36,14 @@ pub enum Phase {
     Ended(Box<Report>),
     /// The report was handed out.
     Over,
+}
+
+/// A kernel that was started in the place of another one, before it is chosen.
+pub struct Probation {
+    pub both: Box<Both>,
+    pub over: Instant,
+    /// When a good answer is due.
+    pub until: Instant,
+    pub is_good: bool,
+    pub watch: Watch,
 }

@@ -5,9 +5,11 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tracing::error;
 
+use super::phase::Probation;
 use super::{CONVERSION, Phase, Upgrade};
 use crate::change::Failure;
 use crate::channel::Outcome;
+use crate::health::{self, Probe, Respect, Watch};
 use crate::instruction::Kind;
 use crate::plank::Plank;
 use crate::preparation::{self, Both, Done, Work};
@@ -65,7 +67,18 @@ impl Upgrade {
         let cause = if kernel.is_ready() {
             match kernel.pid().and_then(process::program) {
                 Some(program) if staged.canonicalize().is_ok_and(|path| path == program) => {
-                    return self.choose(&both, planks, now);
+                    // What is acknowledged in a new format cannot be taken along by the way back.
+                    if self.kind() == Kind::ImageFormat {
+                        return self.choose(&both, "the new kernel answers", planks, now);
+                    }
+                    self.phase = Phase::Probation(Box::new(Probation {
+                        both,
+                        over: now + self.limits.handover.probation,
+                        until: now + self.limits.handover.answer,
+                        is_good: false,
+                        watch: Watch::default(),
+                    }));
+                    return;
                 }
                 program => format!(
                     "the process that answers runs {program:?}, not {}",
@@ -81,6 +94,60 @@ impl Upgrade {
             self.phase = Phase::Proving(both, until);
             return;
         };
+        self.not_proved(cause, kernel, now);
+    }
+
+    /// The new kernel told its figures.
+    pub(super) fn probed_new(&mut self, probe: &Probe, kernel: &mut Plank, now: Instant) {
+        let Phase::Probation(probation) = &mut self.phase else {
+            return;
+        };
+        // An answer to an earlier question may be of the old one.
+        if kernel.pid().and_then(|pid| u32::try_from(pid).ok()) != Some(probe.figures.pid) {
+            return;
+        }
+        let (own, former) = (probe.figures.epoch, self.watch.epoch());
+        if own < former {
+            let cause = format!(
+                "the new kernel answers wrongly: it says that its epoch is {}, after {}",
+                own.0, former.0
+            );
+            return self.not_proved(cause, kernel, now);
+        }
+        probation.is_good = true;
+        probation.until = now + self.limits.handover.answer;
+        probation.watch.note(probe);
+    }
+
+    /// It is watched until its probation is over.
+    pub(super) fn watch_new(&mut self, probation: Box<Probation>, planks: &mut Supervisor, now: Instant) {
+        let kernel = &mut planks.kernel;
+        if !kernel.is_ready() {
+            let cause = format!("the new kernel ended: {}", kernel.last_exit());
+            return self.not_proved(cause, kernel, now);
+        }
+        if now >= probation.until {
+            let answer_ms = self.limits.handover.answer.as_millis();
+            let cause = format!("the new kernel gave no good answer for {answer_ms} ms");
+            return self.not_proved(cause, kernel, now);
+        }
+        if now < probation.over || !probation.is_good {
+            self.phase = Phase::Probation(probation);
+            return;
+        }
+        let (old, new) = (self.watch.of_late(), probation.watch.since_it_serves());
+        // Times say nothing: it was not warm when its clients came.
+        let health = health::judge(old, new, &self.instruction.bounds, Respect::Lasting);
+        let told = health.told("the new kernel answers", "as well as the old one");
+        let is_well = health.outcome != health::Outcome::Unhealthy;
+        self.health = Some(health);
+        match is_well {
+            true => self.choose(&probation.both, &told, planks, now),
+            false => self.not_proved(format!("the new kernel is not well: {told}"), kernel, now),
+        }
+    }
+
+    fn not_proved(&mut self, cause: String, kernel: &mut Plank, now: Instant) {
         self.step("prove", false, cause.clone());
         self.revert(Failure::new("health_failed", cause), kernel, now);
     }
@@ -157,8 +224,8 @@ impl Upgrade {
         preparation::begin(&self.home, claim, CONVERSION, work, &self.instruction, events)
     }
 
-    fn choose(&mut self, both: &Both, planks: &mut Supervisor, now: Instant) {
-        self.step("prove", true, "the new kernel answers".to_owned());
+    fn choose(&mut self, both: &Both, proof: &str, planks: &mut Supervisor, now: Instant) {
+        self.step("prove", true, proof.to_owned());
         match self.record(both, planks) {
             Ok(()) => {
                 self.step("choose", true, "recorded".to_owned());
@@ -178,7 +245,8 @@ impl Upgrade {
         );
         // Unwritten, the state before is still true: nothing is chosen.
         let _ = self.enter("reverting", failure.beside());
-        kernel.stop(now);
+        // One that hangs does not end when it is asked, and clients wait.
+        kernel.stop_within(now, self.limits.stop.min(self.limits.handover.answer));
         self.phase = Phase::Reverting(failure);
     }
 }
