@@ -16,6 +16,8 @@ use super::document::{Born, Chunk, Document, NewChunk, catalog, int, key, no_doc
 use crate::image::draft::{Change, CommitError, Draft};
 use crate::image::memory::analysis::{self, CODE, fingerprint, likeness};
 use crate::image::memory::fresh::Fresh;
+use crate::image::memory::kernels::is_near_any;
+use crate::image::memory::recall::NEAR_BITS;
 use crate::image::memory::vector::Vector;
 use crate::kernel::{Asker, Kernel, commit_fault};
 use crate::overlay::World;
@@ -110,20 +112,26 @@ impl Prepared {
             });
             is_valid && likeness(chunk.text(), text) >= SAME
         };
-        let mut kept: Vec<(u64, usize)> = Vec::new();
+        // Those that stay, and their fingerprints.
+        let (mut kept, mut of_kept): (Vec<usize>, Vec<u64>) = Default::default();
         let mut known = 0;
         for (at, piece) in self.pieces.iter().enumerate() {
+            let own = fingerprints[at];
             let is_double = near[at].iter().any(|id| is_known(*id, &piece.text))
-                || kept.iter().any(|(other, of)| {
-                    (other ^ fingerprints[at]).count_ones() <= crate::image::memory::recall::NEAR_BITS
-                        && likeness(&self.pieces[*of].text, &piece.text) >= SAME
-                });
+                || is_near_any(own, &of_kept, NEAR_BITS)
+                    && kept.iter().zip(&of_kept).any(|(other, fingerprint)| {
+                        (own ^ fingerprint).count_ones() <= NEAR_BITS
+                            && likeness(&self.pieces[*other].text, &piece.text) >= SAME
+                    });
             match is_double {
                 true => known += 1,
-                false => kept.push((fingerprints[at], at)),
+                false => {
+                    kept.push(at);
+                    of_kept.push(own);
+                }
             }
         }
-        let is_kept = |at: &usize| kept.binary_search_by_key(at, |(_, at)| *at).is_ok();
+        let is_kept = |at: &usize| kept.binary_search(at).is_ok();
         let (pieces, vectors) = (
             std::mem::take(&mut self.pieces),
             std::mem::take(&mut self.vectors),

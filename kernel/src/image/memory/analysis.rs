@@ -98,9 +98,73 @@ static KNOWN: LazyLock<FxHashMap<&'static str, Known>> = LazyLock::new(|| {
         .collect()
 });
 
+/// Languages that are not stemmed, whose stop words keep a text of theirs from counting as one of a neighbour's.
+const OTHERS: [&str; 8] = ["sq", "az", "eu", "be", "ca", "id", "sl", "kk"];
+
+/// Whose stop word a word is: a bit for each of [`SPOKEN_LANGUAGES`], then for each of [`OTHERS`].
+static SPEAKERS: LazyLock<FxHashMap<&'static str, u32>> = LazyLock::new(|| {
+    let mut speakers: FxHashMap<&'static str, u32> = FxHashMap::default();
+    let spoken = SPOKEN_LANGUAGES.iter().map(|spoken| spoken.code);
+    for (at, code) in spoken.chain(OTHERS).enumerate() {
+        for word in stop_words::lookup(code).unwrap_or_default() {
+            *speakers.entry(word).or_default() |= 1 << at;
+        }
+    }
+    speakers
+});
+
+/// Words that must be there, one of so many that must be a stop word of the language, and how many times as often as those
+/// of any other language.
+const WORDS_HEARD: u32 = 20;
+const ONE_OF: u32 = 4;
+const TIMES_OTHERS: u32 = 2;
+
+/// The language whose stop words a text is full of, where those of no other come near; it spares the guess by trigrams.
+fn clearly_spoken(text: &str) -> Option<&'static str> {
+    let mut counts = [0u32; SPOKEN_LANGUAGES.len() + OTHERS.len()];
+    let mut words = 0;
+    let mut lower = String::new();
+    for word in text.split(|letter: char| !letter.is_alphabetic()) {
+        if word.is_empty() {
+            continue;
+        }
+        words += 1;
+        lowered(word, &mut lower);
+        let mut bits = SPEAKERS.get(lower.as_str()).copied().unwrap_or(0);
+        while bits != 0 {
+            counts[bits.trailing_zeros() as usize] += 1;
+            bits &= bits - 1;
+        }
+    }
+    let best = (0..counts.len()).max_by_key(|at| counts[*at])?;
+    let others = counts.iter().enumerate().filter(|(at, _)| *at != best);
+    let second = others.map(|(_, count)| *count).max().unwrap_or(0);
+    let is_clear =
+        words >= WORDS_HEARD && counts[best] * ONE_OF >= words && counts[best] >= second * TIMES_OTHERS;
+    SPOKEN_LANGUAGES
+        .get(best)
+        .filter(|_| is_clear)
+        .map(|spoken| spoken.code)
+}
+
+/// Puts a word into `lower`, in lower case.
+fn lowered(word: &str, lower: &mut String) {
+    lower.clear();
+    match word.is_ascii() {
+        true => {
+            lower.push_str(word);
+            lower.make_ascii_lowercase();
+        }
+        false => lower.extend(word.chars().flat_map(char::to_lowercase)),
+    }
+}
+
 /// The language of a text: one that is stemmed, or empty. What is too short to tell counts as English where it is ASCII.
 pub fn language(text: &str) -> &'static str {
     let head = head(text, GUESSED_BYTES);
+    if let Some(code) = clearly_spoken(head) {
+        return code;
+    }
     let guessed = whatlang::detect(head).filter(whatlang::Info::is_reliable);
     match guessed {
         Some(info) => SPOKEN_LANGUAGES
@@ -192,14 +256,7 @@ fn each_term(text: &str, language: &str, mut visit: impl FnMut(&str)) {
     let mut lower = String::new();
     for word in text.unicode_words() {
         let mut one = |word: &str| {
-            lower.clear();
-            match word.is_ascii() {
-                true => {
-                    lower.push_str(word);
-                    lower.make_ascii_lowercase();
-                }
-                false => lower.extend(word.chars().flat_map(char::to_lowercase)),
-            }
+            lowered(word, &mut lower);
             let plain = lower.trim_matches('\'');
             match known {
                 Some((code, known)) => known.stem(code, plain, &mut visit),
@@ -399,6 +456,48 @@ mod tests {
             "fr"
         );
         assert_eq!(language("ok"), "en");
+        // Full of words that English has as stop words, too.
+        let polish = "Warstwa przyscienna narasta wzdluz plyty, a on i my to do domu na noc; by to byla burza i on do niej szedl, to ma byc o tym";
+        assert_ne!(clearly_spoken(polish), Some("en"));
+        let catalan = "La capa del nord creix amb la placa fins que es torna gruixuda i els pescadors no poden sortir de casa perquè fa mal temps";
+        assert_ne!(clearly_spoken(catalan), Some("es"));
+    }
+
+    #[test]
+    fn stop_words_tell_what_trigrams_tell() {
+        let texts = [
+            (
+                "en",
+                "The layer grows along the plate until it is turbulent, and then the friction of the wall is higher than it was before.",
+            ),
+            (
+                "de",
+                "Die Schicht wächst an der Platte, bis sie turbulent wird, und dann ist die Reibung an der Wand höher als sie vorher war.",
+            ),
+            (
+                "fr",
+                "La couche croît le long de la plaque jusqu'à ce qu'elle soit turbulente, et alors le frottement de la paroi est plus fort que avant.",
+            ),
+            (
+                "es",
+                "La capa crece a lo largo de la placa hasta que se vuelve turbulenta, y entonces la fricción de la pared es mayor que la de antes.",
+            ),
+            (
+                "ru",
+                "Слой растёт вдоль пластины, пока он не станет турбулентным, и тогда трение на стене уже больше, чем оно было до этого у неё.",
+            ),
+        ];
+        let mut clear = 0;
+        for (code, text) in texts {
+            let guessed = whatlang::detect(text).unwrap().lang();
+            let spoken = SPOKEN_LANGUAGES.iter().find(|spoken| spoken.lang == guessed);
+            assert_eq!(spoken.map(|spoken| spoken.code), Some(code));
+            if let Some(told) = clearly_spoken(text) {
+                assert_eq!(told, code);
+                clear += 1;
+            }
+        }
+        assert!(clear >= 3, "stop words told {clear} of {}", texts.len());
     }
 
     #[test]

@@ -76,6 +76,27 @@ pub fn asked(numbers: &[f32]) -> (Vec<i16>, f32) {
     (whole.collect(), scale)
 }
 
+/// Whether a fingerprint differs from one of the others in so many bits at most.
+pub fn is_near_any(fingerprint: u64, others: &[u64], most: u32) -> bool {
+    match *LEVEL {
+        // SAFETY: the processor has these instructions, as `LEVEL` found.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { is_near_any_avx512(fingerprint, others, most) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { is_near_any_avx2(fingerprint, others, most) },
+        Level::Portable => is_near_any_plain(fingerprint, others, most),
+    }
+}
+
+/// Without a branch inside of a run, so that it is done for several at once.
+#[inline(always)]
+fn is_near_any_plain(fingerprint: u64, others: &[u64], most: u32) -> bool {
+    const RUN: usize = 128;
+    let near = |count: u64, other: &u64| count + u64::from((fingerprint ^ other).count_ones() <= most);
+    others.chunks(RUN).any(|run| run.iter().fold(0, near) > 0)
+}
+
 #[inline(always)]
 fn distances_plain(asked: &[u64], signatures: &[u8], out: &mut Vec<u16>) {
     // The usual width gets a loop of known length.
@@ -121,6 +142,18 @@ fn distances_avx2(asked: &[u64], signatures: &[u8], out: &mut Vec<u16>) {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt")]
+fn is_near_any_avx512(fingerprint: u64, others: &[u64], most: u32) -> bool {
+    is_near_any_plain(fingerprint, others, most)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,popcnt")]
+fn is_near_any_avx2(fingerprint: u64, others: &[u64], most: u32) -> bool {
+    is_near_any_plain(fingerprint, others, most)
+}
+
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn product_avx512(asked: &[i16], numbers: &[u8]) -> i32 {
     product_plain(asked, numbers)
@@ -148,6 +181,18 @@ mod tests {
             distances(&asked, &signatures, &mut best);
             assert_eq!(plain, best);
             assert_eq!(plain.len(), 5);
+        }
+        let others: Vec<u64> = (1..300u64)
+            .map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .collect();
+        for (asked, is_near) in [
+            (others[7], true),
+            (others[290] ^ 0b111, true),
+            (others[3] ^ 0b1111, false),
+            (0, false),
+        ] {
+            assert_eq!(is_near_any_plain(asked, &others, 3), is_near);
+            assert_eq!(is_near_any(asked, &others, 3), is_near);
         }
         let numbers: Vec<u8> = (0..384).map(|at| (at * 91 % 256) as u8).collect();
         let whole: Vec<i16> = (0..384)

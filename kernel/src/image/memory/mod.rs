@@ -7,7 +7,7 @@
 pub mod analysis;
 pub mod block;
 pub mod fresh;
-mod kernels;
+pub mod kernels;
 pub mod matrix;
 pub mod postings;
 pub mod recall;

@@ -156,6 +156,9 @@ pub fn near(
     let fresh = merged(layers);
     let mut found = vec![Vec::new(); fingerprints.len()];
     let mut meet = |id: ObjectId, own: u64| {
+        if !kernels::is_near_any(own, fingerprints, NEAR_BITS) {
+            return;
+        }
         for (near, asked) in found.iter_mut().zip(fingerprints) {
             if (asked ^ own).count_ones() <= NEAR_BITS && near.len() < NEAR_MOST {
                 near.push(id);
