@@ -173,10 +173,7 @@ impl Kernel {
         let mut replays = 0;
         loop {
             block_in_place(|| self.refresh(&branch, &mut view))?;
-            let world = World {
-                state,
-                overlay: Some(view.overlay()),
-            };
+            let world = World::over(state, view.overlay());
             let done = match call.clone() {
                 BranchCall::Send {
                     receiver,

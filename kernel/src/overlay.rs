@@ -52,6 +52,14 @@ impl<'w> World<'w> {
         World { state, overlay: None }
     }
 
+    /// What stands in front of it, too.
+    pub fn over(state: &'w State, overlay: &'w Overlay) -> World<'w> {
+        World {
+            state,
+            overlay: Some(overlay),
+        }
+    }
+
     /// The object, and whether it has uncommitted changes.
     pub fn object(&self, id: ObjectId) -> Option<(Arc<ObjectImage>, bool)> {
         match self.overlay.and_then(|overlay| overlay.object(id)) {

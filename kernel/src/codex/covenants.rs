@@ -242,10 +242,7 @@ impl Kernel {
         let state = &self.image.state;
         let mut after = overlay.cloned().unwrap_or_default();
         after.apply(state, changes.to_vec()).map_err(commit_fault)?;
-        let world = World {
-            state,
-            overlay: Some(&after),
-        };
+        let world = World::over(state, &after);
         let mut breaches = Vec::new();
         let objects: BTreeSet<ObjectId> = changes.iter().map(Change::object).collect();
         for id in objects {

@@ -326,10 +326,7 @@ fn scans_match_a_plain_map() {
             }
             _ => {}
         }
-        let seen = World {
-            state: &image.state,
-            overlay: Some(&overlay),
-        };
+        let seen = World::over(&image.state, &overlay);
         let (a, b) = (key(random(120) as i64 - 20), key(random(120) as i64 - 20));
         let (from, to) = match step % 3 {
             0 => (Key::first(), Key::last()),

@@ -129,11 +129,9 @@ pub fn awakening() -> Result<Vec<Change>, GenesisError> {
         .collect();
     let mut described = primordial(&objects)?;
     let record = renewal::record_of(&objects, &described);
-    let own = described.iter_mut().find(|object| object.name == RECORD);
+    let own = described.iter_mut().find(|object| object.name == renewal::RECORD);
     if let Some(own) = own {
-        own.slots
-            .retain(|(known, _)| !record.iter().any(|(slot, _)| slot == known));
-        own.slots.extend(record);
+        put(&mut own.slots, record);
     }
     Ok(described
         .into_iter()
@@ -162,12 +160,6 @@ pub fn digest() -> String {
 
 /// Every object of the manifest, where these are its objects.
 pub fn primordial(objects: &BTreeMap<String, ObjectId>) -> Result<Vec<Primordial>, GenesisError> {
-    let find = |name: &str| {
-        objects
-            .get(name)
-            .copied()
-            .ok_or_else(|| format!("there is no object {name}"))
-    };
     let seeded = codex::seeded().map_err(|what| GenesisError {
         file: "codex".into(),
         what,
@@ -179,15 +171,10 @@ pub fn primordial(objects: &BTreeMap<String, ObjectId>) -> Result<Vec<Primordial
         });
     }
     let describe = |(name, source): &(&'static str, &'static str)| {
-        let description = description::read(source, &find).map_err(|what| GenesisError {
-            file: (*name).to_owned(),
-            what,
-        })?;
-        let mut slots = description.slots;
+        let mut slots = read(name, source, objects)?;
         for (_, more) in seeded.iter().filter(|(object, _)| object == name) {
             // The codex says more of an object that its file describes.
-            slots.retain(|(known, _)| !more.iter().any(|(slot, _)| slot == known));
-            slots.extend(more.iter().cloned());
+            put(&mut slots, more.clone());
         }
         Ok(Primordial { name, slots })
     };
@@ -199,29 +186,44 @@ pub fn described(
     name: &str,
     objects: &BTreeMap<String, ObjectId>,
 ) -> Result<Vec<(String, Value)>, GenesisError> {
-    let error = |what: String| GenesisError {
-        file: name.to_owned(),
-        what,
-    };
-    let found = MANIFEST.iter().find(|(known, _)| *known == name);
-    let (_, source) = found.ok_or_else(|| error("there is no such file".into()))?;
+    match MANIFEST.iter().find(|(known, _)| *known == name) {
+        Some((_, source)) => read(name, source, objects),
+        None => Err(GenesisError {
+            file: name.to_owned(),
+            what: "there is no such file".into(),
+        }),
+    }
+}
+
+/// What a file says of its object.
+fn read(
+    name: &str,
+    source: &str,
+    objects: &BTreeMap<String, ObjectId>,
+) -> Result<Vec<(String, Value)>, GenesisError> {
     let find = |name: &str| {
-        objects
-            .get(name)
-            .copied()
-            .ok_or_else(|| format!("there is no object {name}"))
+        let id = objects.get(name).copied();
+        id.ok_or_else(|| format!("there is no object {name}"))
     };
-    description::read(source, &find)
-        .map(|description| description.slots)
-        .map_err(error)
+    match description::read(source, &find) {
+        Ok(description) => Ok(description.slots),
+        Err(what) => Err(GenesisError {
+            file: name.to_owned(),
+            what,
+        }),
+    }
+}
+
+/// Puts slots in the place of those that have their names.
+fn put(slots: &mut Vec<(String, Value)>, more: Vec<(String, Value)>) {
+    slots.retain(|(known, _)| !more.iter().any(|(slot, _)| slot == known));
+    slots.extend(more);
 }
 
 /// How many ids the awakening takes.
 pub const OBJECTS: u64 = MANIFEST.len() as u64;
 /// `personas.alfred`, who keeps the covenants.
 pub const ALFRED: ObjectId = ObjectId(22);
-/// The object that says what the others were given.
-const RECORD: &str = "awakening";
 
 #[cfg(test)]
 mod tests {

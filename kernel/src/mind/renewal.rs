@@ -17,7 +17,8 @@ use crate::names::resolve;
 const AUTHOR: &str = "genesis";
 /// Images from before the record of what was given have so many primordial objects at most, by the names of the manifest.
 const UNRECORDED: u64 = 30;
-const RECORD: &str = "awakening";
+/// The object that says what the others were given.
+pub const RECORD: &str = "awakening";
 const OBJECTS: &str = "objects";
 const GIVEN: &str = "given";
 const OFFERED: &str = "offered";

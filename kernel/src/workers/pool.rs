@@ -424,16 +424,12 @@ impl Workers {
                 .await
                 .unwrap_or_else(|_| Err(Fault::new(reason::STOPPING, "the kernel is stopping")));
         }
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| Fault::new(reason::STOPPING, "the kernel is stopping"))?;
-        Box::pin(self.run_alone(world, &chain, &activation)).await
+        let mut bench = self.bench(activation.mode).await?;
+        bench.run(world, &chain, &activation).await
     }
 
-    /// A fresh worker for everything that one candidate is tried with.
-    pub async fn bench(&self) -> Result<Bench<'_>, Fault> {
+    /// A worker that does nothing else meanwhile; a fresh one for trials.
+    pub async fn bench(&self, mode: Mode) -> Result<Bench<'_>, Fault> {
         let permit = self
             .permits
             .acquire()
@@ -442,23 +438,9 @@ impl Workers {
         Ok(Bench {
             workers: self,
             worker: None,
+            mode,
             _permit: permit,
         })
-    }
-
-    /// On a worker that does nothing else meanwhile.
-    async fn run_alone(
-        &self,
-        world: World<'_>,
-        chain: &[(ObjectId, TransactionId)],
-        activation: &Activation,
-    ) -> Result<Finished, Fault> {
-        let mut held = None;
-        let result = self.run_on(&mut held, world, chain, activation).await;
-        if let Some(worker) = held {
-            self.give_back(worker, activation.mode);
-        }
-        result
     }
 
     /// On the worker that is held, or on one that is held from then on, unless it breaks.
@@ -558,11 +540,13 @@ impl Workers {
     }
 }
 
-/// Where one candidate is tried, in one process that nothing else ran in before and that ends with this.
+/// Where one activation after the other is carried out, in one process. A candidate's is one that nothing else ran in before, and
+/// that ends with this.
 pub struct Bench<'a> {
     workers: &'a Workers,
     /// None before the first run, and after one that broke it.
     worker: Option<Worker>,
+    mode: Mode,
     _permit: SemaphorePermit<'a>,
 }
 
@@ -581,7 +565,7 @@ impl Bench<'_> {
 impl Drop for Bench<'_> {
     fn drop(&mut self) {
         if let Some(worker) = self.worker.take() {
-            self.workers.give_back(worker, Mode::Trial);
+            self.workers.give_back(worker, self.mode);
         }
     }
 }

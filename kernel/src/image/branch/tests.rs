@@ -308,10 +308,7 @@ fn send(image: &Image, random: &mut Random, name: &str, main: &Model, model: &mu
     let mut view = branch.turn.blocking_lock();
     view.refresh(&image.state, &branch).unwrap();
     let mut with = model.clone();
-    let world = World {
-        state: &image.state,
-        overlay: Some(view.overlay()),
-    };
+    let world = World::over(&image.state, view.overlay());
     let reads = look(random, world, main, Some(&mut with));
     if random.below(4) == 0 {
         return; // It changes nothing, so it leaves nothing.
@@ -375,10 +372,7 @@ fn check(image: &Image, main: &Model, branches: &BTreeMap<String, BranchModel>) 
         let branch = image.branches.find(name).unwrap();
         let mut view = branch.turn.blocking_lock();
         view.refresh(&image.state, &branch).unwrap();
-        let world = World {
-            state: &image.state,
-            overlay: Some(view.overlay()),
-        };
+        let world = World::over(&image.state, view.overlay());
         same(world, &model.on(main));
         let conflicts = branch.conflicts(&image.state);
         assert_eq!(conflicts.is_empty(), model.holds(main), "{name}: {conflicts:?}");
@@ -547,10 +541,7 @@ fn seen(image: &Image, object: ObjectId, slot: &str) -> Option<Value> {
     let branch = image.branches.find("b").unwrap();
     let mut view = branch.turn.blocking_lock();
     view.refresh(&image.state, &branch).unwrap();
-    let world = World {
-        state: &image.state,
-        overlay: Some(view.overlay()),
-    };
+    let world = World::over(&image.state, view.overlay());
     let (object, _) = world.object(object)?;
     object.slot(slot).map(|slot| slot.value.clone())
 }
@@ -872,10 +863,7 @@ fn a_sum_that_was_looked_at_is_a_read() {
         let branch = image.branches.find("b").unwrap();
         let mut view = branch.turn.blocking_lock();
         view.refresh(&image.state, &branch).unwrap();
-        let world = World {
-            state: &image.state,
-            overlay: Some(view.overlay()),
-        };
+        let world = World::over(&image.state, view.overlay());
         let mut reads = Vec::new();
         if is_looked_at {
             assert_eq!(world.entry(LOBBY, &key(1), &mut reads), Some(Value::Int(5)));

@@ -79,10 +79,7 @@ impl Cycle<'_> {
         mission: &Mission,
         activation: &Activation,
     ) -> Result<Finished, Fault> {
-        let world = World {
-            state: &self.kernel.image.state,
-            overlay: Some(overlay),
-        };
+        let world = World::over(&self.kernel.image.state, overlay);
         let way = world.way(activation.receiver, &activation.selector);
         let finished = bench.run(world, &way.chain, activation).await?;
         check_declared(&message(mission), finished.declared, &finished.writes)?;
@@ -101,10 +98,7 @@ impl Cycle<'_> {
             ));
         }
         let state = &self.kernel.image.state;
-        let before = World {
-            state,
-            overlay: Some(overlay),
-        };
+        let before = World::over(state, overlay);
         // A number among the arguments is what the message that was missed brings.
         let arguments = example
             .arguments
@@ -146,10 +140,7 @@ impl Cycle<'_> {
         came: Result<Finished, Fault>,
     ) -> Result<Option<String>, String> {
         let state = &self.kernel.image.state;
-        let before = World {
-            state,
-            overlay: Some(&scene.overlay),
-        };
+        let before = World::over(state, &scene.overlay);
         let value = |value: &Value| {
             resolved(value, &mut |path| {
                 lead(before, mission.receiver, &scene.arguments, path)
@@ -188,10 +179,7 @@ impl Cycle<'_> {
         overlay
             .apply(state, changes)
             .map_err(|error| commit_fault(error).message)?;
-        let after = World {
-            state,
-            overlay: Some(&overlay),
-        };
+        let after = World::over(state, &overlay);
         let mut named = HashSet::new();
         for held in &example.after {
             let object = object_at(before, mission.receiver, &scene.arguments, &held.place.object)?;

@@ -252,10 +252,7 @@ impl Cycle<'_> {
         let mission = self.lock().clone();
         let aim = Aim::of(&mission);
         let text = |text: &str| Value::Text(text.to_owned());
-        let world = World {
-            state: &self.kernel.image.state,
-            overlay: Some(&attempt.overlay),
-        };
+        let world = World::over(&self.kernel.image.state, &attempt.overlay);
         let chain = world.look_up(mission.receiver, &mission.selector).chain;
         let chain = chain
             .into_iter()
@@ -345,10 +342,7 @@ impl Cycle<'_> {
     }
 
     async fn run_in_overlay(&self, overlay: &Overlay, activation: &Activation) -> Result<Finished, Fault> {
-        let world = World {
-            state: &self.kernel.image.state,
-            overlay: Some(overlay),
-        };
+        let world = World::over(&self.kernel.image.state, overlay);
         let way = world.way(activation.receiver, &activation.selector);
         if way.holder.is_none() {
             return Err(broken_mind(&format!(

@@ -20,10 +20,7 @@ pub struct Pointer {
 impl Cycle<'_> {
     /// Looks where the pointer is, refuses a move that is not declared, and tells of one that is.
     pub(super) fn follow_pointer(&self, attempt: &mut Attempt) -> Result<(), Fault> {
-        let world = World {
-            state: &self.kernel.image.state,
-            overlay: Some(&attempt.overlay),
-        };
+        let world = World::over(&self.kernel.image.state, &attempt.overlay);
         let slot = |id: ObjectId, name: &str| world.look_up(id, name).found.map(|found| found.value);
         let Some(Value::Ref(state)) = slot(attempt.cycle, "synthesis_state") else {
             return Err(broken_mind("the cycle's synthesis_state is no state"));
@@ -113,10 +110,7 @@ impl Cycle<'_> {
 
     /// Whether the workflow ends here: the only place from which anything is installed.
     pub(super) fn is_at_end(&self, attempt: &Attempt) -> bool {
-        let world = World {
-            state: &self.kernel.image.state,
-            overlay: Some(&attempt.overlay),
-        };
+        let world = World::over(&self.kernel.image.state, &attempt.overlay);
         let row = attempt
             .pointer
             .as_ref()

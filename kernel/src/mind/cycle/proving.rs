@@ -128,7 +128,7 @@ impl Cycle<'_> {
         let mut copy = attempt.overlay.clone();
         let placed = copy.apply(&self.kernel.image.state, vec![put_method(mission, source)]);
         let bench = match placed.map_err(commit_fault) {
-            Ok(()) => self.kernel.workers.bench().await,
+            Ok(()) => self.kernel.workers.bench(Mode::Trial).await,
             Err(fault) => Err(fault),
         };
         let mut bench = match bench {

@@ -70,10 +70,7 @@ impl Cycle<'_> {
             return Err(broken_mind("a keep directive names no view"));
         };
         self.check_kept(attempt, mission.receiver, *view)?;
-        let world = World {
-            state: &self.kernel.image.state,
-            overlay: Some(&attempt.overlay),
-        };
+        let world = World::over(&self.kernel.image.state, &attempt.overlay);
         // By this it is known whether the view is still current.
         let put = Change::Put {
             object: *view,
@@ -87,11 +84,7 @@ impl Cycle<'_> {
         let changes = attempt.overlay.changes.clone();
         let reads = self.kernel.keep_covenants(None, &changes)?;
         attempt.overlay.reads.extend(reads);
-        let shown = World {
-            state: &self.kernel.image.state,
-            overlay: Some(&attempt.overlay),
-        }
-        .object(*view);
+        let shown = World::over(&self.kernel.image.state, &attempt.overlay).object(*view);
         let part = |name: &str| {
             let slot = shown.as_ref().and_then(|(view, _)| view.slot(name));
             slot.map_or(serde_json::Value::Null, |slot| shared::json::to_json(&slot.value))
@@ -102,10 +95,7 @@ impl Cycle<'_> {
     }
 
     fn check_kept(&self, attempt: &Attempt, receiver: ObjectId, view: ObjectId) -> Result<(), Fault> {
-        let world = World {
-            state: &self.kernel.image.state,
-            overlay: Some(&attempt.overlay),
-        };
+        let world = World::over(&self.kernel.image.state, &attempt.overlay);
         let slot = |object: ObjectId, name: &str| {
             let (object, _) = world.object(object)?;
             object.slot(name).map(|slot| slot.value.clone())
