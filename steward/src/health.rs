@@ -1,7 +1,7 @@
 //! Whether a new plank is well: what it does against what the old one did just before. `docs/upgrade.md`, "Health".
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use shared::bridge::KernelFigures;
@@ -62,7 +62,8 @@ pub struct Probe {
     /// What it says; figures without counts from a kernel that knows none.
     pub figures: KernelFigures,
     pub has_counts: bool,
-    /// What the steward waited for it.
+    /// When the question was put, and what the steward waited for it.
+    pub asked: Instant,
     pub took: Duration,
 }
 
@@ -351,6 +352,7 @@ mod tests {
     fn an_old_plank_is_measured_by_what_it_did_of_late() {
         let mut watch = Watch::default();
         let probe = |answered, failed| Probe {
+            asked: Instant::now(),
             figures: KernelFigures {
                 answered,
                 failed,

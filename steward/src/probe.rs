@@ -92,6 +92,7 @@ fn ask_kernel(socket: &Path) -> Result<Box<Probe>, String> {
     Ok(Box::new(Probe {
         figures,
         has_counts,
+        asked: begun,
         took: begun.elapsed(),
     }))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use shared::handover::{Environment, FromKernel, ToKernel};
 
-use crate::change::{Course, End, Failure, Limits, Means};
+use crate::change::{Course, End, Failure, Limits, Means, Probation};
 use crate::handover::Said;
 use crate::health::{self, Bounds, Health, Outcome, Probe, Respect, Watch};
 use crate::plank::Plank;
@@ -29,7 +29,7 @@ enum State {
     /// The kernel tries the new workers, and replaces those there are.
     Replacing,
     /// They carry methods out, and are watched.
-    Probation(Instant),
+    Probation(Probation),
     Proved,
     /// The former ones are to come back.
     Restoring(Failure),
@@ -66,7 +66,6 @@ impl Recycle {
 
     pub fn due(&self) -> Option<Instant> {
         match self.state {
-            State::Probation(over) => Some(over.min(self.until)),
             State::Proved | State::Over => None,
             _ => Some(self.until),
         }
@@ -87,7 +86,7 @@ impl Recycle {
                 self.course
                     .taken("replace", true, format!("{workers} method-workers are new"));
                 let _ = self.course.note("probation");
-                self.state = State::Probation(now + self.limits.handover.probation);
+                self.state = State::Probation(Probation::until(now + self.limits.handover.probation));
                 self.until = now + self.limits.handover.answer;
                 None
             }
@@ -120,6 +119,9 @@ impl Recycle {
         if !self.is_watching() || kernel.pid().map(i32::unsigned_abs) != Some(probe.figures.pid) {
             return None;
         }
+        if let State::Probation(probation) = &mut self.state {
+            probation.answered(probe.asked);
+        }
         self.until = now + self.limits.handover.answer;
         self.new_watch.note(probe);
         let health = self.judged(Respect::Lasting);
@@ -148,8 +150,8 @@ impl Recycle {
                 "the next kernel begins with the former method-workers",
             );
         }
-        if let State::Probation(over) = self.state
-            && now >= over
+        if let State::Probation(probation) = &self.state
+            && probation.is_passed()
             && now < self.until
         {
             let health = self.judged(Respect::All);

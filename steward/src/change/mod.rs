@@ -3,6 +3,7 @@
 //! - [`course`]: the states journalled, the steps told, the health judged. This file: the ways, and what each happening is to each.
 
 mod course;
+mod probation;
 
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 pub use course::{Course, Taken};
+pub use probation::Probation;
 
 use crate::channel::Journal;
 use crate::configuration;

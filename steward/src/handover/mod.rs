@@ -22,7 +22,7 @@ use tracing::{info, warn};
 pub use companion::Companion;
 pub use control::{Control, Said};
 
-use crate::change::{Course, End, Failure, Limits, Means};
+use crate::change::{Course, End, Failure, Limits, Means, Probation};
 use crate::event::Event;
 use crate::health::{self, Bounds, Health, Outcome, Probe, Respect, Watch};
 use crate::plank::Plank;
@@ -64,11 +64,8 @@ enum State {
     Yielding,
     /// The new kernel takes the image over.
     Promoting,
-    /// The new kernel serves, and is watched until then.
-    Probation {
-        over: Instant,
-        is_good: bool,
-    },
+    /// The new kernel serves, and is watched.
+    Probation(Probation),
     /// Healthy; the caller records the choice.
     Proved,
     /// The old kernel is ending.
@@ -125,7 +122,6 @@ impl Handover {
     /// When [`Handover::advance`] has something to do, events aside.
     pub fn due(&self) -> Option<Instant> {
         match self.state {
-            State::Probation { over, is_good: true } => Some(self.until.min(over)),
             State::Proved | State::Over => None,
             _ => Some(self.until),
         }
@@ -135,7 +131,7 @@ impl Handover {
     pub fn is_watching(&self) -> bool {
         matches!(
             self.state,
-            State::Preparing | State::Rehearsing | State::Warming(_) | State::Probation { .. }
+            State::Preparing | State::Rehearsing | State::Warming(_) | State::Probation(_)
         )
     }
 
@@ -197,12 +193,12 @@ impl Handover {
     /// The serving kernel was asked for its figures.
     pub fn probed(&mut self, probe: &Probe, kernel: &mut Plank, now: Instant) -> Option<End> {
         let status = &probe.figures;
-        let is_good = match &mut self.state {
+        let probation = match &mut self.state {
             State::Preparing | State::Rehearsing | State::Warming(_) => {
                 self.old_watch.note(probe);
                 return None;
             }
-            State::Probation { is_good, .. } => is_good,
+            State::Probation(probation) => probation,
             _ => return None,
         };
         let fault = if kernel
@@ -221,7 +217,7 @@ impl Handover {
                 status.last_transaction.0, self.yielded.0
             )
         } else {
-            *is_good = true;
+            probation.answered(probe.asked);
             self.until = now + self.limits.handover.answer;
             self.new_watch.note(probe);
             let health = self.judged(Respect::Lasting);
@@ -249,8 +245,8 @@ impl Handover {
                 return Some(end);
             }
         }
-        if let State::Probation { over, is_good: true } = self.state
-            && now >= over
+        if let State::Probation(probation) = &self.state
+            && probation.is_passed()
             && now < self.until
         {
             let health = self.judged(Respect::All);
@@ -349,10 +345,9 @@ impl Handover {
                     format!("the new kernel serves in epoch {}", epoch.0),
                 );
                 let over = now + self.limits.handover.probation;
-                let is_good = false;
                 let _ = self.course.note("probation");
                 self.enter(
-                    State::Probation { over, is_good },
+                    State::Probation(Probation::until(over)),
                     now + self.limits.handover.answer,
                 );
                 None
@@ -480,7 +475,7 @@ impl Handover {
                 let message = "the new kernel did not take over in time".into();
                 self.roll_back("promote", message, kernel, now)
             }
-            State::Probation { .. } => {
+            State::Probation(_) => {
                 let message = format!(
                     "the new kernel gave no good answer for {} ms",
                     self.limits.handover.answer.as_millis()

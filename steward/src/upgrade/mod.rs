@@ -200,7 +200,7 @@ impl Upgrade {
                 std::process::exit(i32::from(shared::exit::ERROR));
             }
             Phase::Proving(both, until) => self.prove(both, until, planks, now),
-            Phase::Probation(probation) => self.watch_new(probation, planks, now),
+            Phase::Probation(new) => self.watch_new(new, planks, now),
             Phase::Reverting(failure) if kernel.is_down() => self.reverted(failure, kernel, now),
             Phase::Restoring(failure, until) if kernel.is_ready() || now >= until => {
                 self.restored(failure, kernel);
@@ -261,8 +261,7 @@ impl Upgrade {
             Phase::Staging { until, .. } | Phase::Proving(_, until) | Phase::Restoring(_, until) => {
                 Some(*until)
             }
-            Phase::Probation(probation) if probation.is_good => Some(probation.until.min(probation.over)),
-            Phase::Probation(probation) => Some(probation.until),
+            Phase::Probation(new) => Some(new.until),
             Phase::Ended(_) => Some(Instant::now()),
             _ => None,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::change::{Change, Failure};
+use crate::change::{Change, Failure, Probation};
 use crate::channel::Report;
 use crate::health::Watch;
 use crate::preparation::Both;
@@ -27,7 +27,7 @@ pub enum Phase {
     /// The new kernel is to answer until then.
     Proving(Box<Both>, Instant),
     /// It answered, and is watched for a while.
-    Probation(Box<Probation>),
+    Probation(Box<New>),
     /// The new kernel is ending.
     Reverting(Failure),
     /// The old kernel is to answer until then.
@@ -39,11 +39,10 @@ pub enum Phase {
 }
 
 /// A kernel that was started in the place of another one, before it is chosen.
-pub struct Probation {
+pub struct New {
     pub both: Box<Both>,
-    pub over: Instant,
+    pub probation: Probation,
     /// When a good answer is due.
     pub until: Instant,
-    pub is_good: bool,
     pub watch: Watch,
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tracing::error;
 
-use super::phase::Probation;
+use super::phase::New;
 use super::{CONVERSION, Phase, Upgrade};
-use crate::change::Failure;
+use crate::change::{Failure, Probation};
 use crate::channel::Outcome;
 use crate::health::{self, Probe, Respect, Watch};
 use crate::instruction::Kind;
@@ -71,11 +71,10 @@ impl Upgrade {
                     if self.kind() == Kind::ImageFormat {
                         return self.choose(&both, "the new kernel answers", planks, now);
                     }
-                    self.phase = Phase::Probation(Box::new(Probation {
+                    self.phase = Phase::Probation(Box::new(New {
                         both,
-                        over: now + self.limits.handover.probation,
+                        probation: Probation::until(now + self.limits.handover.probation),
                         until: now + self.limits.handover.answer,
-                        is_good: false,
                         watch: Watch::default(),
                     }));
                     return;
@@ -99,7 +98,7 @@ impl Upgrade {
 
     /// The new kernel told its figures.
     pub(super) fn probed_new(&mut self, probe: &Probe, kernel: &mut Plank, now: Instant) {
-        let Phase::Probation(probation) = &mut self.phase else {
+        let Phase::Probation(new) = &mut self.phase else {
             return;
         };
         // An answer to an earlier question may be of the old one.
@@ -114,35 +113,35 @@ impl Upgrade {
             );
             return self.not_proved(cause, kernel, now);
         }
-        probation.is_good = true;
-        probation.until = now + self.limits.handover.answer;
-        probation.watch.note(probe);
+        new.probation.answered(probe.asked);
+        new.until = now + self.limits.handover.answer;
+        new.watch.note(probe);
     }
 
     /// It is watched until its probation is over.
-    pub(super) fn watch_new(&mut self, probation: Box<Probation>, planks: &mut Supervisor, now: Instant) {
+    pub(super) fn watch_new(&mut self, new: Box<New>, planks: &mut Supervisor, now: Instant) {
         let kernel = &mut planks.kernel;
         if !kernel.is_ready() {
             let cause = format!("the new kernel ended: {}", kernel.last_exit());
             return self.not_proved(cause, kernel, now);
         }
-        if now >= probation.until {
+        if now >= new.until {
             let answer_ms = self.limits.handover.answer.as_millis();
             let cause = format!("the new kernel gave no good answer for {answer_ms} ms");
             return self.not_proved(cause, kernel, now);
         }
-        if now < probation.over || !probation.is_good {
-            self.phase = Phase::Probation(probation);
+        if !new.probation.is_passed() {
+            self.phase = Phase::Probation(new);
             return;
         }
-        let (old, new) = (self.watch.of_late(), probation.watch.since_it_serves());
+        let figures = (self.watch.of_late(), new.watch.since_it_serves());
         // Times say nothing: it was not warm when its clients came.
-        let health = health::judge(old, new, &self.instruction.bounds, Respect::Lasting);
+        let health = health::judge(figures.0, figures.1, &self.instruction.bounds, Respect::Lasting);
         let told = health.told("the new kernel answers", "as well as the old one");
         let is_well = health.outcome != health::Outcome::Unhealthy;
         self.health = Some(health);
         match is_well {
-            true => self.choose(&probation.both, &told, planks, now),
+            true => self.choose(&new.both, &told, planks, now),
             false => self.not_proved(format!("the new kernel is not well: {told}"), kernel, now),
         }
     }

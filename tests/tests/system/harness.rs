@@ -230,6 +230,29 @@ impl System {
     }
 }
 
+impl System {
+    /// Of a test that fails: the logs, the instructions and their journals outlive the home.
+    fn keep_traces(&self) {
+        let kept = std::env::temp_dir().join(format!("batos-failed-{}", std::process::id()));
+        let copied = fs::create_dir_all(&kept).and_then(|()| {
+            Command::new("cp")
+                .arg("-r")
+                .args(["logs", "channel", "planks"].map(|name| self.home().join(name)))
+                .arg(&kept)
+                .stderr(Stdio::null())
+                .status()
+        });
+        if copied.is_ok() {
+            // Programs are large, and known by the choices beside them.
+            let planks = fs::read_dir(kept.join("planks")).into_iter().flatten().flatten();
+            for plank in planks.filter(|entry| entry.path().extension().is_none_or(|it| it != "json")) {
+                let _ = fs::remove_file(plank.path());
+            }
+            eprintln!("-- logs and instructions: {}", kept.display());
+        }
+    }
+}
+
 impl Drop for System {
     fn drop(&mut self) {
         if thread::panicking() {
@@ -239,6 +262,7 @@ impl Drop for System {
                 eprintln!("-- {name}");
                 lines.iter().rev().for_each(|line| eprintln!("{line}"));
             }
+            self.keep_traces();
         }
         let down = Command::new(program("batos"))
             .arg("--home")
