@@ -607,6 +607,8 @@ pub enum MemoryCommand {
     Show { object: String },
     /// Take a document, or one chunk, out of the memory
     Forget { object: String },
+    /// Give chunks the vectors that they lack: those that were added before the encoder was there
+    Encode,
     /// Tell how much the memory holds, and who encodes
     Stats,
 }

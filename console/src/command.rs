@@ -455,6 +455,7 @@ pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Rep
         | Answer::MemoryHits { .. }
         | Answer::MemoryShown(_)
         | Answer::MemoryForgotten { .. }
+        | Answer::MemoryEncoded(_)
         | Answer::MemoryStats(_) => (document.to_string(), exit::ANSWERED),
     };
     Report { document, text, exit }

@@ -64,6 +64,7 @@ fn line(progress: &Progress) -> String {
         Unit::Objects => " objects",
         Unit::Entries => " entries",
         Unit::Transactions => " transactions",
+        Unit::Chunks => " chunks",
     };
     match progress.total {
         Some(total) if total >= progress.done && total > 0 => format!(

@@ -225,6 +225,7 @@ impl Kernel {
             Call::MemoryShow { object } => self.show_memory(&object),
             Call::MemoryForget { object } => self.forget_memory(&asker, &object).await,
             Call::MemoryStats => self.memory_figures().await,
+            Call::MemoryEncode { from } => self.encode_memory(&asker, from).await,
             Call::View {
                 object,
                 fresh,

@@ -26,8 +26,8 @@ pub use fault::{Fault, Finding};
 pub use history::{ChangeView, Difference, TransactionView};
 pub use image::{Backup, BranchView, ImageFault, ObjectView, Packing, Verification};
 pub use memory::{
-    Added, ChunkView, DocumentView, Hit, MOST_PASSAGE_BYTES, MemoryFigures, MemoryView, Passage, PassageKind,
-    SourceView,
+    Added, ChunkView, DocumentView, Hit, MOST_PASSAGE_BYTES, MemoryEncoded, MemoryFigures, MemoryView,
+    Passage, PassageKind, SourceView,
 };
 pub use status::{KernelFigures, KernelStatus};
 pub use thought::{MissionView, OriginView, Priority, ThoughtEvent, ThoughtView};
@@ -293,6 +293,10 @@ pub enum Call {
         object: String,
         selector: Option<String>,
     },
+    /// Give some chunks a vector that have none of the encoder that answers now: from this id on.
+    MemoryEncode {
+        from: ObjectId,
+    },
 }
 
 /// What can be done in a branch; see [`Call`].
@@ -423,6 +427,7 @@ pub enum Unit {
     Objects,
     Entries,
     Transactions,
+    Chunks,
 }
 
 /// A call's success.
@@ -568,4 +573,5 @@ pub enum Answer {
     /// What a mission came to that was only tried out.
     Tried(Box<TriedView>),
     Wishes(Vec<WishView>),
+    MemoryEncoded(MemoryEncoded),
 }

@@ -217,6 +217,13 @@ pub fn answer(answer: &Answer, elapsed_ms: u64) -> Json {
             "encoder": figures.encoder.as_ref().ok(),
             "encoder_fault": figures.encoder.as_ref().err(),
         }),
+        Answer::MemoryEncoded(encoded) => json!({
+            "ok": true,
+            "encoder": encoded.encoder,
+            "vectors": encoded.vectors,
+            "next": encoded.next.map(|id| id.0),
+            "transaction": encoded.transaction.0,
+        }),
         Answer::Wishes(views) => {
             json!({ "ok": true, "wishes": views.iter().map(wish).collect::<Vec<_>>() })
         }

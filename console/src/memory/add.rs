@@ -204,7 +204,7 @@ fn begin(kernel: &mut Kernel, view: &SourceView) -> Result<DocumentView, Failure
     }
 }
 
-fn ask(kernel: &mut Kernel, call: Call) -> Result<Answer, Failure> {
+pub fn ask(kernel: &mut Kernel, call: Call) -> Result<Answer, Failure> {
     kernel.call(call, Manner::plain()).map(|answered| answered.answer)
 }
 

@@ -1,10 +1,11 @@
 //! `batos memory`: sources are read here, passage by passage, and found again there.
 //!
 //! - [`source`]: what a file is and how its passages come. [`lines`]: lines of any encoding. [`prose`], [`code`], [`events`], [`html`],
-//!   [`pdf`]: the formats. [`add`]: passages go to the kernel. [`show`]: answers for people.
+//!   [`pdf`]: the formats. [`add`]: passages go to the kernel. [`encode`]: chunks get the vectors that they lack. [`show`]: answers for people.
 
 mod add;
 mod code;
+mod encode;
 mod events;
 mod html;
 mod lines;
@@ -46,6 +47,7 @@ pub fn run(home: &Home, command: MemoryCommand, json: bool) -> Result<Report, Fa
         MemoryCommand::Forget { object } => Call::MemoryForget {
             object: source::named(&object),
         },
+        MemoryCommand::Encode => return encode::run(home, json),
         MemoryCommand::Stats => Call::MemoryStats,
     };
     let begun = Instant::now();

@@ -15,7 +15,7 @@ use shared::base64;
 use shared::bridge::{AdapterHold, BlobName, CHUNK_BYTES, Call, Chunk, Fault, WishText};
 use shared::document;
 use shared::frame::{FrameError, MAX_PAYLOAD_BYTES};
-use shared::id::{ClientId, ThoughtId, TransactionId, TransferId};
+use shared::id::{ClientId, ObjectId, ThoughtId, TransactionId, TransferId};
 use shared::json::from_json;
 use shared::reason;
 use shared::value::Value;
@@ -384,12 +384,15 @@ fn call(method: &str, params: Map<String, Json>) -> Result<(Call, Option<Request
             object: params.text("object")?,
         },
         "memory_stats" => Call::MemoryStats,
+        "memory_encode" => Call::MemoryEncode {
+            from: ObjectId(params.number("from")?.unwrap_or(0)),
+        },
         other => {
             let known = "send, inspect, new, set, define, guard, thoughts, status, history, log, inspect_at, diff, undo, verify, \
                          pack, backup, export, import, blob_begin, blob_write, blob_end, blob_open, blob_read, \
                          branch_new, branch_list, branch_show, branch_drop, branch_commit, adapter_import, adapter_list, \
                          adapter_drop, adapter_stage, adapter_pin, adapter_unpin, memory_add, memory_search, memory_show, \
-                         memory_forget, memory_stats, figures";
+                         memory_forget, memory_stats, memory_encode, figures";
             return Err(fail(
                 METHOD_NOT_FOUND,
                 format!("there is no method {other:?}; there are {known}"),

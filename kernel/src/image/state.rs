@@ -24,6 +24,7 @@ use super::lmdb::{Direction, IndexWrite, Lmdb, Reading, Table};
 use super::log::{Archive, Next};
 use super::memory::fresh::Fresh;
 use super::memory::recall::{self, Question, Recalled, Totals};
+use super::memory::vector::Encoder;
 use super::memory::writes;
 use super::record::{Entry, Mark, Mission, Place, RequestId, StoredEntry, StoredObject, StoredReply};
 use super::scan::{Scanned, scan};
@@ -281,6 +282,13 @@ impl State {
     /// Whether a chunk may have a vector, with `pending` in front of the durable state; true for some time after the last one is gone.
     pub fn has_vectors(&self, pending: &[Arc<Fresh>]) -> bool {
         self.with_memory(pending, recall::has_vectors)
+    }
+
+    /// The first chunks from an id on that have no vector of an encoder.
+    pub fn unencoded(&self, encoder: Encoder, from: ObjectId, most: usize) -> Vec<ObjectId> {
+        self.with_memory(&[], |reading, layers| {
+            recall::unencoded(reading, layers, encoder, from, most)
+        })
     }
 
     /// For each fingerprint the chunks whose own is near it; a few of them.

@@ -29,7 +29,7 @@ pub const MOST_HITS: usize = 1_000;
 /// Bytes of a question, at most.
 const QUESTION_BYTES: usize = 32 << 10;
 /// Why meaning is not looked at where nothing has one.
-const NO_VECTORS: &str = "no chunk of the memory has a vector; one gets its own when it is added while an encoder answers (./scripts/embedding-model fetches one)";
+const NO_VECTORS: &str = "no chunk of the memory has a vector; `batos memory encode` gives each its own where an encoder answers (./scripts/embedding-model fetches one)";
 
 /// A question with all that was asked of the encoder.
 pub struct Asked {

@@ -1,12 +1,14 @@
 //! Fractal memory (M29, `docs/memory.md`): what was read, cut into chunks, found again by its words and its meaning.
 //!
 //! - [`document`]: documents and chunks as objects. [`chunker`]: passages become chunks. [`add`]: chunks become objects.
+//! - [`encode`]: vectors for chunks that have none.
 //! - [`find`]: what answers a question; [`Kernel::retrieve`](crate::kernel::Kernel::retrieve) is the door for thoughts. [`look`]: show, forget, figures.
 //! - [`message`]: the same for methods, inside their transaction. [`ledger`]: what is never indexed again.
 
 pub mod add;
 pub mod chunker;
 pub mod document;
+mod encode;
 pub mod find;
 pub mod ledger;
 mod look;

@@ -84,6 +84,17 @@ pub struct Added {
     pub transaction: TransactionId,
 }
 
+/// What some chunks without a vector came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemoryEncoded {
+    /// Who made the vectors.
+    pub encoder: String,
+    pub vectors: u64,
+    /// From where there may be more.
+    pub next: Option<ObjectId>,
+    pub transaction: TransactionId,
+}
+
 /// A chunk, or neighbours joined, that answers a question, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hit {

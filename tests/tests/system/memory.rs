@@ -475,3 +475,58 @@ fn meaning_is_searched_where_an_encoder_answers() {
     assert_eq!(left["vectors"], left["chunks"]);
     check_whole(&system);
 }
+
+#[test]
+fn chunks_from_before_the_encoder_get_their_vectors() {
+    let system = System::new().up();
+    let early = file(&system, "early.txt", corpus(200));
+    let added = add(&system, &early, &[]);
+    assert_eq!(added["vectors"], 0, "{added}");
+    let refused = system.batos(&["memory", "encode"]);
+    assert_ne!(refused.code, 0, "{refused:?}");
+    assert!(
+        refused.document["message"]
+            .as_str()
+            .unwrap()
+            .contains("./scripts/embedding-model"),
+        "{refused:?}"
+    );
+    let found = system.ok(&["memory", "search", "plate"]);
+    assert!(
+        found["text_only"]
+            .as_str()
+            .unwrap()
+            .contains("batos memory encode"),
+        "{found}"
+    );
+
+    let fixture = repository().join("inference-worker/tests/fixtures/bert-mean");
+    std::os::unix::fs::symlink(fixture, system.home().join("models/all-minilm-l6-v2")).unwrap();
+    crate::harness::until("the encoder answers", || {
+        stats(&system)["encoder"].is_string().then_some(())
+    });
+    // Some have theirs already, and one is gone.
+    let late = add(&system, &file(&system, "late.txt", WING), &[]);
+    assert_eq!(late["vectors"], late["chunks"]);
+    let chunk = search(&system, &["plate", "--k", "1"])[0]["chunk"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    system.ok(&["memory", "forget", &chunk]);
+    let figures = stats(&system);
+    let wanted = number(&figures["chunks"]) - number(&figures["vectors"]);
+    assert!(wanted > 128, "more than one transaction: {figures}");
+    let encoded = system.ok(&["memory", "encode"]);
+    assert_eq!(
+        (number(&encoded["vectors"]), text(&encoded["encoder"])),
+        (wanted, "all-minilm-l6-v2")
+    );
+    let figures = stats(&system);
+    assert_eq!(figures["vectors"], figures["chunks"]);
+    let hits = search(&system, &["plate", "--k", "3"]);
+    assert!(hits.iter().all(|hit| hit["vector_score"].is_number()), "{hits:?}");
+    assert_eq!(system.ok(&["memory", "encode"])["vectors"], 0);
+    let digest = check_whole(&system)["digest"].clone();
+    system.ok(&["down"]);
+    assert_eq!(system.ok(&["reindex"])["digest"], digest);
+}

@@ -182,6 +182,58 @@ pub fn near(
     Ok(found)
 }
 
+/// The first chunks from an id on that have no vector of an encoder, ascending.
+pub fn unencoded(
+    reading: &Reading<'_>,
+    layers: &[Arc<Fresh>],
+    encoder: Encoder,
+    from: ObjectId,
+    most: usize,
+) -> Result<Vec<ObjectId>, ::lmdb::Error> {
+    let fresh = merged(layers);
+    let mut known: Option<(u64, Vec<u8>)> = None;
+    let mut has_vector = |id: ObjectId| {
+        if let Some(vector) = fresh.vectors.get(&id) {
+            let own = vector.as_ref().map(|vector| vector.encoder());
+            return Ok(own == Some(encoder));
+        }
+        let (number, low) = matrix::place(id);
+        if known.as_ref().is_none_or(|(known, _)| *known != number) {
+            let stored = reading.get(Table::Vectors, &matrix::key(encoder, number))?;
+            known = Some((number, stored.unwrap_or_default()));
+        }
+        let bytes = known.as_ref().map_or(&[][..], |(_, bytes)| bytes);
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let block = Matrix::read(bytes).ok_or(::lmdb::Error::Corrupted)?;
+        Ok(block.row(low).is_some())
+    };
+    let mut found = Vec::new();
+    let first = block::place(from).0.to_be_bytes();
+    'blocks: for (key, value) in reading.slices(Table::Chunks, &first, &[0xff; 8])? {
+        let (number, block) = block_of(key, value)?;
+        for (low, _) in block.rows() {
+            let id = block::id_at(number, low);
+            if id >= from && !fresh.chunks.contains_key(&id) && !has_vector(id)? {
+                found.push(id);
+                if found.len() == most {
+                    break 'blocks;
+                }
+            }
+        }
+    }
+    // Those of the index are the first of it, so the first of both are among them.
+    for (id, chunk) in fresh.chunks.range(from..) {
+        if chunk.is_some() && !has_vector(*id)? {
+            found.push(*id);
+        }
+    }
+    found.sort_unstable();
+    found.truncate(most);
+    Ok(found)
+}
+
 /// Whether a chunk may have a vector: there is one in the index or in a layer, which a newer layer may have taken away.
 pub fn has_vectors(reading: &Reading<'_>, layers: &[Arc<Fresh>]) -> Result<bool, ::lmdb::Error> {
     let is_in_front = layers
