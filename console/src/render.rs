@@ -236,7 +236,12 @@ pub fn thought(view: &ThoughtView) -> String {
             event.round, event.kind, event.state
         );
     }
-    if !view.artifact.is_empty() {
+    // Mostly an event has told it.
+    let is_told = view
+        .events
+        .iter()
+        .any(|event| event.detail.trim() == view.artifact.trim());
+    if !is_told {
         let _ = write!(out, "\n\n{}", view.artifact.trim_end());
     }
     out

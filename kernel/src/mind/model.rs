@@ -286,14 +286,16 @@ impl Model {
         }
     }
 
-    /// What the model's card says that it can do; none where it says nothing. Looks for a worker as [`Model::generate`] does.
+    /// What the model's card says that it can do; none where it says nothing. Looks for a worker as [`Model::generate`] does. Refused
+    /// where there is no model to have a card.
     pub async fn abilities(&self) -> Result<Option<Vec<String>>, Fault> {
         let deadline = Instant::now() + PATIENCE;
         let mut lost = 0;
         loop {
             let mut is_described = false;
             let error = match self.ask_abilities(&mut is_described).await {
-                Ok(abilities) => return Ok(abilities),
+                Ok(Ok(abilities)) => return Ok(abilities),
+                Ok(Err(fault)) => return Err(Fault::new(reason::NO_MODEL, fault.message)),
                 Err(error) => error,
             };
             lost += u32::from(is_described);
@@ -310,14 +312,22 @@ impl Model {
         }
     }
 
-    async fn ask_abilities(&self, is_described: &mut bool) -> Result<Option<Vec<String>>, FrameError> {
+    async fn ask_abilities(
+        &self,
+        is_described: &mut bool,
+    ) -> Result<Result<Option<Vec<String>>, InferenceFault>, FrameError> {
         let mut stream = self.connect().await?;
-        self.find_worker(&mut stream).await?;
+        // One that is being loaded has a card already; a server may answer again.
+        if let InferenceEvent::Described(Err(fault)) = self.find_worker(&mut stream).await?
+            && ["model_missing", "model_damaged"].contains(&fault.reason.as_str())
+        {
+            return Ok(Err(fault));
+        }
         *is_described = true;
         asynchronous::write(&mut stream, &InferenceRequest::Abilities).await?;
         loop {
             if let InferenceEvent::Abilities(abilities) = asynchronous::read(&mut stream).await? {
-                return Ok(abilities);
+                return Ok(Ok(abilities));
             }
         }
     }
@@ -423,13 +433,10 @@ impl Model {
     }
 
     /// The socket outlives its workers: only a worker that describes itself is there.
-    async fn find_worker(&self, stream: &mut Stream) -> Result<(), FrameError> {
+    async fn find_worker(&self, stream: &mut Stream) -> Result<InferenceEvent, FrameError> {
         asynchronous::write(stream, &InferenceRequest::Describe).await?;
         match timeout(PRESENT, asynchronous::read(stream)).await {
-            Ok(described) => {
-                let _: InferenceEvent = described?;
-                Ok(())
-            }
+            Ok(described) => described,
             Err(_) => Err(FrameError::Ended),
         }
     }

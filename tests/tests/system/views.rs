@@ -474,6 +474,23 @@ fn what_is_not_safe_is_neither_kept_nor_handed_out() {
     );
 }
 
+#[test]
+fn a_home_without_any_model_draws_views_and_says_why_it_writes_no_methods() {
+    let system = System::without_model().up();
+    account(&system);
+    let shown = system.ok(&["view", "account"]);
+    assert_eq!(
+        (&shown["workflow"], &shown["drawn_by"]),
+        (&json!("view_plain"), &json!([]))
+    );
+    let missed = system.batos(&["send", "account", "deposit", "5"]);
+    assert_eq!(missed.document["reason"], "no_model", "{missed:?}");
+    assert!(
+        text(&missed.document["message"]).contains("put a model there"),
+        "{missed:?}"
+    );
+}
+
 /// Another row of the matrix is another cast, without code.
 #[test]
 fn the_codex_says_who_takes_part() {

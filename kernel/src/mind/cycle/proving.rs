@@ -24,7 +24,10 @@ impl Cycle<'_> {
             .iter()
             .map(|f| format!("line {}: {}", f.line, f.message))
             .collect();
-        let told = format!("guard: {}", words.join("; "));
+        let told = match words.is_empty() {
+            true => "guard: nothing to object to".to_owned(),
+            false => format!("guard: {}", words.join("; ")),
+        };
         self.verdict(attempt, is_ok, &told, begun);
         let found = found
             .into_iter()
