@@ -190,7 +190,8 @@ class Drawer:
         """The case of a method: its message, examples and prompt."""
         rng, world = self.rng, self.world
         self.fix_paths(world)
-        selector = self.selector(method)
+        used = self.places(method)
+        selector = self.selector(method, used)
         source = method.source(selector)
         function = compiled(source, selector)
         states = [world.draw() for _ in range(RUNS)]
@@ -203,7 +204,8 @@ class Drawer:
         full = [n for n in moved if all(getattr(states[n].things["self"], slot.path) not in ([], {}, "") for slot in world.slots)]
         if not full and any(slot.kind == "refs" for slot in world.slots):
             raise Rejected("a list of no objects")
-        base = states[rng.choice(full if full and (rng.random() < 0.9 or any(slot.kind == "refs" for slot in world.slots)) else moved)]
+        chosen = rng.choice(full if full and (rng.random() < 0.9 or any(slot.kind == "refs" for slot in world.slots)) else moved)
+        base, asked = states[chosen], self.asked(method, told[chosen][1])
         if any(isinstance(value, values.Thing) and not value._path.isdigit() for value in base.arguments):
             raise Rejected("a message with an object that the examples tell of")
         receiver = base.things["self"]
@@ -214,23 +216,23 @@ class Drawer:
         given = rng.choices(("all", "used", "new"), (70, 12, 18))[0]
         if world.nullable is not None and getattr(receiver, world.nullable.path) is None:
             raise Rejected("nothing to refer to")
-        shown, kept = [self.example(method, function, base, base, given)], [base]
+        shown, kept = [self.example(base, asked, base, given, used)], [(base, asked)]
         count = rng.choices((0, 1, 2, 3), (4, 46, 46, 4))[0]
-        used = self.places(method)
         for _ in range(8):
             if len(shown) >= count:
                 break
             state = self.another(base, used)
-            text = self.example(method, function, state, base, given)
+            asked = self.asked(method, self.run(method, function, state)[1])
+            text = self.example(state, asked, base, given, used)
             outcome = text.partition(" -> ")[2]
             if text not in shown and (outcome != shown[0].partition(" -> ")[2] or rng.random() < 0.4):
                 shown.append(text)
-                kept.append(state)
+                kept.append((state, asked))
         # What is longer than 200 characters is checked but not shown.
-        pairs = [(text, state) for text, state in list(zip(shown, kept))[:count] if len(text) <= 200]
+        pairs = [(text, pair) for text, pair in list(zip(shown, kept))[:count] if len(text) <= 200]
         if len(pairs) < min(count, 1) and rng.random() < 0.6:
             raise Rejected("a long example")
-        shown, kept = [text for text, _ in pairs], [state for _, state in pairs]
+        shown, kept = [text for text, _ in pairs], [pair for _, pair in pairs]
         slots += [f"{selector}:method" for path, selector, _ in world.sends if path == "self"]
         if rng.random() < 0.12:
             slots.append(f"{'_'.join(self.verb_words())}:method")
@@ -243,7 +245,7 @@ class Drawer:
         case = Case(family=method.family, selector=selector, arguments=[image_kind(value) for value in base.arguments], slots=slots, others=others[:16], wish=method.wish, examples=shown, source=source,
                     refusal=None, receiver=f"#{rng.randint(1, 9999)}" if rng.random() < 0.8 else "_".join(self.verb_words()[:1]), parents=self.parents(), method=method, base=base, states=states, rows=rows)
         case.named = [slot for slot in world.slots if slot in self.writer.sentence.places]
-        case.shown = [(state, self.wanted(method, state)) for state in kept]
+        case.shown = kept
         why = barred.reason(case.prompt().split("<|receiver|>")[1] + case.completion(), source)
         if why:
             raise Rejected(why)
@@ -263,21 +265,19 @@ class Drawer:
             raise Disagrees(f"{why}\n{method.wish}\n{method.source('tried')}")
         return outcome, wanted
 
-    def example(self, method, function, state, base, style):
+    def example(self, state, asked, base, style, used):
         """An example in the normal form, which gives all data slots, those that the method uses, or those that are not as in the base."""
-        outcome, wanted = self.run(method, function, state)
         before, usual = state.told(), base.told()
-        used = self.places(method)
         if style == "all":
             given = [path for path in [*self.order, *(path for path in before if path not in self.order)] if not self.refers(before[path]) or before[path] != usual.get(path)]
         else:
             given = [path for path in before if (path in used and style == "used") or before[path] != usual.get(path)]
         text = " ".join(f"{path}={values.written(before[path])}" for path in given)
         text += (" " if text else "") + "(" + ", ".join(values.written(value) for value in state.arguments) + ") -> "
-        if wanted.fails:
+        if asked.fails:
             return text + "!"
-        text += "_" if method.changes and not self.answers(method) else values.written(wanted.answer)
-        after = [f"{path}={values.written(value)}" for path, value in wanted.after.items() if value != before.get(path) or type(value) is not type(before.get(path))]
+        text += "_" if asked.answer is ANY else values.written(asked.answer)
+        after = [f"{path}={values.written(value)}" for path, value in asked.after.items() if value != before.get(path) or type(value) is not type(before.get(path))]
         return text + ("; " + " ".join(after) if after else "")
 
     @staticmethod
@@ -287,10 +287,13 @@ class Drawer:
 
     def wanted(self, method, state):
         """What an example asks for."""
-        made = Wanted(method.effect, state)
+        return self.asked(method, Wanted(method.effect, state))
+
+    def asked(self, method, wanted):
+        """What an example asks for of what the effect does: any answer where the method tells none."""
         if method.changes and not self.answers(method):
-            made.answer = ANY
-        return made
+            wanted.answer = ANY
+        return wanted
 
     @staticmethod
     def answers(method):
@@ -299,19 +302,16 @@ class Drawer:
 
     def places(self, method):
         """The paths that a method's code has in it."""
-        code = "\n".join(line for lines, _ in method.plan for line in lines)
-        found = set()
-        for path in (slot.path for group in (self.world.slots, *self.world.others.values()) for slot in group):
-            if re.search(rf"\.{path.rpartition('.')[2]}\b", code):
-                found.add(path)
-        return found
+        read = set(re.findall(r"\.(\w+)", "\n".join(line for lines, _ in method.plan for line in lines)))
+        return {slot.path for group in (self.world.slots, *self.world.others.values()) for slot in group if slot.path.rpartition(".")[2] in read}
 
     def another(self, base, used):
         """A state like another, some of what the method uses drawn anew."""
         rng, state = self.rng, base.copy()
         fresh = self.world.draw()
-        paths = [path for path in used if path in base.told() and path in fresh.told() and not any(slot.path == path and slot.kind in ("ref", "refs") for slot in self.world.slots)]
-        paths += [path for path in base.told() if "[" in path and path in fresh.told()]
+        both = base.told().keys() & fresh.told().keys()
+        references = {slot.path for slot in self.world.slots if slot.kind in ("ref", "refs")}
+        paths = [path for path in both if path in used and path not in references or "[" in path]
         chosen = rng.sample(sorted(paths), min(len(paths), rng.choice((0, 1, 1, 2)))) if paths else []
         for path in chosen:
             state[path] = fresh[path]
@@ -354,7 +354,7 @@ class Drawer:
             words += [rng.choice(v.QUALITIES), rng.choice(v.THINGS)]
         return words
 
-    def selector(self, method):
+    def selector(self, method, used):
         """The message's name: out of the phrase and the slots' names, or one that tells little."""
         rng = self.rng
         for _ in range(40):
@@ -370,7 +370,7 @@ class Drawer:
                     words = ["is", *words]
                 words = words[:rng.choice((3, 4, 5, 6))]
             elif chance < 0.75:
-                places = [slot for slot in self.world.slots if slot.path in self.places(method)]
+                places = [slot for slot in self.world.slots if slot.path in used]
                 if places:
                     slot = rng.choice(places)
                     words = [rng.choice(vocabulary.VERBS if method.changes else ["get", "tell", "find", "show", "current", "compute", "what"]), *(slot.words if rng.random() < 0.6 else slot.one().split())]
