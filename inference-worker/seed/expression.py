@@ -60,6 +60,16 @@ class Said:
         return self.node.say(self.sentence)
 
 
+def spoken(phrase, holes, sentence, **more):
+    """A phrase with its holes said; `more` are words that are no nodes."""
+    return phrase.format(**{name: Said(node, sentence) for name, node in holes.items()}, **more)
+
+
+def coded(template, holes, **more):
+    """A template of code with its holes written."""
+    return template.format(**{name: node.code() for name, node in holes.items()}, **more)
+
+
 class Leaf:
     """A slot or an argument."""
 
@@ -114,19 +124,19 @@ class Constant:
 
 
 class Made:
-    """A row of the tables with its holes filled."""
+    """A row of the tables with its holes filled; `more` are words of its own, which are no nodes."""
 
     many = False
 
-    def __init__(self, row, holes, phrase):
-        self.row, self.holes, self.phrase = row, holes, phrase
+    def __init__(self, row, holes, phrase, **more):
+        self.row, self.holes, self.phrase, self.more = row, holes, phrase, more
         self.kind = row.kind
 
     def say(self, sentence):
-        return self.phrase.format(**{name: Said(node, sentence) for name, node in self.holes.items()})
+        return spoken(self.phrase, self.holes, sentence, **self.more)
 
     def code(self):
-        return code(self.row.code.format(**{name: node.code() for name, node in self.holes.items()}), self.row.strength)
+        return code(coded(self.row.code, self.holes, **self.more), self.row.strength)
 
     def value(self, state):
         return self.row.meaning(*(node.value(state) for node in self.holes.values()))

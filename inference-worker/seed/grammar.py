@@ -6,7 +6,7 @@ import changes
 import names
 import readings
 import vocabulary
-from expression import Constant, Leaf, Made
+from expression import Constant, Leaf, Made, code, coded, spoken
 
 NUMERIC = ("num", "whole", "whole1", "count", "small", "size", "days", "at", "moon", "frac")
 MARKS = ("-", ",", ";", ":", "/", ".", "@", "=", " ", "_", "+", "#")
@@ -189,7 +189,7 @@ class Grammar:
             more["w"] = self.rng.choice(WORDS if hasattr(row, "joint") else vocabulary.THINGS + vocabulary.UNITS)
         if hasattr(row, "sentence"):
             more["n"] = " ".join(holes["a"].place.words)
-        return Special(row, holes, phrase, more) if more else Made(row, holes, phrase)
+        return Special(row, holes, phrase, **more) if more else Made(row, holes, phrase)
 
     def reading(self, kinds, depth=1):
         """An expression of one of some kinds."""
@@ -208,20 +208,8 @@ class Grammar:
 class Special(Made):
     """An expression whose row has words of its own: a unit, a mark, a word in the text."""
 
-    def __init__(self, row, holes, phrase, more):
-        super().__init__(row, holes, phrase)
-        self.more = more
-
-    def say(self, sentence):
-        from expression import Said
-        return self.phrase.format(**{name: Said(node, sentence) for name, node in self.holes.items()}, **self.more)
-
-    def code(self):
-        from expression import code
-        return code(self.row.code.format(**{name: node.code() for name, node in self.holes.items()}, **self.more), self.row.strength)
-
     def value(self, state):
-        told = self.row.meaning(*(node.value(state) for node in self.holes.values()))
+        told = super().value(state)
         if "m" in self.more:
             return self.more["m"].join(told)
         if hasattr(self.row, "sentence"):
@@ -244,8 +232,7 @@ class Filtered:
 
     def predicate(self, sentence, many=True):
         """The filter as the end of a clause: (`are above 3`, `above 3` when it can stand alone)."""
-        from expression import Said
-        said = self.phrase.format(**{name: Said(node, sentence) for name, node in self.holes.items()})
+        said = spoken(self.phrase, self.holes, sentence)
         short = said[1:] if said.startswith(("=above", "=below", "=over", "=under")) else None
         if said.startswith("="):
             return ("are " if many else "is ") + said[1:], short
@@ -258,7 +245,7 @@ class Filtered:
 
     def condition(self):
         """The filter's code over `item`."""
-        return self.row.code.format(**{name: node.code() for name, node in self.holes.items()})
+        return coded(self.row.code, self.holes)
 
     def passes(self, state):
         """What the filter lets pass, as a function."""
@@ -266,7 +253,6 @@ class Filtered:
         return lambda item: self.row.meaning(item, *others)
 
     def code(self):
-        from expression import code
         if self.bound:
             return code(self.bound)
         return code(f"[item for item in {self.source.code()} if {self.condition()}]")

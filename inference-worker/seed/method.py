@@ -3,7 +3,7 @@
 import grammar
 import readings
 import vocabulary
-from expression import Constant, Leaf, Made, Said
+from expression import Constant, Leaf, Made, Said, coded, spoken
 from grammar import Filtered, Grammar, NUMERIC
 from sentence import Sentence, asked, capital, wondered
 
@@ -247,7 +247,7 @@ class Writer:
     def step(self, rows=None):
         """One change: (clause, lines, effect, row, holes)."""
         row, phrase, holes = self.grammar.change(rows)
-        said = phrase.format(**{name: Said(node, self.sentence) for name, node in holes.items()})
+        said = spoken(phrase, holes, self.sentence)
         written = [holes[name].place for name in row.written]
         if len(row.lines) > 1 and any(leaf.place in written for name, node in holes.items() if name not in row.written for leaf in node.leaves()):
             raise LookupError("a value that changes on the way")
@@ -260,7 +260,7 @@ class Writer:
             need = None
 
         def lines():
-            return [line.format(**{name: node.code() for name, node in holes.items()}) for line in row.lines]
+            return [coded(line, holes) for line in row.lines]
 
         def act(state):
             new = row.meaning(*(node.value(state) for node in holes.values()))

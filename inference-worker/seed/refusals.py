@@ -6,7 +6,8 @@ import names
 import place as places
 from values import of_image, written
 import vocabulary
-from wishes import Case, Rejected
+from wishes import Case, Rejected, image_kind
+from world import World
 
 OUTSIDE = (
     "Send {x} by mail to the given address.|Mail {x} to somebody.|Post {x} on a web page.|Read the page at the given address and keep its text.|Download {t} from the network.|Fetch {t} from the given address.|"
@@ -111,12 +112,10 @@ def misfit(drawer):
 def bare(drawer, kinds, selector, wish, arguments=()):
     """A case of a wish of its own, with slots of the given kinds."""
     rng = drawer.rng
-    from world import World
     drawer.world = world = World(rng, drawer.held)
     for kind in kinds:
         world.slot(kind)
     state = world.draw()
-    from wishes import image_kind
     slots = [f"{slot.path}:{image_kind(state[slot.path])}" for slot in world.slots]
     rng.shuffle(slots)
     return Case(family="refuse", selector=selector, arguments=list(arguments), slots=slots, others=[], wish=wish, examples=[], source=None, refusal="", receiver=f"#{rng.randint(1, 9999)}", parents=drawer.parents())

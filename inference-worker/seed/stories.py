@@ -2,6 +2,7 @@
 
 from expression import Leaf, Said
 from method import RAISE, Method, ends, fails, nothing
+from place import Place
 from sentence import asked, wondered
 
 
@@ -248,7 +249,6 @@ def send(writer, rng, made, sentence):
         return "delegation", [([f"return {code}"], ends(value))], wish, False, ("{x} " + form, {"x": slot})
     link = world.slot("ref")
     path = f"{link.path}.{'_'.join(world.fresh('num')[0])}"
-    from place import Place
     target = Place("num", path, f"{link.code}.{path.partition('.')[2]}", path.partition(".")[2].split("_"))
     target.owner = link
     world.others[link.path] = [target]
@@ -477,7 +477,6 @@ def two(writer, rng, made, sentence):
     which = rng.choice(("mutual", "mutual", "take over", "same"))
     if which == "mutual":
         link = writer.world.slot("ref")
-        from place import Place
         other = made.argument("ref")
         path = "1." + link.path
         twin = Place("ref", path, f"other.{link.path}", link.words)
@@ -502,7 +501,6 @@ def two(writer, rng, made, sentence):
     kind = rng.choice(("texts", "num", "text", "nums"))
     slot = writer.world.slot(kind)
     other = made.argument("ref")
-    from place import Place
     n = slot.path
     twin = Place(kind, "1." + n, "other." + n, slot.words, slot.many)
     twin.owner = other.place

@@ -6,6 +6,7 @@ import barred
 import names
 import vocabulary
 import place as places
+import sentence
 import values
 from place import Place
 from values import Sent, Thing, plain
@@ -85,7 +86,6 @@ class World:
     def name_parameters(self):
         """Gives the arguments their canonical names: by kind when all differ, else by place."""
         groups = {"number": "number", "text": "text", "day": "text", "time": "text", "truth value": "flag", "list": "values", "map": "pairs", "object": "other"}
-        import sentence
         called = [groups[sentence.SORTS[place.kind]] for place in self.arguments]
         if len(set(called)) < len(called):
             called = list(sentence.ORDINALS[:len(called)])
