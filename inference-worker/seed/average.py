@@ -8,7 +8,8 @@ import sys
 
 import safetensors.torch
 
-from train import FOLDER, replace
+from tokens import FOLDER
+from train import replace
 
 if __name__ == "__main__":
     earlier, later, share = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), float(sys.argv[3])

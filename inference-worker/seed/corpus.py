@@ -73,12 +73,24 @@ def shard(number, size=20_000):
     return out, rejected
 
 
+def shard_path(number):
+    """Where a shard lies."""
+    return WORK / "shards" / f"{number:04}.jsonl"
+
+
+def ready(number):
+    """The path of a shard, which is written when it is not there."""
+    path = shard_path(number)
+    if not path.exists():
+        write(number)
+    return path
+
+
 def write(number):
     """Write one shard, in one step."""
     made, rejected = shard(number)
-    folder = WORK / "shards"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{number:04}.jsonl"
+    path = shard_path(number)
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")  # processes of one training may write the same shard
     with part.open("w") as file:
         for row in made:

@@ -10,7 +10,6 @@ import argparse
 import collections
 import json
 import math
-import os
 import pathlib
 import random
 import signal
@@ -19,17 +18,15 @@ import safetensors.torch
 import torch
 
 import cases
-import corpus
 import fixed
 import flaws
-import names
 import refusals
 import tokens
 import trial
 import wishes
 from model import Seed
+from tokens import FOLDER
 
-FOLDER = pathlib.Path(os.environ.get("SEED_MODEL") or corpus.WORK / "model")
 END, REFUSE = "<|end|>", "<|refuse|>"
 
 

@@ -9,8 +9,9 @@ import changes
 import corpus
 import readings
 import stories
-from evaluate import FOLDER, wilson
+from evaluate import wilson
 from model import CONFIG
+from tokens import FOLDER
 
 
 def lines():

@@ -15,7 +15,11 @@ import re
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-PATH = pathlib.Path(os.environ.get("SEED_MODEL") or pathlib.Path(__file__).with_name("work2") / "model") / "tokenizer.json"
+import corpus
+
+# Where tokenizer and model lie until they are kept.
+FOLDER = pathlib.Path(os.environ.get("SEED_MODEL") or corpus.WORK / "model")
+PATH = FOLDER / "tokenizer.json"
 SPECIAL = ["<|pad|>", "<|end|>", "<|refuse|>", "<|covenant|>", "<|receiver|>", "<|slots|>", "<|parents|>", "<|message|>", "<|method|>",
            "<|others|>", "<|wish|>", "<|example|>", "<|flaw|>", "<|attempt|>"]
 PAD, END, REFUSE, METHOD, EXAMPLE, FLAW = 0, 1, 2, 8, 11, 12
@@ -74,14 +78,7 @@ def load():
 
 
 if __name__ == "__main__":
-    import corpus
-
-    texts, lengths = [], []
-    for number in (0, 1):
-        path = corpus.WORK / "shards" / f"{number:04}.jsonl"
-        if not path.exists():
-            corpus.write(number)
-        texts += [tuple(json.loads(line)[:2]) for line in path.open()]
+    texts = [tuple(json.loads(line)[:2]) for number in (0, 1) for line in corpus.ready(number).open()]
     tokenizer = train([prompt + completion for prompt, completion in texts])
     PATH.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(PATH))

@@ -11,7 +11,6 @@ import datetime
 import hashlib
 import json
 import os
-import pathlib
 import random
 import signal
 import sys
@@ -26,8 +25,8 @@ import cases
 import corpus
 import tokens
 from model import CONFIG, Seed
+from tokens import FOLDER
 
-FOLDER = pathlib.Path(os.environ.get("SEED_MODEL") or corpus.WORK / "model")
 STATE = corpus.WORK / "checkpoint.pt"
 LOG = corpus.WORK / "training.jsonl"
 BATCH_TOKENS = 3072  # of each process
@@ -35,10 +34,7 @@ BATCH_TOKENS = 3072  # of each process
 
 def batches(number, tokenizer, rng, share=0.1):
     """The batches of one shard: (ids, weights, marks), each (B, T), of like length, in a random order."""
-    path = corpus.WORK / "shards" / f"{number:04}.jsonl"
-    if not path.exists():
-        corpus.write(number)
-    rows = [json.loads(line) for line in path.open()]
+    rows = [json.loads(line) for line in corpus.ready(number).open()]
     encoded = tokenizer.encode_batch([row[0] + row[1] for row in rows])
     marked = []
     for e, row in zip(encoded, rows):
@@ -167,9 +163,8 @@ def work(rank, asked):
 
     while True:
         # Shards that are not there yet are made at the same time, one by each process.
-        if not (corpus.WORK / "shards" / f"{done['shard']:04}.jsonl").exists():
-            if not (corpus.WORK / "shards" / f"{done['shard'] + rank:04}.jsonl").exists():
-                corpus.write(done["shard"] + rank)
+        if not corpus.shard_path(done["shard"]).exists():
+            corpus.ready(done["shard"] + rank)
         distributed.barrier()
         made = list(batches(done["shard"], tokenizer, random.Random(done["shard"]), asked.told))
         for place in range(done["batch"], len(made) - asked.processes + 1, asked.processes):
