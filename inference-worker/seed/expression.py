@@ -21,6 +21,11 @@ def code(text, strength=9):
     return made
 
 
+# Verbs, endings and pronouns that agree with a node: in the singular and in the plural.
+AGREE = {"is1": ("is", "are"), "are": ("is", "are"), "s1": ("s", ""), "s": ("s", ""), "es": ("es", ""), "go": ("goes", "go"), "they": ("it", "they"), "them": ("it", "them"),
+         "has": ("has", "have"), "was": ("was", "were")}
+
+
 class Said:
     """What a node is called in a sentence: `{x}` the whole, `{x:b}` without article, `{x:1}` in the singular, and verbs that agree with it."""
 
@@ -28,36 +33,17 @@ class Said:
         self.node, self.sentence = node, sentence
 
     def __format__(self, form):
-        many = self.node.many
+        if form in AGREE:
+            one, many = AGREE[form]
+            return many if self.node.many else one
         if form in ("state", "unstate", "on", "off", "flag"):
             return self.sentence.state(self.node, form)
-        if form == "is1":
-            return "are" if many else "is"
-        if form == "s1":
-            return "" if many else "s"
-        if form == "go":
-            return "go" if many else "goes"
-        if form == "they":
-            return "they" if many else "it"
         if form == "b":
             return self.sentence.name(self.node.place, "b")
         if form == "1":
             return self.sentence.name(self.node.place, "o")
-        if form == "s":
-            return "" if many else "s"
-        if form == "es":
-            return "" if many else "es"
-        if form == "is":
-            return self.node.say(self.sentence) + (" are" if many else " is")
-        if form == "are":
-            return "are" if many else "is"
-        if form == "has":
-            return "have" if many else "has"
-        if form == "was":
-            return "were" if many else "was"
-        if form == "them":
-            return "them" if many else "it"
-        return self.node.say(self.sentence)
+        said = self.node.say(self.sentence)
+        return f"{said} {self:are}" if form == "is" else said
 
 
 def spoken(phrase, holes, sentence, **more):
