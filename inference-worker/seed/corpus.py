@@ -11,7 +11,6 @@ import pathlib
 import random
 import time
 
-import barred
 import cases
 import flaws
 import refusals
@@ -32,9 +31,7 @@ def plain_case(drawer, rng):
         if not good:
             raise wishes.Rejected(case.family + ": " + why[:60])
     prompt = cases.prompt(case)
-    why = barred.reason(prompt.split("<|receiver|>")[1] + case.completion())
-    if why:
-        raise wishes.Rejected(why)
+    wishes.permit(prompt.split("<|receiver|>")[1] + case.completion())
     return prompt, case.completion(), case.family, cases.marks(case)
 
 
@@ -42,16 +39,12 @@ def wish_case(drawer, rng, chance):
     """A message with a wish, as (prompt, completion, family, marks)."""
     if chance < REFUSED:
         case = refusals.refusal(drawer)
-        why = barred.reason(case.prompt().split("<|receiver|>")[1] + case.completion())
-        if why:
-            raise wishes.Rejected(why)
+        wishes.permit(case.prompt().split("<|receiver|>")[1] + case.completion())
     else:
         case = drawer.attempt()
         if chance < REFUSED + CORRECTED:
             case = flaws.correction(rng, case)
-            why = barred.reason(case.attempt, case.attempt)
-            if why:
-                raise wishes.Rejected(why)
+            wishes.permit(case.attempt, case.attempt)
     return case.prompt(), case.completion(), case.family, wishes.marks(case)
 
 

@@ -32,6 +32,13 @@ class Disagrees(Exception):
     """A method that does not do what the grammar means: a fault of the tables."""
 
 
+def permit(text, source=""):
+    """Rejected when a text, or a method in it, may not stand in the corpus."""
+    why = barred.reason(text, source)
+    if why:
+        raise Rejected(why)
+
+
 class Case:
     """A message with a wish, its prompt and what the model must write."""
 
@@ -246,9 +253,7 @@ class Drawer:
                     refusal=None, receiver=f"#{rng.randint(1, 9999)}" if rng.random() < 0.8 else "_".join(self.verb_words()[:1]), parents=self.parents(), method=method, base=base, states=states, rows=rows)
         case.named = [slot for slot in world.slots if slot in self.writer.sentence.places]
         case.shown = kept
-        why = barred.reason(case.prompt().split("<|receiver|>")[1] + case.completion(), source)
-        if why:
-            raise Rejected(why)
+        permit(case.prompt().split("<|receiver|>")[1] + case.completion(), source)
         return case
 
     def run(self, method, function, state):
