@@ -124,7 +124,7 @@ class Grammar:
         if kind == "frac":
             if rng.random() < 0.35:
                 return self.slot("frac", avoid)
-            return self.made([r for r in readings.NUMBERS if " / " in r.code and "round" not in r.code], depth - 1, avoid)
+            return self.made([r for r in readings.NUMBERS if " / " in r.code and "round" not in r.code], depth - 1)
         if kind in ("iter", "found"):
             return self.iterable(depth)
         if kind in ("size", "whole1", "days", "small") and rng.random() < 0.5:
@@ -133,9 +133,9 @@ class Grammar:
             wanted = rng.choice(WIDE[kind]) if kind in WIDE else kind
             rows = BY_KIND.get(wanted)
             if rows:
-                return self.made(rows, depth - 1, avoid)
+                return self.made(rows, depth - 1)
         if kind == "bool":
-            return self.made(BY_KIND["bool"], depth - 1, avoid)
+            return self.made(BY_KIND["bool"], depth - 1)
         return self.leaf(kind, avoid, words)
 
     def iterable(self, depth):
@@ -159,7 +159,7 @@ class Grammar:
         self.rows.append(row)
         return row
 
-    def fill(self, row, depth, filled, avoid=()):
+    def fill(self, row, depth, filled):
         """The holes of a row."""
         late = [hole for hole in row.holes if hole[2] == "same_e"]
         for name, sign, kind in [hole for hole in row.holes if hole not in late]:
@@ -171,7 +171,7 @@ class Grammar:
             filled[name] = self.slot(wanted, [leaf.place for leaf in node.leaves()])
         return {name: filled[name] for name, _, _ in row.holes}
 
-    def made(self, rows, depth, avoid=()):
+    def made(self, rows, depth):
         """An expression of one of some rows."""
         row = self.pick(rows)
         holes = self.fill(row, depth, {})
@@ -182,7 +182,7 @@ class Grammar:
         if hasattr(row, "unit"):
             factor, unit, one = self.rng.choice(FACTORS)
             holes["b"] = Constant(factor)
-            more = {"w": unit if "*" in row.code else vocabulary.plural(one).replace("foots", "feet"), "v": one if "*" in row.code else one}
+            more = {"w": unit if "*" in row.code else vocabulary.plural(one).replace("foots", "feet"), "v": one}
         if hasattr(row, "joint") and not hasattr(row, "word"):
             more["m"] = self.rng.choice((" - ", "-", "/", " / ", " at ", " of ", " = ", "@", ".", " x ", " & ", " - ", "_", " + ", ": ", " in "))
         if hasattr(row, "word"):
@@ -269,5 +269,4 @@ class Filtered:
 
 BY_KIND = {}
 for _row in readings.ALL:
-    for _kind in {"num": ("num",), "bool": ("bool",), "nums": ("nums",), "texts": ("texts",), "items": ("items",), "dates": ("dates",)}.get(_row.kind, (_row.kind,)):
-        BY_KIND.setdefault(_kind, []).append(_row)
+    BY_KIND.setdefault(_row.kind, []).append(_row)

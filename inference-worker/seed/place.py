@@ -3,8 +3,6 @@
 import names
 import vocabulary
 
-CONSONANT = "bcdfgjklmnpqrstvwxyz"
-
 
 class Place:
     """A slot or an argument that a method reads or writes.
@@ -13,13 +11,12 @@ class Place:
     `words` the words of the name in their order, `many` whether they are in the plural.
     """
 
-    def __init__(self, kind, path, code, words, many=False, state=False):
-        self.kind, self.path, self.code, self.words, self.many, self.state = kind, path, code, words, many, state
+    def __init__(self, kind, path, code, words, many=False):
+        self.kind, self.path, self.code, self.words, self.many = kind, path, code, words, many
         self.owner = None  # the place of the object that holds it, when it is not the receiver
         self.short = False  # whether the sentence says its last word alone
         self.unitless = False  # whether the sentence leaves its unit out
         self.domain = None  # what the sentence says of its values: a list of texts, or (low, high)
-        self.phrase = None  # of an argument: how the sentence calls it
 
     def bare(self):
         """`river levels`, without an article."""
@@ -43,7 +40,7 @@ KINDS = {
 
 
 def name_words(rng, kind, held):
-    """The words of a new name for a kind: (words, plural, words of a state such as `open`)."""
+    """The words of a new name for a kind, and whether they are in the plural."""
     v, chance = vocabulary, rng.random()
     thing = rng.choice(v.THINGS)
     other = rng.choice(v.THINGS) if rng.random() < 0.6 else rng.choice(v.QUALITIES)
@@ -90,7 +87,7 @@ def name_words(rng, kind, held):
         at = rng.randrange(len(words)) if kind not in ("bool",) or len(words) == 1 else 0
         word = names.pick_word(rng, held)
         words[at] = vocabulary.plural(word) if many and at == len(words) - 1 and words[at].endswith("s") else word
-    return words, many, kind == "bool"
+    return words, many
 
 
 def usable(words):

@@ -85,7 +85,7 @@ def absent(drawer):
     if any(parts & {vocabulary.singular(word), word} for slot in case.slots if not slot.endswith("method") for word in slot.partition(":")[0].split("_")):
         raise Rejected("a slot of a like name is there")
     if rng.random() < 0.75:  # another of the same kind, so that kinds alone tell nothing
-        words, _, _ = drawer.world.fresh({"int": "num", "float": "num", "text": "text", "bool": "bool", "list[text]": "texts", "map": "map"}.get(gone.partition(":")[2], "nums"))
+        words, _ = drawer.world.fresh({"int": "num", "float": "num", "text": "text", "bool": "bool", "list[text]": "texts", "map": "map"}.get(gone.partition(":")[2], "nums"))
         case.slots.insert(rng.randrange(len(case.slots) + 1), "_".join(words) + ":" + gone.partition(":")[2])
     case.examples = examples(rng, case)
     return refused(case, "no slot fits")

@@ -2,7 +2,6 @@
 
 import re
 
-import names
 import vocabulary
 
 SORTS = {"num": "number", "whole": "number", "whole1": "number", "count": "number", "small": "number", "size": "number", "days": "number", "at": "number",

@@ -2,8 +2,6 @@
 
 import copy
 
-import barred
-import names
 import vocabulary
 import place as places
 import sentence
@@ -32,40 +30,40 @@ class World:
         return {word for slot in self.slots for word in (*slot.words, vocabulary.singular(slot.words[-1]))}
 
     def fresh(self, kind):
-        """New words for a name: (words, many, state)."""
+        """New words for a name, and whether they are in the plural."""
         taken = self.taken()
         for _ in range(60):
-            words, many, state = places.name_words(self.rng, kind, self.held and self.rng.random() < 0.7)
+            words, many = places.name_words(self.rng, kind, self.held and self.rng.random() < 0.7)
             if places.usable(words) and not taken & {*words, vocabulary.singular(words[-1])}:
-                return words, many, state
+                return words, many
         raise LookupError("no fresh name")
 
     def slot(self, kind):
         """A new slot: of the receiver, or of the object that it refers to."""
         rng = self.rng
-        words, many, state = self.fresh(kind)
+        words, many = self.fresh(kind)
         name = "_".join(words)
         if self.holder is not None and kind not in ("ref", "refs") and rng.random() < 0.5:
             holder = self.holder
             twin = [slot for slot in self.slots if slot.kind == kind and slot.owner is None]
             if twin and rng.random() < 0.5:
-                words, many, state = twin[0].words, twin[0].many, twin[0].state
+                words, many = twin[0].words, twin[0].many
                 name = "_".join(words)
             if any(slot.words == words for slot in self.others.get(holder.path, ())):
                 return self.slot(kind)
-            made = Place(kind, f"{holder.path}.{name}", f"{holder.code}.{name}", words, many, state)
+            made = Place(kind, f"{holder.path}.{name}", f"{holder.code}.{name}", words, many)
             made.owner = holder
             self.others.setdefault(holder.path, []).append(made)
         else:
-            made = Place(kind, name, f"self.{name}", words, many, state)
+            made = Place(kind, name, f"self.{name}", words, many)
             self.slots.append(made)
         self.kinds[made.path] = rng.choice(places.KINDS[kind])
         return made
 
     def attribute(self, kind):
         """A slot that every object in a list has."""
-        words, many, state = self.fresh(kind)
-        made = Place(kind, "_".join(words), "_".join(words), words, many, state)
+        words, many = self.fresh(kind)
+        made = Place(kind, "_".join(words), "_".join(words), words, many)
         self.attributes.append(made)
         self.kinds[made.path] = self.rng.choice(places.KINDS[kind])
         return made
