@@ -46,7 +46,7 @@ TOGETHER = (
 
 def alternatives(texts):
     """A pattern of any of some texts, the longest first."""
-    return "|".join(re.escape(text) for text in sorted(set(texts), key=len, reverse=True))
+    return "|".join(re.escape(text) for text in sorted(set(texts), key=lambda text: (-len(text), text)))
 
 
 PIECES = (
