@@ -121,6 +121,11 @@ impl Plank {
         }
     }
 
+    /// Whether an answer is of the process that runs: an earlier one may have given it.
+    pub fn is_process(&self, pid: u32) -> bool {
+        self.pid().and_then(|own| u32::try_from(own).ok()) == Some(pid)
+    }
+
     pub fn is_down(&self) -> bool {
         matches!(self.phase, Phase::Down)
     }
@@ -210,8 +215,8 @@ impl Plank {
         self.must_answer() && self.silence.ask(now)
     }
 
-    pub fn allow_silence(&mut self) {
-        self.silence.end();
+    pub fn allow_silence(&mut self, now: Instant) {
+        self.silence.allow(now);
     }
 
     fn must_answer(&self) -> bool {

@@ -86,7 +86,7 @@ impl Recycle {
                 self.course
                     .taken("replace", true, format!("{workers} method-workers are new"));
                 let _ = self.course.note("probation");
-                self.state = State::Probation(Probation::until(now + self.limits.handover.probation));
+                self.state = State::Probation(Probation::new(now, self.limits.handover.probation));
                 self.until = now + self.limits.handover.answer;
                 None
             }
@@ -116,7 +116,7 @@ impl Recycle {
 
     /// The kernel told its figures.
     pub fn probed(&mut self, probe: &Probe, kernel: &Plank, now: Instant) -> Option<End> {
-        if !self.is_watching() || kernel.pid().map(i32::unsigned_abs) != Some(probe.figures.pid) {
+        if !self.is_watching() || !kernel.is_process(probe.figures.pid) {
             return None;
         }
         if let State::Probation(probation) = &mut self.state {

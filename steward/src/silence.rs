@@ -35,17 +35,29 @@ impl Silence {
 
     /// True when it is to be asked now; the question is then taken as put.
     pub fn ask(&mut self, now: Instant) -> bool {
-        let Some(limit) = self.limit.filter(|_| self.ask_at <= now) else {
+        if self.limit.is_none() || now < self.ask_at {
             return false;
-        };
-        self.ask_at = now + (limit / QUESTIONS).min(MOST_SELDOM);
+        }
+        self.put_off(now);
         self.asked.get_or_insert(now);
         true
     }
 
-    /// It answered, or is not to answer now.
+    /// It answered.
     pub fn end(&mut self) {
         self.asked = None;
+    }
+
+    /// It is not to answer now, so that no question is due either: who waits for one that nobody puts would not sleep.
+    pub fn allow(&mut self, now: Instant) {
+        self.end();
+        self.put_off(now);
+    }
+
+    fn put_off(&mut self, now: Instant) {
+        if let Some(limit) = self.limit {
+            self.ask_at = now + (limit / QUESTIONS).min(MOST_SELDOM);
+        }
     }
 
     /// How long it has been silent, where that is too long.
@@ -103,6 +115,20 @@ mod tests {
         assert_eq!(silence.too_long(begun + seconds(610)), None);
         silence.too_long(begun + seconds(620));
         assert!(silence.too_long(begun + seconds(630)).is_some());
+    }
+
+    #[test]
+    fn no_question_is_due_while_silence_is_allowed() {
+        let begun = Instant::now();
+        let mut silence = Silence::new(Some(LIMIT), begun);
+        silence.ask(begun);
+        for passed in (5..120).step_by(5) {
+            let now = begun + seconds(passed);
+            assert_eq!(silence.too_long(now), None);
+            silence.allow(now);
+            assert!(silence.due().is_some_and(|due| due > now));
+        }
+        assert!(silence.ask(begun + seconds(130)));
     }
 
     #[test]

@@ -262,8 +262,7 @@ impl Steward {
             },
             Event::Probed(Probed::Kernel(Ok(probe))) => {
                 let kernel = &mut self.supervisor.kernel;
-                // An answer may come from an earlier process.
-                if kernel.pid() == i32::try_from(probe.figures.pid).ok() {
+                if kernel.is_process(probe.figures.pid) {
                     kernel.answered(now);
                 }
                 if let Some(upgrade) = &mut self.upgrade {
@@ -391,13 +390,11 @@ impl Steward {
 
     /// Asks what starts whether it serves, and from time to time what serves whether it still does.
     fn ask(&mut self) {
-        let still = match self.upgrade.is_some() {
-            true => {
-                self.supervisor.allow_silence();
-                (false, false)
-            }
-            false => self.supervisor.ask(Instant::now()),
-        };
+        let now = Instant::now();
+        if self.upgrade.is_some() {
+            self.supervisor.allow_silence(now);
+        }
+        let still = self.supervisor.ask(now);
         if still.0 || self.is_kernel_asked() {
             self.probers.0.ask();
         }

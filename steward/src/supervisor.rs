@@ -174,9 +174,9 @@ impl Supervisor {
     }
 
     /// An upgrade has limits of its own, and lets planks be silent.
-    pub fn allow_silence(&mut self) {
-        self.kernel.allow_silence();
-        self.inference.allow_silence();
+    pub fn allow_silence(&mut self, now: Instant) {
+        self.kernel.allow_silence(now);
+        self.inference.allow_silence(now);
     }
 
     pub fn due(&self) -> Option<Instant> {

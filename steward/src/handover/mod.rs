@@ -198,13 +198,10 @@ impl Handover {
                 self.old_watch.note(probe);
                 return None;
             }
-            State::Probation(probation) => probation,
+            State::Probation(probation) if probation.concerns(probe.asked) => probation,
             _ => return None,
         };
-        let fault = if kernel
-            .pid()
-            .is_none_or(|pid| u32::try_from(pid) != Ok(status.pid))
-        {
+        let fault = if !kernel.is_process(status.pid) {
             format!("another process, {}, answers", status.pid)
         } else if status.epoch <= self.former {
             format!(
@@ -344,12 +341,9 @@ impl Handover {
                     true,
                     format!("the new kernel serves in epoch {}", epoch.0),
                 );
-                let over = now + self.limits.handover.probation;
                 let _ = self.course.note("probation");
-                self.enter(
-                    State::Probation(Probation::until(over)),
-                    now + self.limits.handover.answer,
-                );
+                let probation = Probation::new(now, self.limits.handover.probation);
+                self.enter(State::Probation(probation), now + self.limits.handover.answer);
                 None
             }
             (FromKernel::Refused { message }, State::Promoting) => {

@@ -73,7 +73,7 @@ impl Upgrade {
                     }
                     self.phase = Phase::Probation(Box::new(New {
                         both,
-                        probation: Probation::until(now + self.limits.handover.probation),
+                        probation: Probation::new(now, self.limits.handover.probation),
                         until: now + self.limits.handover.answer,
                         watch: Watch::default(),
                     }));
@@ -101,8 +101,7 @@ impl Upgrade {
         let Phase::Probation(new) = &mut self.phase else {
             return;
         };
-        // An answer to an earlier question may be of the old one.
-        if kernel.pid().and_then(|pid| u32::try_from(pid).ok()) != Some(probe.figures.pid) {
+        if !kernel.is_process(probe.figures.pid) {
             return;
         }
         let (own, former) = (probe.figures.epoch, self.watch.epoch());
