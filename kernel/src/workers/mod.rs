@@ -1,6 +1,7 @@
 //! Method-workers: jailed processes that carry activations out.
 //!
-//! - [`process`]: one worker process and its socket; the only place that makes processes.
+//! - [`process`]: one worker process and its socket.
+//! - [`nursery`]: the threads that start processes.
 //! - [`conversation`]: one activation: what is sent along, what is fetched, what comes back and is checked.
 //! - [`lane`]: a worker that is told the next activations before it is done.
 //! - [`progress`]: what a worker is at, seen without asking.
@@ -9,6 +10,7 @@
 
 mod conversation;
 mod lane;
+mod nursery;
 mod pool;
 mod process;
 mod progress;

@@ -58,6 +58,8 @@ pub struct Workers {
     used_up: Notify,
     /// The processes of the lanes, and of which shift they are.
     in_lanes: watch::Sender<BTreeMap<u32, u64>>,
+    /// The first spare has been started.
+    has_spare: watch::Sender<bool>,
 }
 
 impl Workers {
@@ -89,6 +91,7 @@ impl Workers {
             idle: Mutex::new(Vec::new()),
             used_up: Notify::new(),
             in_lanes: watch::channel(BTreeMap::new()).0,
+            has_spare: watch::channel(false).0,
         };
         (Arc::new(workers), heard)
     }
@@ -103,15 +106,17 @@ impl Workers {
             while !self.idle().iter().any(|worker| worker.runs == 0) {
                 let fresh = self.start_patiently(Work::Thoughts).await;
                 self.idle().push(fresh);
+                self.has_spare.send_replace(true);
             }
             self.used_up.notified().await;
         }
     }
 
-    /// Returns when every lane has a worker.
+    /// Returns when every lane has a worker and there was a spare: an interpreter that starts takes the processor from whoever is served.
     pub async fn warm(&self) {
-        let mut in_lanes = self.in_lanes.subscribe();
+        let (mut in_lanes, mut has_spare) = (self.in_lanes.subscribe(), self.has_spare.subscribe());
         let _ = in_lanes.wait_for(|lanes| lanes.len() >= self.workers).await;
+        let _ = has_spare.wait_for(|has| *has).await;
     }
 
     /// Lets workers of another program, or another environment, take the place of those there are, one lane after the other and each when it has

@@ -19,6 +19,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::conversation::Knowledge;
+use super::nursery;
 use super::progress::Progress;
 
 /// The worker's only descriptor, and the one that it closes as soon as it has mapped it.
@@ -59,10 +60,11 @@ pub enum Work {
 }
 
 impl Work {
-    fn arguments(self) -> &'static [&'static str] {
+    /// How much its processes give way to others.
+    pub fn nice(self) -> i32 {
         match self {
-            Work::Sends => &[],
-            Work::Thoughts => &["--nice", "10"],
+            Work::Sends => 0,
+            Work::Thoughts => 10,
         }
     }
 }
@@ -104,7 +106,7 @@ impl Worker {
             .arg("--cpu-seconds")
             .arg(CPU_SECONDS)
             .args(settings.environment.iter().flat_map(Environment::arguments))
-            .args(work.arguments())
+            .args(["--nice", &work.nice().to_string()])
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())
@@ -123,14 +125,13 @@ impl Worker {
                 },
             ])
             .map_err(io::Error::other)?;
-        let child = command.spawn().map_err(|error| {
+        // The parent's copy of the worker's end closes with the command, or its death would not end the stream.
+        let child = nursery::start(command, work).await.map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!("cannot start {}: {error}", settings.program.display()),
             )
         })?;
-        // The parent's copy of the worker's end must close, or its death would not end the stream.
-        drop(command);
         let mut worker = Worker {
             child,
             stream: UnixStream::from_std(ours)?,

@@ -6,6 +6,9 @@ use crate::peer::DESCRIPTOR;
 
 /// `_LINUX_CAPABILITY_VERSION_3` of `linux/capability.h`.
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+/// How long one that gives way may go on when another wakes, the least that Linux 6.12 and later take; earlier ones have one slice for all.
+/// sched_setattr(2); `Documentation/scheduler/sched-eevdf.rst` of Linux.
+const SLICE_NS: u64 = 100_000;
 
 /// Dies with the kernel, cannot be traced by others of the same user, can gain no privilege, drops those it has.
 pub fn detach() -> Result<(), JailError> {
@@ -29,9 +32,19 @@ pub fn give_way(nice: u64) -> Result<(), JailError> {
     if nice == 0 {
         return Ok(());
     }
-    // SAFETY: setpriority takes integers only; 0 is this process.
-    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice as libc::c_int) };
-    check("priority", result.into())
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER as u32,
+        sched_flags: 0,
+        sched_nice: nice as i32,
+        sched_priority: 0,
+        sched_runtime: SLICE_NS,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: sched_setattr reads `size` bytes of the attributes; 0 is this process, the last 0 no flags.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    check("priority", result)
 }
 
 /// Closes every descriptor but the kernel's socket; standard error is gone after it.
