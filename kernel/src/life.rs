@@ -27,6 +27,7 @@ use crate::kernel::{Asker, Kernel};
 use crate::mind::Mind;
 use crate::mind::audit::Audit;
 use crate::mind::audit::event::Prompts;
+use crate::mind::genesis;
 use crate::mind::model::Model;
 use crate::names::resolve;
 use crate::overlay::World;
@@ -246,8 +247,10 @@ impl Life {
         Ok(Phase::Standing(standing))
     }
 
-    /// Lets the workers carry out something that changes nothing, so that a client's message is not the first of their lives.
+    /// Lets the workers carry out something that changes nothing, so that a client's message is not the first of their lives, and
+    /// makes what the promotion asks for.
     async fn stretch(&self, state: &Arc<State>) {
+        genesis::digest();
         let mut runs = JoinSet::new();
         for _ in 0..STRETCHES {
             let (workers, state) = (self.workers.clone(), state.clone());

@@ -83,6 +83,10 @@ pub fn main() -> ExitCode {
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, unwritten) {
         tracing::warn!(%error, "a limit on file sizes would end this kernel");
     }
+    // A huge page is cleared whole at its first touch, for milliseconds on a machine whose memory is scarce, and a client waits.
+    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::debug!(%error, "huge pages stay on");
+    }
     let done = match arguments.work {
         Some(ref work) => work.run(),
         None => start(arguments).map(|()| ExitCode::from(exit::ANSWERED)),

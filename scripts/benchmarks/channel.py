@@ -64,8 +64,7 @@ def bench_idle(steward, seconds):
     resident = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
     return [
         row("steward_memory", resident, "MiB", None, "", 12, "resident, idle"),
-        # Its timer is the look at the inbox every 5 s; that its thread is woken once counts once.
-        row("steward_wakeups", woken, "1/s", None, "", None, "voluntary switches of all threads, idle; its timer alone is 0.2"),
+        row("steward_wakeups", woken, "1/s", None, "", None, "voluntary switches of all threads, idle: a look at the inbox every 5 s and a question to each plank every 10 s, of some switches each"),
     ]
 
 

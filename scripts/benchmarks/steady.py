@@ -1,5 +1,5 @@
-"""A client that asks all the time: `steady.py SOCKET OBJECT CLIENT`, until standard input ends. Then it prints when each answered
-request began and ended, a line each, in seconds since 1970.
+"""A client that asks all the time: `steady.py SOCKET OBJECT CLIENT PER_SECOND`, until standard input ends. Then it prints when each
+answered request began and ended, a line each, in seconds since 1970. With 0 it asks as fast as it is answered.
 
 It speaks JSON-RPC as any program would: a lost connection is made again, and the request repeated under its id. What fails ends it.
 """
@@ -44,13 +44,19 @@ class Connection:
 
 
 def main():
-    path, name, client = sys.argv[1:]
+    path, name, client = sys.argv[1:4]
+    pause = 1 / float(sys.argv[4]) if float(sys.argv[4]) else 0
     is_over = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), is_over.set()), daemon=True).start()
     connection = Connection(path)
     asked = []
     sequence = 0
+    due = time.time()
     while not is_over.is_set():
+        # Requests that fell due during a wait are left out: nobody asks twice at once.
+        due = max(due + pause, time.time())
+        if pause:
+            time.sleep(max(0, due - time.time()))
         sequence += 1
         parameters = {"receiver": name, "selector": "count_up", "arguments": [1], "client": client, "sequence": sequence}
         request = {"jsonrpc": "2.0", "id": sequence, "method": "send", "params": parameters}

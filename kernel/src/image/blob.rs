@@ -63,12 +63,17 @@ impl Blobs {
 
     /// Makes the folders, and removes what uploads left behind that were never finished. Only for whoever holds the image.
     pub fn prepare(&self) -> io::Result<()> {
-        let new = self.folder.join("new");
-        make_folder(&new)?;
-        for left in fs::read_dir(&new)? {
+        make_folder(&self.folder.join("new"))?;
+        self.take_over()?;
+        sync(&self.folder)
+    }
+
+    /// The same of folders that another kernel has prepared.
+    pub fn take_over(&self) -> io::Result<()> {
+        for left in fs::read_dir(self.folder.join("new"))? {
             fs::remove_file(left?.path())?;
         }
-        sync(&self.folder)
+        Ok(())
     }
 
     /// Where a content lies, or would.

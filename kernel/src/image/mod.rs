@@ -142,6 +142,7 @@ impl Image {
     pub fn open_locked(folder: &Path, lock: Option<Flock<File>>) -> Result<Image, OpenError> {
         let (log_folder, index_folder) = (folder.join("log"), folder.join("index"));
         make_folder(&log_folder)?;
+        make_folder(&folder.join("branches"))?;
         if doubt::is_marked(&index_folder) {
             tracing::warn!("the index was marked as damaged; it is set aside and made anew from the log");
             reindex::set_aside(&index_folder)?;
@@ -273,6 +274,11 @@ pub struct Standing {
 
 pub fn take_lock(folder: &Path) -> Result<Flock<File>, OpenError> {
     make_folder(folder)?;
+    lock(folder)
+}
+
+/// Takes the lock of an image that is there.
+fn lock(folder: &Path) -> Result<Flock<File>, OpenError> {
     let path = folder.join("lock");
     let failed = |source| OpenError::Folder {
         path: path.clone(),

@@ -16,7 +16,7 @@ use super::log::{Next, segment_path};
 use super::record::Entry;
 use super::segment::{HEADER_BYTES, Header, Kind, Position, Reader, at, damaged};
 use super::state::State;
-use super::{Image, OpenError, Opening, doubt, load_state, replay, take_lock};
+use super::{Image, OpenError, Opening, doubt, load_state, lock, replay};
 
 /// A kernel that was killed lets go of the lock a moment later.
 const LOCK_PAUSE: Duration = Duration::from_micros(200);
@@ -121,11 +121,12 @@ impl Standby {
     }
 
     /// Takes the image over as a start does, from where this state is: the lock, the log to its durable end, the next epoch. The
-    /// lock is waited for so long. The index stays frozen until [`Image::thaw`].
+    /// lock is waited for so long. The index stays frozen until [`Image::thaw`]. Clients wait meanwhile, so the folders, which the
+    /// kernel before has made durable, are not synced again.
     pub fn promote(&self, patience: Duration) -> Result<Image, OpenError> {
         let until = Instant::now() + patience;
         let lock = loop {
-            match take_lock(&self.folder) {
+            match lock(&self.folder) {
                 Err(OpenError::InUse(_)) if Instant::now() < until => std::thread::sleep(LOCK_PAUSE),
                 taken => break taken?,
             }
@@ -134,7 +135,7 @@ impl Standby {
         let blobs = self.folder.join("blobs");
         self.state
             .blobs
-            .prepare()
+            .take_over()
             .map_err(|source| OpenError::Folder { path: blobs, source })?;
         let (log_folder, index_folder) = (self.folder.join("log"), self.folder.join("index"));
         let log = replay(&self.state, &log_folder, &index_folder, usize::MAX)?;

@@ -4,6 +4,7 @@
 //! object. The manifest's order fixes the ids.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use shared::id::ObjectId;
 use shared::value::Value;
@@ -148,7 +149,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Stands for all that this program's genesis says, in hexadecimal.
-pub fn digest() -> String {
+pub fn digest() -> &'static str {
+    &DIGEST
+}
+
+/// Made in the first use: a kernel that takes over has used it before its clients wait.
+static DIGEST: LazyLock<String> = LazyLock::new(|| {
     let mut hasher = blake3::Hasher::new();
     for text in MANIFEST.iter().flat_map(|(name, source)| [*name, *source]) {
         hasher.update(&(text.len() as u64).to_le_bytes());
@@ -156,7 +162,7 @@ pub fn digest() -> String {
     }
     hasher.update(codex::SEED.as_bytes());
     hasher.finalize().to_hex()[..32].to_owned()
-}
+});
 
 /// Every object of the manifest, where these are its objects.
 pub fn primordial(objects: &BTreeMap<String, ObjectId>) -> Result<Vec<Primordial>, GenesisError> {

@@ -88,7 +88,7 @@ impl Kernel {
         draft.changes = vec![Change::Put {
             object: record.id,
             slot: OFFERED.into(),
-            value: Value::Text(offering),
+            value: Value::Text(offering.to_owned()),
         }];
         self.image.committer.commit(draft).await?;
         Ok(())
@@ -233,7 +233,7 @@ pub fn record_of(objects: &BTreeMap<String, ObjectId>, described: &[Primordial])
         given: given.collect(),
     };
     let mut slots = written(&record);
-    slots.push((OFFERED.into(), Value::Text(genesis::digest())));
+    slots.push((OFFERED.into(), Value::Text(genesis::digest().to_owned())));
     slots
 }
 

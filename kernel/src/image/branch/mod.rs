@@ -21,6 +21,7 @@ use shared::id::{ClientId, ObjectId, TransactionId};
 use self::contents::Contents;
 use self::file::{BranchFile, Changed, Header, Record};
 use self::view::View;
+use super::OpenError;
 use super::draft::{Change, CommitError, Draft};
 use super::epoch::EpochFile;
 use super::history::{History, HistoryError};
@@ -28,7 +29,6 @@ use super::log::{sync_folder, unix_ms};
 use super::record::{RequestId, StoredReply};
 use super::segment::{LogError, at};
 use super::state::{KEPT_REPLIES, State};
-use super::{OpenError, make_folder};
 
 /// An image has so many branches at most.
 pub const MOST: usize = 64;
@@ -119,13 +119,13 @@ impl Branches {
     /// from now on, and what was committed is removed.
     pub(super) fn open(image: &Path, id: [u8; 16], state: Arc<State>) -> Result<Branches, OpenError> {
         let folder = image.join("branches");
-        make_folder(&folder)?;
         let failed = |source| OpenError::Folder {
             path: folder.clone(),
             source,
         };
         let fence = EpochFile::open(image).map_err(failed)?;
         let mut known = BTreeMap::new();
+        let mut is_changed = false;
         for (name, path) in files(&folder).map_err(failed)? {
             match open_branch(&path, &name, id, &state) {
                 Ok(Some(branch)) => {
@@ -134,6 +134,7 @@ impl Branches {
                 Ok(None) => {
                     tracing::info!(branch = name, "a branch that is committed is removed");
                     fs::remove_file(&path).map_err(failed)?;
+                    is_changed = true;
                 }
                 Err(error) => {
                     tracing::error!(branch = name, %error, "a branch cannot be used");
@@ -141,7 +142,9 @@ impl Branches {
                 }
             }
         }
-        sync_folder(&folder)?;
+        if is_changed {
+            sync_folder(&folder)?;
+        }
         Ok(Branches {
             folder,
             image: id,
