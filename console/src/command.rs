@@ -17,7 +17,7 @@ use crate::kernel::{Answered, Kernel};
 use crate::output::{self, Report};
 use crate::{
     adapter, bench, blob, branch, codex, down, follow, literal, memory, metrics, offline, past, render, repl,
-    status, up, upgrade, view, workflow,
+    status, up, upgrade, view, wish, workflow,
 };
 
 /// Runs the command line and returns the exit code.
@@ -113,9 +113,10 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
             let is_watched = !json && !is_quiet && io::stderr().is_terminal();
             let mut kernel = Kernel::identified(&home, identity);
             let is_one = matches!(call, Call::Thoughts { id: Some(_) });
+            let remark = wish::remark(&call);
             kernel
                 .call_shown(call, is_watched)
-                .map(|answered| report(&answered, is_one, branch.as_deref()))
+                .map(|answered| report(&answered, is_one, branch.as_deref()).remarked(remark))
         }
     }
 }

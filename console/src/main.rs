@@ -38,6 +38,7 @@ mod steward;
 mod up;
 mod upgrade;
 mod view;
+mod wish;
 mod workflow;
 
 #[cfg(test)]

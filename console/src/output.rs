@@ -28,6 +28,12 @@ impl Report {
         }
     }
 
+    /// The same with a line for people below it.
+    pub fn remarked(mut self, remark: Option<&str>) -> Report {
+        self.text.extend(remark.map(|remark| format!("\n{remark}")));
+        self
+    }
+
     /// The text as standard output may have it: what an image or a model wrote commands no terminal.
     pub fn shown(&self) -> String {
         match io::stdout().is_terminal() {

@@ -236,12 +236,10 @@ pub fn thought(view: &ThoughtView) -> String {
             event.round, event.kind, event.state
         );
     }
+    let artifact = view.artifact.trim();
     // Mostly an event has told it.
-    let is_told = view
-        .events
-        .iter()
-        .any(|event| event.detail.trim() == view.artifact.trim());
-    if !is_told {
+    let is_told = view.events.iter().any(|event| event.detail.trim() == artifact);
+    if !artifact.is_empty() && !is_told {
         let _ = write!(out, "\n\n{}", view.artifact.trim_end());
     }
     out

@@ -25,7 +25,7 @@ use crate::line::{self, Line};
 use crate::literal;
 use crate::output::{self, Report, complain, say};
 use crate::progress::Progress;
-use crate::status;
+use crate::{status, wish};
 
 /// The only one of the commands that the console has run that can be said in a branch.
 const BLOB_PUT: [&str; 2] = ["blob", "put"];
@@ -163,6 +163,7 @@ impl Console {
         let branch = self.branch.clone().filter(|_| within.is_some());
         let call = within.unwrap_or(call);
         let is_one = matches!(call, Call::Thoughts { id: Some(_) });
+        let remark = wish::remark(&call);
         let is_watched = self.interrupt.is_some() && matches!(call, Call::Send { .. });
         let mut progress = Progress::new(output::has_error_colours());
         let result = {
@@ -188,7 +189,10 @@ impl Console {
         }
         progress.end();
         match result {
-            Ok(answered) => self.show(&command::report(&answered, is_one, branch.as_deref())),
+            Ok(answered) => {
+                let report = command::report(&answered, is_one, branch.as_deref());
+                self.show(&report.remarked(remark));
+            }
             Err(failure) => self.fail(&failure),
         }
     }

@@ -78,7 +78,10 @@ fn what_is_wrong_is_named_with_its_place() {
     check("x=1 -> 2", "at character 5 a slot's name");
     check("(1 -> 2", "at character 4 `,` or `)`");
     check("(1,) -> 2", "at character 4 a value in JSON");
-    check("(abc) -> 2", "texts in double quotes");
+    check(
+        "(True) -> 2",
+        "at character 2 a value in JSON (5, true, null, \"text\", [1, 2]) is expected, and \"True) -> 2\"",
+    );
     check("() -> !; a=1", "what fails changes nothing");
     check("a[0]=1 () -> _", "a slot's name at the end of the path");
     check("0.a=1 () -> _", "an argument's number, counted from 1");

@@ -13,6 +13,8 @@ use crate::value::Value;
 /// How much of a text an error repeats.
 const SHOWN_CHARS: usize = 24;
 
+const VALUE: &str = "a value in JSON (5, true, null, \"text\", [1, 2])";
+
 /// Where a text is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct NotationError {
@@ -158,10 +160,10 @@ impl<'a> Reader<'a> {
         let json = match stream.next() {
             Some(Ok(json)) => json,
             Some(Err(error)) if error.is_syntax() || error.is_eof() => {
-                return Err(self.error(format!("a value in JSON, texts in double quotes ({error})")));
+                return Err(self.error(VALUE.to_owned()));
             }
             Some(Err(error)) => return Err(self.error(format!("a value in JSON ({error})"))),
-            None => return Err(self.error("a value in JSON".to_owned())),
+            None => return Err(self.error(VALUE.to_owned())),
         };
         let value = from_json(&json).map_err(|error| self.error(format!("a value ({error})")))?;
         self.rest = &self.rest[stream.byte_offset()..];
