@@ -8,8 +8,8 @@ role = "auditor"
 def _process_synthesis_(self, event, payload):
     if event == "enter":
         receiver = self.brief["receiver"]
-        if self.drawn_by and "review" in self.workflow.needs and self.thinker.persona not in self.drawn_by:
-            self.drawn_by = self.drawn_by + [self.thinker.persona]
+        if self.drawn_by and "review" in self.workflow.needs:
+            self.note_drawer()
         sections = self.views.sections(receiver, self.structure, self.layout)
         about = self.about()
         self.html = self.views.page.drawn(receiver, sections, self.layout, about)

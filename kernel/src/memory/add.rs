@@ -29,7 +29,7 @@ const MOST_META: usize = 64;
 const META_BYTES: usize = 1_024;
 const FORMATS: [&str; 6] = ["text", "markdown", "html", "code", "jsonl", "pdf"];
 /// Another request may index the same source at the same time; then this one looks again.
-const REPLAYS: u32 = 8;
+pub(super) const REPLAYS: u32 = 8;
 /// Chunks whose language is told together.
 const TOLD_TOGETHER: usize = 4;
 

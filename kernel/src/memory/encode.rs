@@ -7,6 +7,7 @@ use shared::bridge::{Answer, Fault, MemoryEncoded};
 use shared::id::ObjectId;
 use shared::reason;
 
+use super::add::REPLAYS;
 use super::document::Chunk;
 use crate::image::draft::{Change, CommitError, Draft};
 use crate::image::memory::TEXT;
@@ -15,13 +16,12 @@ use crate::kernel::{Asker, Kernel, commit_fault};
 
 /// Chunks of one transaction: a few seconds of an encoder's work.
 const AT_ONCE: usize = 128;
-/// Somebody may forget a chunk at the same time; then this one looks again.
-const REPLAYS: u32 = 8;
 
 impl Kernel {
     /// Encodes some chunks, the first of which has the id `from` or a later one, in one transaction.
     pub async fn encode_memory(self: &Arc<Self>, asker: &Asker, from: ObjectId) -> Result<Answer, Fault> {
         let no_encoder = |why: String| Fault::new(reason::NO_MODEL, why);
+        // Somebody may forget a chunk at the same time; then this looks again.
         for _ in 0..REPLAYS {
             let embedder = self.memory.model.embedder().await.map_err(no_encoder)?;
             let encoder = Encoder::of(&embedder.name, embedder.dimension as usize);

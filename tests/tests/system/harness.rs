@@ -234,20 +234,24 @@ impl System {
     /// Of a test that fails: the logs, the instructions and their journals outlive the home.
     fn keep_traces(&self) {
         let kept = std::env::temp_dir().join(format!("batos-failed-{}", std::process::id()));
+        // Programs are large, and known by the choices beside them.
+        let planks = fs::read_dir(self.home().join("planks"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let choices = planks
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|it| it == "json"));
         let copied = fs::create_dir_all(&kept).and_then(|()| {
             Command::new("cp")
                 .arg("-r")
-                .args(["logs", "channel", "planks"].map(|name| self.home().join(name)))
+                .args(["logs", "channel"].map(|name| self.home().join(name)))
+                .args(choices)
                 .arg(&kept)
                 .stderr(Stdio::null())
                 .status()
         });
         if copied.is_ok() {
-            // Programs are large, and known by the choices beside them.
-            let planks = fs::read_dir(kept.join("planks")).into_iter().flatten().flatten();
-            for plank in planks.filter(|entry| entry.path().extension().is_none_or(|it| it != "json")) {
-                let _ = fs::remove_file(plank.path());
-            }
             eprintln!("-- logs and instructions: {}", kept.display());
         }
     }
