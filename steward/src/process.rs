@@ -61,7 +61,8 @@ impl Identity {
     }
 }
 
-/// Ids of processes of this user whose arguments, after the program, begin with these.
+/// Ids of processes of this user whose arguments, after the program, begin with these. What one of them has forked and what does not run a
+/// program of its own yet still has its arguments, and is not one.
 pub fn with_arguments(beginning: &[Vec<u8>]) -> Vec<i32> {
     let me = nix::unistd::geteuid().as_raw();
     let mut found = Vec::new();
@@ -88,16 +89,20 @@ pub fn with_arguments(beginning: &[Vec<u8>]) -> Vec<i32> {
             found.push(pid);
         }
     }
+    let all = found.clone();
+    found.retain(|pid| parent(*pid).is_some_and(|parent| !all.contains(&parent)));
     found
 }
 
 /// Whether this process has to reap that one.
 pub fn is_child(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let parent = stat
-        .rsplit_once(") ")
-        .and_then(|(_, fields)| fields.split(' ').nth(1)?.parse::<u32>().ok());
-    parent == Some(std::process::id())
+    parent(pid).and_then(|parent| u32::try_from(parent).ok()) == Some(std::process::id())
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(1)?.parse().ok()
 }
 
 /// The program that a process runs; a replaced file ends in ` (deleted)`.
@@ -123,7 +128,31 @@ pub fn has_ended(descriptor: &OwnedFd, within: Duration) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
+
+    #[test]
+    fn a_child_with_the_arguments_of_its_parent_is_not_taken_for_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().to_str().unwrap();
+        // A subshell is a fork that runs no program of its own.
+        let mut parent = Command::new("/bin/sh")
+            .args(["-c", "(echo forked; read line; :); :", mark])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = [0; 7];
+        std::io::Read::read_exact(parent.stdout.as_mut().unwrap(), &mut told).unwrap();
+        let line = fs::read(format!("/proc/{}/cmdline", parent.id())).unwrap();
+        let mut arguments: Vec<Vec<u8>> = line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        arguments.pop();
+        let found = with_arguments(&arguments[1..]);
+        drop(parent.stdin.take());
+        parent.wait().unwrap();
+        assert_eq!(found, [parent.id() as i32]);
+    }
 
     #[test]
     fn this_process_is_found_and_a_stranger_is_left_alone() {

@@ -25,7 +25,7 @@ use shared::frame;
 use shared::handover::{FromKernel, ToKernel};
 use shared::value::Value;
 
-use crate::harness::{System, is_gone, program, text, until};
+use crate::harness::{System, is_gone, kernels, program, text, until};
 use crate::load::Load;
 
 const CLIENTS: usize = 4;
@@ -477,17 +477,4 @@ impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
-}
-
-/// Kernels that serve a home or stand by for it.
-fn kernels(home: &Path) -> Vec<i32> {
-    let is_kernel = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.windows(b"--inference-socket".len())
-            .any(|part| part == b"--inference-socket")
-            && !is_gone(*pid)
-    };
-    let mut found = crate::harness::processes_of(home);
-    found.retain(is_kernel);
-    found
 }

@@ -366,3 +366,21 @@ pub fn processes_of(home: &Path) -> Vec<i32> {
         })
         .collect()
 }
+
+/// Kernels that serve a home or stand by for it. What one of them has forked to become a worker still has its arguments, and is none.
+pub fn kernels(home: &Path) -> Vec<i32> {
+    let is_kernel = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0)
+            .any(|word| word == b"--inference-socket")
+    };
+    let parent = |pid: i32| -> Option<i32> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    };
+    let mut found = processes_of(home);
+    found.retain(is_kernel);
+    let all = found.clone();
+    found.retain(|pid| !is_gone(*pid) && parent(*pid).is_some_and(|parent| !all.contains(&parent)));
+    found
+}

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{System, is_gone, program, repository, text, until};
+use crate::harness::{System, is_gone, kernels, program, repository, text, until};
 
 const LIMIT: Duration = Duration::from_secs(2);
 /// Of an upgrade to a kernel that serves; the cold switch is tried in `steward/tests`.
@@ -73,22 +73,6 @@ fn start_dying(system: &System, library: &Path, at: &str) {
 fn steward_pid(system: &System) -> i32 {
     let lock = fs::read_to_string(system.home().join("run/steward.lock")).unwrap();
     lock.trim().parse().unwrap()
-}
-
-/// Processes that run as kernels of this home.
-fn kernels(home: &Path) -> Vec<i32> {
-    let wanted = home.as_os_str().as_encoded_bytes();
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let mut words = line.split(|byte| *byte == 0);
-            let program = words.next().unwrap_or_default().to_vec();
-            let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            name.starts_with(b"kernel") && words.next() == Some(b"--home") && words.next() == Some(wanted)
-        })
-        .collect()
 }
 
 fn results(system: &System) -> Vec<Json> {
