@@ -139,6 +139,8 @@ def work(rank, asked):
     distributed.init_process_group("gloo", init_method=f"file://{asked.meeting}", rank=rank, world_size=asked.processes, timeout=datetime.timedelta(hours=2))
     tokenizer = tokens.load()
     model = Seed()
+    if not asked.plain:
+        model.stream = torch.compile(model.stream, dynamic=True)
     lookup = torch.nn.Linear(CONFIG["hidden_size"], len(cases.KINDS) + 2)
     weights = list(model.parameters()) + list(lookup.parameters())
     layers = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() == 2]
@@ -228,6 +230,7 @@ def main():
     parser.add_argument("--adam", type=float, default=0.003)
     parser.add_argument("--first", type=float, default=4.0, help="weight of a completion's first token")
     parser.add_argument("--told", type=float, default=0.1, help="weight of a token of the examples, that of a completion being 1")
+    parser.add_argument("--plain", action="store_true", help="without the compiler of torch, which wants g++; half as fast")
     parser.add_argument("--trial", action="store_true", help="keep nothing")
     asked = parser.parse_args()
     # Whoever ends this process ends the others with it: they are its daemons, and those end where it ends in order.
