@@ -18,6 +18,8 @@ use crate::model::{Row, Scratch};
 const PROMPT_TOKENS: usize = 256;
 const TEXT_TOKENS: usize = 32;
 const ROUNDS: usize = 5;
+/// Of each, with an adapter and without.
+const KEPT_TOKENS: usize = 64;
 /// A round of a small model is run again and again until this time is over: the first runs find caches cold and threads asleep.
 const ROUND: Duration = Duration::from_millis(200);
 
@@ -42,9 +44,15 @@ pub fn print(settings: Settings, turns: bool, adapters: &[PathBuf]) -> anyhow::R
                     let (prefill, decode) = rounds.run(Some(&lease));
                     tell(&ready, prefill, decode, 1);
                 }
+                ["kept", _] => {
+                    let lease: Lease = adapted.lease(number(1)?)?;
+                    println!("{}", serde_json::json!({ "kept": rounds.kept(&lease) }));
+                }
                 ["change"] => println!("{}", adapted.change()?),
                 ["serve", _, _, _] => println!("{}", adapted.serve(number(1)?, number(2)?, number(3)?)?),
-                _ => bail!("{line}: give round, round N, change, or serve ADAPTERS REQUESTS TOGETHER"),
+                _ => {
+                    bail!("{line}: give round, round N, kept N, change, or serve ADAPTERS REQUESTS TOGETHER")
+                }
             }
         }
         return Ok(());
@@ -84,25 +92,61 @@ impl Rounds<'_> {
     }
 
     fn once(&mut self, adapter: Option<&Adapter>) -> (f64, f64) {
-        let model = &self.ready.model;
-        let row = |position: usize, is_wanted| Row {
-            token: (position * 7 % model.shape.vocabulary) as u32,
-            position,
-            blocks: &self.blocks,
-            is_wanted,
-            adapter,
-        };
+        let prefill = PROMPT_TOKENS as f64 / self.read_prompt(adapter).as_secs_f64();
+        let text = PROMPT_TOKENS..PROMPT_TOKENS + TEXT_TOKENS;
+        let taken: Duration = text.map(|at| self.write(at, adapter)).sum();
+        (prefill, TEXT_TOKENS as f64 / taken.as_secs_f64())
+    }
+
+    /// The part of decoding's speed that an adapter leaves. Each token is written twice, with it and without, by turns: what else goes on at
+    /// this machine meets both.
+    fn kept(&mut self, adapter: &Adapter) -> f64 {
+        self.read_prompt(None);
+        let (mut alone, mut adapted) = (Vec::new(), Vec::new());
+        for turn in 0..KEPT_TOKENS {
+            let at = PROMPT_TOKENS + turn % TEXT_TOKENS;
+            for is_adapted in [turn % 2 == 0, turn % 2 != 0] {
+                match is_adapted {
+                    true => adapted.push(self.write(at, Some(adapter)).as_secs_f64()),
+                    false => alone.push(self.write(at, None).as_secs_f64()),
+                }
+            }
+        }
+        median(&mut alone) / median(&mut adapted)
+    }
+
+    fn read_prompt(&mut self, adapter: Option<&Adapter>) -> Duration {
         let prompt: Vec<Row<'_>> = (0..PROMPT_TOKENS)
-            .map(|at| row(at, at + 1 == PROMPT_TOKENS))
+            .map(|at| Row {
+                is_wanted: at + 1 == PROMPT_TOKENS,
+                ..row(self.ready, &self.blocks, at, adapter)
+            })
             .collect();
         let begun = Instant::now();
-        model.forward(&prompt, &mut self.cache, &mut self.scratch);
-        let prefill = PROMPT_TOKENS as f64 / begun.elapsed().as_secs_f64();
+        self.ready
+            .model
+            .forward(&prompt, &mut self.cache, &mut self.scratch);
+        begun.elapsed()
+    }
+
+    /// One token at that place.
+    fn write(&mut self, at: usize, adapter: Option<&Adapter>) -> Duration {
+        let rows = [row(self.ready, &self.blocks, at, adapter)];
         let begun = Instant::now();
-        for at in PROMPT_TOKENS..PROMPT_TOKENS + TEXT_TOKENS {
-            model.forward(&[row(at, true)], &mut self.cache, &mut self.scratch);
-        }
-        (prefill, TEXT_TOKENS as f64 / begun.elapsed().as_secs_f64())
+        self.ready
+            .model
+            .forward(&rows, &mut self.cache, &mut self.scratch);
+        begun.elapsed()
+    }
+}
+
+fn row<'a>(ready: &Checkpoint, blocks: &'a [u32], position: usize, adapter: Option<&'a Adapter>) -> Row<'a> {
+    Row {
+        token: (position * 7 % ready.model.shape.vocabulary) as u32,
+        position,
+        blocks,
+        is_wanted: true,
+        adapter,
     }
 }
 

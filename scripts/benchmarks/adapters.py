@@ -57,15 +57,14 @@ def theirs(folder, model, names):
 
 
 def losses(folder, model, bounded, shown, rounds):
-    """Tokens per second with an adapter, as a part of those without, each round beside one of the model alone."""
+    """Tokens per second with an adapter, as a part of those without: ours by turns of one token, llama.cpp's by turns of one round."""
     names = bounded + shown
     rows = []
     with ours(folder, model, names) as us, theirs(folder, model, names) as them:
         for number, name in enumerate(names, 1):
             kept, lost = [], []
             for _ in range(rounds + 1):
-                before, after = (us.do("round", at)["decode_tokens_per_second"] if at else us.do("round")["decode_tokens_per_second"] for at in (0, number))
-                kept.append(after / before)
+                kept.append(us.do("kept", number)["kept"])
                 before, after = (them.do("round", at)["decode"] for at in (0, number))
                 lost.append(after / before)
             label = f"{model.replace('-', '_')}_with_{name.split('-', 1)[1].replace('-', '_')}"
