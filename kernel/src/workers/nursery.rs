@@ -2,37 +2,37 @@
 //!
 //! - A worker asks to be killed when its parent ends, and to Linux the parent is the thread that forked (prctl(2), `PR_SET_PDEATHSIG`).
 //!   Threads of the runtime come and go with what blocks; these stay as long as the process.
-//! - A fork takes milliseconds, in which a thread of the runtime would carry out nothing else.
-//! - What is forked has its thread's priority from its first moment: loading an interpreter for a thought gives way to sends, too.
+//! - A start takes a millisecond, in which a thread of the runtime would carry out nothing else.
+//! - What is started has its thread's priority from its first moment: loading an interpreter for a thought gives way to sends, too.
 
 use std::io;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::child::{Child, Order, Started};
 use super::process::Work;
 
 /// Whoever starts processes for sends, and for thoughts.
-static NURSERIES: [OnceLock<Sender<Order>>; 2] = [OnceLock::new(), OnceLock::new()];
+static NURSERIES: [OnceLock<Sender<Errand>>; 2] = [OnceLock::new(), OnceLock::new()];
 
-struct Order {
-    command: Command,
-    /// Of the runtime that hears of the child's end.
+struct Errand {
+    order: Order,
+    /// Of whoever waits; where nobody does any more, it reaps the process.
     runtime: Handle,
-    child: oneshot::Sender<io::Result<Child>>,
+    started: oneshot::Sender<io::Result<Started>>,
 }
 
-/// Starts a process for such work; the command is dropped before this returns, and with it the parent's copies of what the child got.
-pub async fn start(command: Command, work: Work) -> io::Result<Child> {
-    let (child, started) = oneshot::channel();
-    let order = Order {
-        command,
+/// Starts a process for such work; the order is dropped before this returns, and with it the parent's copies of what the child got.
+pub async fn start(order: Order, work: Work) -> io::Result<Child> {
+    let (sender, started) = oneshot::channel();
+    let errand = Errand {
+        order,
         runtime: Handle::current(),
-        child,
+        started: sender,
     };
     let nursery = match work {
         Work::Sends => &NURSERIES[0],
@@ -46,44 +46,49 @@ pub async fn start(command: Command, work: Work) -> io::Result<Child> {
             nursery.get_or_init(|| sender)
         }
     };
-    sender.send(order).map_err(|_| gone())?;
-    started.await.map_err(|_| gone())?
+    sender.send(errand).map_err(|_| gone())?;
+    Child::of(started.await.map_err(|_| gone())??)
 }
 
-fn open(work: Work) -> io::Result<Sender<Order>> {
-    let (sender, orders) = channel();
+fn open(work: Work) -> io::Result<Sender<Errand>> {
+    let (sender, errands) = channel();
     thread::Builder::new()
         .name("nursery".into())
-        .spawn(move || serve(work, &orders))?;
+        .spawn(move || serve(work, &errands))?;
     Ok(sender)
 }
 
-fn serve(work: Work, orders: &Receiver<Order>) {
+fn serve(work: Work, errands: &Receiver<Errand>) {
     // Of this thread alone, as Linux has it.
     let priority = rustix::process::setpriority_process(None, work.nice());
     if let Err(error) = priority {
         tracing::warn!(%error, ?work, "workers begin with the kernel's own priority");
     }
-    while let Ok(mut order) = orders.recv() {
-        let _entered = order.runtime.enter();
-        let child = order.command.spawn();
-        drop(order.command);
-        // Whoever gave up waiting has the child killed.
-        let _ = order.child.send(child);
+    while let Ok(errand) = errands.recv() {
+        let _entered = errand.runtime.enter();
+        // Whoever gave up waiting has the process killed.
+        let _ = errand.started.send(errand.order.start());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::fs::File;
+    use std::io::Read;
+    use std::path::Path;
     use std::time::Duration;
 
     use super::*;
 
+    fn order(program: &str, arguments: &[&str]) -> Order {
+        let arguments = arguments.iter().map(OsString::from).collect();
+        Order::new(Path::new(program), arguments).unwrap()
+    }
+
     /// A process that asks to be killed when its parent ends, as workers do.
-    fn dependent() -> Command {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "sleep", "60"]);
-        command
+    fn dependent() -> Order {
+        order("/usr/bin/setpriv", &["--pdeathsig", "KILL", "/bin/sleep", "60"])
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -98,26 +103,30 @@ mod tests {
     fn a_process_outlives_the_threads_of_the_runtime_that_asked_for_it() {
         let runtime = runtime();
         let started = runtime.spawn(async { start(dependent(), Work::Sends).await });
-        let mut child = runtime.block_on(started).unwrap().unwrap();
+        let child = runtime.block_on(started).unwrap().unwrap();
         let id = child.id().unwrap();
         // Time to ask for it.
         thread::sleep(Duration::from_millis(300));
         drop(runtime);
         thread::sleep(Duration::from_millis(100));
-        assert!(child.try_wait().unwrap().is_none(), "it was killed");
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(id).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+        assert!(!state.contains(") Z "), "it was killed");
     }
 
     #[test]
     fn what_is_started_for_thoughts_gives_way_and_what_is_started_for_sends_does_not() {
         let runtime = runtime();
         for work in [Work::Thoughts, Work::Sends] {
-            let mut command = Command::new("nice");
-            command.stdout(std::process::Stdio::piped());
-            let child = runtime.block_on(start(command, work)).unwrap();
-            let told = runtime.block_on(child.wait_with_output()).unwrap().stdout;
-            assert_eq!(String::from_utf8(told).unwrap().trim(), work.nice().to_string());
+            let (reader, writer) = rustix::pipe::pipe().unwrap();
+            let order = order("/bin/sh", &["-c", "/usr/bin/nice >&3"]);
+            let mut child = runtime
+                .block_on(start(order.handing(&writer, 3).unwrap(), work))
+                .unwrap();
+            drop(writer);
+            let mut told = String::new();
+            File::from(reader).read_to_string(&mut told).unwrap();
+            assert_eq!(told.trim(), work.nice().to_string());
+            assert!(runtime.block_on(child.wait()).unwrap().success());
         }
     }
 
@@ -125,7 +134,7 @@ mod tests {
     fn a_program_that_is_not_there_is_an_error_each_time() {
         let runtime = runtime();
         for _ in 0..2 {
-            let failed = runtime.block_on(start(Command::new("/nonexistent"), Work::Sends));
+            let failed = runtime.block_on(start(order("/nonexistent", &[]), Work::Sends));
             assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);
         }
     }

@@ -1,23 +1,22 @@
 //! One method-worker process. The kernel is its parent: it is killed by its handle and always reaped.
 
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::Signal;
 use shared::activation::FromWorker;
 use shared::frame::FrameError;
 use shared::incoming::Incoming;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::child::{Child, Order};
 use super::conversation::Knowledge;
 use super::nursery;
 use super::progress::Progress;
@@ -99,34 +98,21 @@ impl Worker {
         let (ours, theirs) = StdUnixStream::pair()?;
         let (progress, page) = Progress::new()?;
         ours.set_nonblocking(true)?;
-        let mut command = Command::new(&settings.program);
-        command
-            .arg("--memory-mib")
-            .arg(settings.memory_mib.to_string())
-            .arg("--cpu-seconds")
-            .arg(CPU_SECONDS)
-            .args(settings.environment.iter().flat_map(Environment::arguments))
-            .args(["--nice", &work.nice().to_string()])
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .kill_on_drop(true);
-        command
-            .fd_mappings(vec![
-                FdMapping {
-                    parent_fd: OwnedFd::from(theirs),
-                    child_fd: WORKER_FD,
-                },
-                FdMapping {
-                    parent_fd: page,
-                    child_fd: PROGRESS_FD,
-                },
-            ])
-            .map_err(io::Error::other)?;
-        // The parent's copy of the worker's end closes with the command, or its death would not end the stream.
-        let child = nursery::start(command, work).await.map_err(|error| {
+        let mut arguments: Vec<OsString> = Vec::new();
+        for (name, value) in [
+            ("--memory-mib", settings.memory_mib.to_string()),
+            ("--cpu-seconds", CPU_SECONDS.to_owned()),
+            ("--nice", work.nice().to_string()),
+        ] {
+            arguments.extend([name.into(), value.into()]);
+        }
+        arguments.extend(settings.environment.iter().flat_map(Environment::arguments));
+        let order = Order::new(&settings.program, arguments)?
+            .handing(&theirs, WORKER_FD)?
+            .handing(&page, PROGRESS_FD)?;
+        drop((theirs, page));
+        // The parent's copy of the worker's end closes with the order, or its death would not end the stream.
+        let child = nursery::start(order, work).await.map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!("cannot start {}: {error}", settings.program.display()),

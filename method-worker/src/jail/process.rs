@@ -10,8 +10,12 @@ const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 /// sched_setattr(2); `Documentation/scheduler/sched-eevdf.rst` of Linux.
 const SLICE_NS: u64 = 100_000;
 
-/// Dies with the kernel, cannot be traced by others of the same user, can gain no privilege, drops those it has.
+/// Keeps no folder in use, dies with the kernel, cannot be traced by others of the same user, can gain no privilege, drops those it has.
 pub fn detach() -> Result<(), JailError> {
+    std::env::set_current_dir("/").map_err(|source| JailError::System {
+        part: "folder",
+        source,
+    })?;
     // The kernel of BAT OS is the parent; when it went away before this line, the socket says so at the first read.
     prctl(
         "parent death signal",
