@@ -411,7 +411,7 @@ fn it_generates_without_a_kernel() {
             out,
             "def toggle_lantern(self):\n    self.lantern = not self.lantern\n    self._p_changed = True\n    return self.lantern\n\n"
         );
-        assert!(error.contains("32 tokens of prompt"), "{error}");
+        assert!(error.contains("23 tokens of prompt"), "{error}");
     }
     let (succeeded, _, error) = generate_command(&["--model", "/nowhere", "--prompt", "x"]);
     assert!(!succeeded && error.contains("does not exist"), "{error}");
