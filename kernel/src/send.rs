@@ -1,5 +1,6 @@
 //! Sends: lookup, activation, commit; and what happens when nobody understands.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::workers::Activation;
 
 /// A send whose reads others keep changing is replayed so many times.
 pub const REPLAYS: u32 = 32;
+/// Who has not been carried out before lets others go on with a contended object after so long: an endless method would hold all of them up.
+const MOST_FIRST_TURN: Duration = Duration::from_millis(20);
 /// A send may need so many missing methods, one after the other.
 const MISSIONS: u32 = 8;
 /// The most that one send may take, thoughts included, unless it says otherwise.
@@ -131,7 +134,20 @@ impl Kernel {
         let mut turn = self.contention.turn_if_contended(message.receiver).await;
         let mut thought: Option<ThoughtId> = None;
         loop {
-            match self.attempt(&asker, &message, thought).await? {
+            let attempt = {
+                let mut attempt = pin!(self.attempt(&asker, &message, thought));
+                // Nobody knows yet whether it ends at all.
+                let is_first = replays == 0;
+                tokio::select! {
+                    biased;
+                    done = &mut attempt => done,
+                    () = tokio::time::sleep(MOST_FIRST_TURN), if is_first && turn.is_some() => {
+                        drop(turn.take());
+                        attempt.await
+                    }
+                }
+            };
+            match attempt? {
                 Attempt::Answered(answer) => return Ok(answer),
                 Attempt::Replay(conflict) => {
                     replays += 1;
