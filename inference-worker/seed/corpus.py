@@ -19,6 +19,7 @@ import wishes
 
 WORK = pathlib.Path(__file__).with_name("work2")
 SEED = 21_000
+SIZE = 20_000
 # Of a hundred cases so many are messages without a wish, refusals of a wish, corrections; the others are methods with a wish.
 PLAIN, REFUSED, CORRECTED = 15, 8, 10
 
@@ -48,7 +49,7 @@ def wish_case(drawer, rng, chance):
     return case.prompt(), case.completion(), case.family, wishes.marks(case)
 
 
-def shard(number, size=20_000):
+def shard(number, size=SIZE):
     """The cases of one shard as (prompt, completion, family, marks), and how many were rejected."""
     rng = random.Random(f"bat-seed-{SEED}-{number}")
     plain = cases.Drawer(rng, simple=0.4, refusals=20, bare=20, confusable=0.4, sentences=14)

@@ -1,7 +1,7 @@
 """The training: reads shards in order, and writes a checkpoint and a usable model/ every few minutes.
 
-`python train.py --minutes 80 --processes 2` begins; `--resume` goes on from work/checkpoint.pt, with any
-number of processes, each of one thread: on a machine shared with builds, processes that meet once a step
+`python train.py --minutes 80 --processes 2` begins; `--from model` begins with the weights of a kept model, such as the one that ships, and with
+the shards after those that it has seen; `--resume` goes on from work2/checkpoint.pt, with any number of processes, each of one thread: on a machine shared with builds, processes that meet once a step
 stand far better than threads that meet in every product. The learning rate depends only on the share of the minutes that is spent: a short
 warm-up, a plateau, and a linear way to zero, so a run is always annealed when its time is up.
 """
@@ -11,7 +11,9 @@ import datetime
 import hashlib
 import json
 import os
+import pathlib
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -148,7 +150,15 @@ def work(rank, asked):
     base = [asked.muon, asked.adam, asked.adam]
     optimisers = [Muon(layers, lr=base[0]), torch.optim.AdamW(others, lr=base[1], betas=(0.9, 0.95), weight_decay=0.0),
                   torch.optim.AdamW(lookup.parameters(), lr=base[2], weight_decay=0.0)]
-    done = {"step": 0, "tokens": 0, "examples": 0, "seconds": 0.0, "shard": 0, "batch": 0}
+    done = {"step": 0, "tokens": 0, "examples": 0, "seconds": 0.0, "earlier": 0.0, "shard": 0, "batch": 0}
+    if asked.kept and not asked.resume:
+        kept = safetensors.torch.load_file(str(asked.kept / "model.safetensors"))
+        model.load_state_dict({name: weight.float() for name, weight in kept.items()})
+        told = json.loads((asked.kept / "model.json").read_text())
+        done.update({name: told[name] for name in ("step", "tokens", "examples")})
+        # The rate goes by the seconds of this run alone.
+        done["earlier"] = told["seconds"]
+        done["shard"] = told["examples"] // corpus.SIZE + 1
     if asked.resume:
         state = torch.load(STATE, weights_only=True)
         model.load_state_dict(state["model"])
@@ -161,7 +171,7 @@ def work(rank, asked):
     def keep():
         done["seconds"] = before + time.time() - start
         replace(STATE, lambda p: torch.save({"model": model.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "done": done}, p))
-        export(model, {key: round(done[key]) for key in ("step", "tokens", "examples", "seconds")})
+        export(model, {key: round(done[key]) for key in ("step", "tokens", "examples")} | {"seconds": round(done["earlier"] + done["seconds"])})
 
     while True:
         # Shards that are not there yet are made at the same time, one by each process.
@@ -226,6 +236,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--every", type=float, default=5, help="minutes between checkpoints")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--from", dest="kept", type=pathlib.Path, metavar="FOLDER", help="of a kept model to begin with; its tokenizer is taken, too")
     parser.add_argument("--muon", type=float, default=0.02)
     parser.add_argument("--adam", type=float, default=0.003)
     parser.add_argument("--first", type=float, default=4.0, help="weight of a completion's first token")
@@ -233,6 +244,9 @@ def main():
     parser.add_argument("--plain", action="store_true", help="without the compiler of torch, which wants g++; half as fast")
     parser.add_argument("--trial", action="store_true", help="keep nothing")
     asked = parser.parse_args()
+    if asked.kept and not asked.resume:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(asked.kept / "tokenizer.json", FOLDER / "tokenizer.json")
     # Whoever ends this process ends the others with it: they are its daemons, and those end where it ends in order.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as folder:
