@@ -112,11 +112,10 @@ fn perform(arguments: Arguments) -> Result<Report, Failure> {
             };
             let is_watched = !json && !is_quiet && io::stderr().is_terminal();
             let mut kernel = Kernel::identified(&home, identity);
-            let is_one = matches!(call, Call::Thoughts { id: Some(_) });
-            let remark = wish::remark(&call);
+            let view = AnswerView::of(&call);
             kernel
                 .call_shown(call, is_watched)
-                .map(|answered| report(&answered, is_one, branch.as_deref()).remarked(remark))
+                .map(|answered| view.report(&answered, branch.as_deref()))
         }
     }
 }
@@ -325,8 +324,28 @@ fn absolute(path: &Path) -> Result<String, Failure> {
     text.ok_or_else(|| Failure::usage(format!("{} cannot be named in UTF-8", path.display())))
 }
 
-/// Both forms of an answer. `is_one` shows a single thought in full; `in_branch` is where it was asked for.
-pub fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Report {
+/// How the answer to a call is shown.
+pub struct AnswerView {
+    /// A single thought is shown in full.
+    is_one: bool,
+    remark: Option<&'static str>,
+}
+
+impl AnswerView {
+    pub fn of(call: &Call) -> AnswerView {
+        AnswerView {
+            is_one: matches!(call, Call::Thoughts { id: Some(_) }),
+            remark: wish::remark(call),
+        }
+    }
+
+    /// Both forms of the answer; `in_branch` is where it was asked for.
+    pub fn report(&self, answered: &Answered, in_branch: Option<&str>) -> Report {
+        report(answered, self.is_one, in_branch).remarked(self.remark)
+    }
+}
+
+fn report(answered: &Answered, is_one: bool, in_branch: Option<&str>) -> Report {
     let document = document::answer(&answered.answer, answered.elapsed_ms);
     let document = match in_branch {
         Some(branch) => document::in_branch(document, branch),

@@ -17,7 +17,7 @@ use shared::home::Home;
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
-use crate::command;
+use crate::command::AnswerView;
 use crate::completion::Completion;
 use crate::failure::Failure;
 use crate::kernel::{Happening, Kernel, Manner};
@@ -25,7 +25,7 @@ use crate::line::{self, Line};
 use crate::literal;
 use crate::output::{self, Report, complain, say};
 use crate::progress::Progress;
-use crate::{status, wish};
+use crate::status;
 
 /// The only one of the commands that the console has run that can be said in a branch.
 const BLOB_PUT: [&str; 2] = ["blob", "put"];
@@ -162,8 +162,7 @@ impl Console {
             .and_then(|branch| call.clone().in_branch(branch));
         let branch = self.branch.clone().filter(|_| within.is_some());
         let call = within.unwrap_or(call);
-        let is_one = matches!(call, Call::Thoughts { id: Some(_) });
-        let remark = wish::remark(&call);
+        let view = AnswerView::of(&call);
         let is_watched = self.interrupt.is_some() && matches!(call, Call::Send { .. });
         let mut progress = Progress::new(output::has_error_colours());
         let result = {
@@ -189,10 +188,7 @@ impl Console {
         }
         progress.end();
         match result {
-            Ok(answered) => {
-                let report = command::report(&answered, is_one, branch.as_deref());
-                self.show(&report.remarked(remark));
-            }
+            Ok(answered) => self.show(&view.report(&answered, branch.as_deref())),
             Err(failure) => self.fail(&failure),
         }
     }

@@ -63,7 +63,7 @@ def wish(drawer, family, make=None, flawed=False):
             if flawed:
                 case = flaws.correction(drawer.rng, case)
             break
-        except (LookupError, TypeError, AttributeError, ArithmeticError, wishes.Rejected, wishes.Disagrees):
+        except (LookupError, wishes.Rejected, wishes.Disagrees):
             continue
     shown = runs(case, [state for state, _ in case.shown], [asked for _, asked in case.shown])
     return Asked(family or case.family, case.prompt(), case.completion(), False, shown, runs(case, states, wanted))

@@ -244,7 +244,10 @@ def main():
     parser.add_argument("--plain", action="store_true", help="without the compiler of torch, which wants g++; half as fast")
     parser.add_argument("--trial", action="store_true", help="keep nothing")
     asked = parser.parse_args()
-    if asked.kept and not asked.resume:
+    # Each shape of a batch is a product of its own to oneDNN, which would keep a thousand of them: gigabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    if asked.kept and not asked.resume and asked.kept.resolve() != FOLDER.resolve():
         FOLDER.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(asked.kept / "tokenizer.json", FOLDER / "tokenizer.json")
     # Whoever ends this process ends the others with it: they are its daemons, and those end where it ends in order.

@@ -259,10 +259,7 @@ class Drawer:
     def run(self, method, function, state):
         """A run of the method held to the effect."""
         outcome = Outcome(function, state)
-        try:
-            wanted = Wanted(method.effect, state)
-        except (TypeError, ZeroDivisionError, IndexError, AttributeError, OverflowError) as error:
-            raise Rejected(f"no effect: {type(error).__name__}") from error
+        wanted = self.effect(method, state)
         if not wanted.fails and outcome.raised is not None:
             raise Rejected(f"not total: {type(outcome.raised).__name__}")
         why = difference(outcome, wanted, state.told())
@@ -290,9 +287,17 @@ class Drawer:
         """Whether a value is a reference or a list of them."""
         return isinstance(value, str) and value.startswith("@") or isinstance(value, list) and bool(value) and isinstance(value[0], str) and value[0].startswith("@")
 
+    @staticmethod
+    def effect(method, state):
+        """What the method is meant to do."""
+        try:
+            return Wanted(method.effect, state)
+        except (TypeError, ZeroDivisionError, IndexError, AttributeError, OverflowError) as error:
+            raise Rejected(f"no effect: {type(error).__name__}") from error
+
     def wanted(self, method, state):
         """What an example asks for."""
-        return self.asked(method, Wanted(method.effect, state))
+        return self.asked(method, self.effect(method, state))
 
     def asked(self, method, wanted):
         """What an example asks for of what the effect does: any answer where the method tells none."""

@@ -2,11 +2,17 @@
 //! each needs a few attempts, however many they are.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use shared::id::ObjectId;
 use tokio::sync::{Mutex as Waiting, OwnedMutexGuard};
+use tokio::time::timeout;
+
+/// What may have no end keeps a turn so long: an endless method would hold all others up.
+const MOST_UNPROVEN: Duration = Duration::from_millis(20);
 
 /// The contended objects. Nobody holds two turns, so nobody waits in a circle.
 #[derive(Default)]
@@ -59,6 +65,23 @@ impl Contention {
     }
 }
 
+impl Turn {
+    /// Carries out, in a turn if there is one, what may have no end: after a while others go on, and the turn is gone.
+    pub async fn within<T>(turn: &mut Option<Turn>, work: impl Future<Output = T>) -> T {
+        if turn.is_none() {
+            return work.await;
+        }
+        let mut work = pin!(work);
+        match timeout(MOST_UNPROVEN, &mut work).await {
+            Ok(done) => done,
+            Err(_) => {
+                drop(turn.take());
+                work.await
+            }
+        }
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut contended = self.contention.contended();
@@ -73,6 +96,20 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_has_no_end_holds_nobody_up() {
+        let contention = Arc::new(Contention::default());
+        let object = ObjectId(7);
+        let mut turn = Some(contention.turn(object).await);
+        // Would wait for itself, if it kept its turn.
+        let next = Turn::within(&mut turn, contention.turn(object)).await;
+        assert!(turn.is_none());
+        drop(next);
+        let mut turn = Some(contention.turn(object).await);
+        assert_eq!(Turn::within(&mut turn, async { 1 }).await, 1);
+        assert!(turn.is_some(), "what ends soon keeps it");
+    }
 
     #[tokio::test]
     async fn turns_come_one_after_the_other_and_leave_nothing() {

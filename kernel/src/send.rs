@@ -1,6 +1,5 @@
 //! Sends: lookup, activation, commit; and what happens when nobody understands.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use shared::object::is_slot_name;
 use shared::reason;
 use shared::value::Value;
 
+use crate::contention::Turn;
 use crate::image::draft::Change;
 use crate::image::draft::{CommitError, Draft};
 use crate::kernel::{Asker, Kernel, commit_fault};
@@ -21,8 +21,6 @@ use crate::workers::Activation;
 
 /// A send whose reads others keep changing is replayed so many times.
 pub const REPLAYS: u32 = 32;
-/// Who has not been carried out before lets others go on with a contended object after so long: an endless method would hold all of them up.
-const MOST_FIRST_TURN: Duration = Duration::from_millis(20);
 /// A send may need so many missing methods, one after the other.
 const MISSIONS: u32 = 8;
 /// The most that one send may take, thoughts included, unless it says otherwise.
@@ -134,20 +132,13 @@ impl Kernel {
         let mut turn = self.contention.turn_if_contended(message.receiver).await;
         let mut thought: Option<ThoughtId> = None;
         loop {
-            let attempt = {
-                let mut attempt = pin!(self.attempt(&asker, &message, thought));
+            let attempt = self.attempt(&asker, &message, thought);
+            let attempt = match replays {
                 // Nobody knows yet whether it ends at all.
-                let is_first = replays == 0;
-                tokio::select! {
-                    biased;
-                    done = &mut attempt => done,
-                    () = tokio::time::sleep(MOST_FIRST_TURN), if is_first && turn.is_some() => {
-                        drop(turn.take());
-                        attempt.await
-                    }
-                }
+                0 => Turn::within(&mut turn, attempt).await?,
+                _ => attempt.await?,
             };
-            match attempt? {
+            match attempt {
                 Attempt::Answered(answer) => return Ok(answer),
                 Attempt::Replay(conflict) => {
                     replays += 1;

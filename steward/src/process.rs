@@ -22,11 +22,9 @@ pub struct Identity {
 impl Identity {
     /// The process with that id as of now; `None` when there is none or it is a zombie.
     pub fn of(pid: i32) -> Option<Identity> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in brackets may itself hold brackets and blanks.
-        let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
-        let state = fields.next()?;
-        let start_ticks = fields.nth(18)?.parse().ok()?;
+        let fields = fields(pid)?;
+        let state = fields.first()?.as_str();
+        let start_ticks = fields.get(19)?.parse().ok()?;
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .ok()?
             .trim()
@@ -100,9 +98,14 @@ pub fn is_child(pid: i32) -> bool {
 }
 
 fn parent(pid: i32) -> Option<i32> {
+    fields(pid)?.get(1)?.parse().ok()
+}
+
+/// What `/proc/PID/stat` has from the state on, its third field. The name in brackets before it may itself hold brackets and blanks.
+fn fields(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
-    fields.split(' ').nth(1)?.parse().ok()
+    Some(fields.split(' ').map(str::to_owned).collect())
 }
 
 /// The program that a process runs; a replaced file ends in ` (deleted)`.

@@ -91,7 +91,7 @@ pub fn stage(
     let result = check(word, source, expected, &copied, &temporary).and_then(|version| {
         let path = planks.join(format!("{word}-{}", &copied.blake3[..12]));
         // What runs from there would be known for another program by the next steward.
-        let kept = match digest(&path).is_ok_and(|there| there == copied.blake3) {
+        let kept = match holds(&path, &copied.blake3) {
             true => fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
                 .and_then(|()| fs::remove_file(&temporary)),
             false => fs::rename(&temporary, &path),
@@ -117,12 +117,17 @@ pub fn digest(path: &Path) -> io::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// Whether these bytes lie there already.
+fn holds(path: &Path, blake3: &str) -> bool {
+    digest(path).is_ok_and(|there| there == blake3)
+}
+
 /// Keeps a program that has proved itself: what lies in `planks` already stays as it is, else it is copied there, unchecked.
 pub fn keep(kind: Kind, program: &Path, planks: &Path) -> io::Result<Staged> {
     let blake3 = digest(program)?;
     let word = kind.word();
     let path = planks.join(format!("{word}-{}", &blake3[..12]));
-    if path != program && digest(&path).ok().as_ref() != Some(&blake3) {
+    if path != program && !holds(&path, &blake3) {
         let temporary = planks.join(format!(".{word}.old"));
         // Not what is there by now: the file may have been replaced since the digest was taken.
         let copied = copy(program, &temporary, Instant::now() + KEEP_LIMIT)?;

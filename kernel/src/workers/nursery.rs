@@ -105,9 +105,13 @@ mod tests {
         let started = runtime.spawn(async { start(dependent(), Work::Sends).await });
         let child = runtime.block_on(started).unwrap().unwrap();
         let id = child.id().unwrap();
-        // Time to ask for it.
-        thread::sleep(Duration::from_millis(300));
+        // It has asked for it when it runs the other program.
+        let name = format!("/proc/{id}/comm");
+        while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
+            thread::yield_now();
+        }
         drop(runtime);
+        // A signal that comes has come by then.
         thread::sleep(Duration::from_millis(100));
         let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
         assert!(!state.contains(") Z "), "it was killed");

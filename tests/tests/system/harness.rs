@@ -339,14 +339,17 @@ pub fn slot_names(inspected: &Json) -> Vec<String> {
 
 /// True when no thread of such a process is left; a zombie whose last thread has ended counts as gone.
 pub fn is_gone(pid: i32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+    let Some(fields) = fields(pid) else {
         return true;
     };
-    let is_ended = stat
-        .rsplit(')')
-        .next()
-        .is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']));
+    let is_ended = fields.starts_with(['Z', 'X']);
     is_ended && fs::read_dir(format!("/proc/{pid}/task")).map_or(true, |threads| threads.count() <= 1)
+}
+
+/// What `/proc/PID/stat` has from the state on.
+fn fields(pid: i32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.to_owned())
 }
 
 fn pid(json: &Json) -> Option<i32> {
@@ -374,10 +377,7 @@ pub fn kernels(home: &Path) -> Vec<i32> {
         line.split(|byte| *byte == 0)
             .any(|word| word == b"--inference-socket")
     };
-    let parent = |pid: i32| -> Option<i32> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-    };
+    let parent = |pid: i32| -> Option<i32> { fields(pid)?.split(' ').nth(1)?.parse().ok() };
     let mut found = processes_of(home);
     found.retain(is_kernel);
     let all = found.clone();
