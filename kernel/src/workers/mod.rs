@@ -16,6 +16,7 @@ mod pool;
 mod process;
 mod progress;
 mod shift;
+mod slice;
 
 pub use conversation::Activation;
 pub use pool::{Bench, Workers};

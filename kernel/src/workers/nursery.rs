@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::child::{Child, Order, Started};
 use super::process::Work;
+use super::slice;
 
 /// Whoever starts processes for sends, and for thoughts.
 static NURSERIES: [OnceLock<Sender<Errand>>; 2] = [OnceLock::new(), OnceLock::new()];
@@ -63,6 +64,9 @@ fn serve(work: Work, errands: &Receiver<Errand>) {
     let priority = rustix::process::setpriority_process(None, work.nice());
     if let Err(error) = priority {
         tracing::warn!(%error, ?work, "workers begin with the kernel's own priority");
+    }
+    if let (Work::Thoughts, Err(error)) = (work, slice::ask_for(slice::LONGEST)) {
+        tracing::debug!(%error, "sends wait until a thought has used its slice up");
     }
     while let Ok(errand) = errands.recv() {
         let _entered = errand.runtime.enter();
