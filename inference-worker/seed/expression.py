@@ -139,6 +139,29 @@ class Made:
                 yield from node.rows()
 
 
+class Joint:
+    """Two conditions in one."""
+
+    kind, many = "bool", False
+
+    def __init__(self, word, one, other):
+        self.word, self.one, self.other, self.row = word, one, other, None
+
+    def say(self, sentence):
+        raise NotImplementedError("each half is said for itself")
+
+    def code(self):
+        strength = {"or": 1, "and": 2}[self.word]
+        return code(f"{self.one.code():{strength}} {self.word} {self.other.code():{strength}}", strength)
+
+    def value(self, state):
+        return (any if self.word == "or" else all)((self.one.value(state), self.other.value(state)))
+
+    def leaves(self):
+        yield from self.one.leaves()
+        yield from self.other.leaves()
+
+
 class Row:
     """A production: its kind, its code, what it is called, its holes and its meaning.
 

@@ -3,7 +3,7 @@
 import grammar
 import readings
 import vocabulary
-from expression import Constant, Leaf, Made, Said, coded, spoken
+from expression import Constant, Joint, Leaf, Made, Said, coded, spoken
 from grammar import Filtered, Grammar, NUMERIC
 from sentence import Sentence, asked, capital, wondered
 
@@ -306,6 +306,15 @@ class Writer:
             return node, node.say(sentence)
         raise LookupError("no condition")
 
+    def both(self, word, node, said, parts):
+        """A condition and another one: (node, clause)."""
+        part = self.rng.choice(parts)
+        other, told = self.condition(part[4], part[3])
+        if other.code() == node.code() or {leaf.place for leaf in other.leaves()} == {leaf.place for leaf in node.leaves()}:
+            raise LookupError("twice the same")
+        text = self.choose("{a} or {b}|{a} or {b}|{a} or when {b}|either {a} or {b}" if word == "or" else "{a} and {b}|{a} and {b}|both {a} and {b}|{a}, and {b} as well")
+        return Joint(word, node, other), text.format(a=said, b=told)
+
     @staticmethod
     def kinds_of(kind):
         """The wide kinds that a kind belongs to, and itself."""
@@ -419,9 +428,12 @@ class Writer:
         rng = self.rng
         node, said = self.condition(parts[0][4], parts[0][3])
         style = rng.choice(("raise", "raise", "raise", "false", "false", "nothing", "wrap", "wrap", "unless raise", "unless false"))
-        holds = node.value
-        if style.startswith("unless") and "not " in node.row.code:
+        if rng.random() < 0.24:
+            # What forbids a change is mostly one of two, what allows it mostly both.
+            node, said = self.both("and" if (style == "wrap" or style.startswith("unless")) == (rng.random() < 0.85) else "or", node, said, parts)
+        elif style.startswith("unless") and "not " in node.row.code:
             raise LookupError("not not")
+        holds = node.value
         if style == "raise":
             text = rng.choice(("{m}; raise an error when {c}", "{m}. When {c}, raise an error", "when {c}, raise an error; else {m}", "{m}, but fail when {c}", "{m}; it fails when {c}", "{m}; when {c}, it is an error", "if {c}, raise an error. {M}", "{m}. An error when {c}", "{m}, but raise an error if {c}"))
             entry = (lambda: [f"if {node.code()}:", f"    {RAISE}"], lambda s: fails(s) if holds(s) else None)

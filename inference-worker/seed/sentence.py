@@ -50,6 +50,8 @@ class Sentence:
         if len(place.words) > 1 and place.words[-1] in vocabulary.UNITS and not place.short and rng.random() < 0.35 and self.world.may_shorten(place, 0):
             place.unitless = True
         bare = place.bare()
+        if self._has_twin(place) and rng.random() < 0.35:
+            return f"the {place.words[0]} {'ones' if place.many else 'one'}"
         if place.owner is not None:
             holder = self._called(place.owner, "n")
             return f"{holder}'s {bare}" if rng.random() < 0.5 and not holder.endswith("s") else f"the {bare} of {holder}"
@@ -61,6 +63,11 @@ class Sentence:
         if chance < 0.86:
             return f"the {bare}"
         return f"its {bare}" if chance < 0.97 else f"the {bare} of it"
+
+    def _has_twin(self, place):
+        """Whether a slot that was told of just before differs in its first word alone: `the upper frame` and `the lower one`."""
+        told = [other for other in self.places if id(other) in self.called and other is not place]
+        return place.owner is None and len(place.words) == 2 and not place.short and not place.unitless and bool(told) and told[-1].words[1:] == place.words[1:] and told[-1].owner is None and not told[-1].short and not told[-1].unitless
 
     def _argument(self, place):
         rng, arguments = self.rng, self.world.arguments

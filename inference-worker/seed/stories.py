@@ -1,6 +1,8 @@
 """Methods that no row of the grammar makes: references and lists of them, methods sent, loops, texts that go round."""
 
+import vocabulary
 from expression import Leaf, Said
+from grammar import WORDS
 from method import RAISE, Method, ends, fails, nothing
 from place import Place
 from sentence import asked, wondered
@@ -558,4 +560,56 @@ def dropped(writer, rng, made, sentence):
     return "change", [(lines, effect)], wish, True, ("keep {a}" if keeps else "drop {a}", {"a": source})
 
 
-STORIES = ((of_all, 2), (those, 3), (best, 1.5), (each, 1.5), (member, 2), (refer, 2), (send, 1.6), (parent, 1), (cycle, 1), (running, 2), (mapped, 2.4), (checked, 1.4), (two, 1.6), (dropped, 1.6))
+def spelled(writer, rng, made, sentence):
+    """A text whose pieces are told one after the other."""
+    def piece():
+        """What is told, what stands in the text (when all arguments have their names), its value."""
+        chance = rng.random()
+        if chance < 0.14 and not writer.world.sends:
+            verb, held = writer.verbs(), made.slot("text")
+            writer.world.sends.append(("self", verb, lambda thing: getattr(thing, held.place.path)))
+            return rng.choice(("what N answers", "the answer of N", "the own N")).replace("N", verb.replace("_", " ")), lambda: "{self." + verb + "()}", held.value
+        node = made.argument(rng.choice(("text", "text", "whole"))) if chance < 0.3 and len(writer.world.arguments) < 2 else made.slot(rng.choice(("text", "text", "num")))
+        told.append(node)
+        said, form = node.say(sentence), rng.random()
+        if node.kind == "text" and form < 0.1:
+            return f"the first letter of {said}", lambda: "{" + node.code() + "[:1]}", lambda s: node.value(s)[:1]
+        if node.kind == "text" and form < 0.18:
+            return rng.choice(("N in capitals", "N in capital letters")).replace("N", said), lambda: "{" + node.code() + ".upper()}", lambda s: "".join(c.upper() for c in node.value(s))
+        return said, lambda: "{" + node.code() + "}", node.value
+
+    def between():
+        """The same of what is the same each time."""
+        mark, words = rng.choice((((", "), "a comma and a space|a comma, a space"), (" ", "a space"), (" ", "a space"), (": ", "a colon and a space|a colon, a space"), (",", "a comma"), (":", "a colon"), ("-", "a hyphen"), ("/", "a slash"),
+                                  ("; ", "a semicolon and a space"), (" - ", "a hyphen with spaces around it"), (". ", "a point and a space|a point, a space"), (None, ""), (None, ""), (None, "")))
+        if mark is None:
+            word = rng.choice(WORDS + vocabulary.VERBS)
+            mark = rng.choice((f" {word} ", f" {word} ", f" {word}: ", " = ", f" {word} the ", f", {word} ", " & "))
+        return f'"{mark}"' if not words or rng.random() < 0.25 else writer.choose(words), lambda: mark, None
+
+    told = []
+    pieces = [piece()]
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        pieces += [between(), piece()]
+    chance = rng.random()
+    if chance < 0.2:
+        mark, words = rng.choice(((".", "a point"), ("!", "an exclamation mark"), ("?", "a question mark"), (" " + rng.choice(vocabulary.UNITS), ""), ("%", "a per cent sign")))
+        pieces.append((words or f'"{mark}"', lambda: mark, None))
+    elif chance < 0.3:
+        word = rng.choice(WORDS).capitalize()
+        pieces.insert(0, (f'"{word} "', lambda: f"{word} ", None))
+    writer.world.name_parameters()
+    texts = [text() for _, text, _ in pieces]
+    if len({text for text in texts if "{" in text}) < sum("{" in text for text in texts):
+        raise LookupError("a piece twice")
+    said = [called for called, _, _ in pieces]
+    if len(said) == 3 and rng.random() < 0.3:
+        wish = rng.choice(("{0} and {2} with {1} between", "{0} and {2}, with {1} between them", "{0}, then {1}, then {2}")).format(*said)
+    else:
+        wish = ", ".join(said[:-1]) + rng.choice((" and ", ", and ", ", then ")) + said[-1]
+    whole = lambda s: "".join(str(value(s)) if value else text for (_, _, value), text in zip(pieces, texts))
+    hint = rng.choice(("{a} line", "{a} text", "{a} with {b}", "{a} and {b}", "describe {a}", "{b} of {a}", "line", "label of {a}"))
+    return "text", [(['return f"' + "".join(texts) + '"'], ends(whole))], asked(rng, wish), False, (hint, {"a": told[0], "b": told[-1]} if told else {})
+
+
+STORIES = ((spelled, 2), (of_all, 2), (those, 3), (best, 1.5), (each, 1.5), (member, 2), (refer, 2), (send, 1.6), (parent, 1), (cycle, 1), (running, 2), (mapped, 2.4), (checked, 1.4), (two, 1.6), (dropped, 1.6))

@@ -2,6 +2,7 @@
 
 import copy
 
+import names
 import vocabulary
 import place as places
 import sentence
@@ -38,10 +39,31 @@ class World:
                 return words, many
         raise LookupError("no fresh name")
 
+    def alike(self, kind):
+        """Words of a name that shares one with a slot: `lower frame` beside `upper frame`, `kettle weight` beside `kettle empty`; None at most times."""
+        rng = self.rng
+        known = [slot for slot in self.slots if len(slot.words) == 2 and slot.kind not in ("ref", "refs")]
+        if not known or self.holder is not None or rng.random() > 0.25:
+            return None
+        other = rng.choice(known)
+        if other.kind == kind and kind != "bool" and rng.random() < 0.7:
+            first = rng.choice(vocabulary.QUALITIES) if rng.random() < 0.5 else rng.choice(vocabulary.THINGS) if rng.random() < 0.6 else names.pick_word(rng, self.held and rng.random() < 0.7)
+            words, many = [first, other.words[1]], other.many
+        else:
+            words, many = self.fresh(kind)
+            words = [other.words[0], words[-1]]
+        taken = {word for slot in self.slots if slot is not other for word in (*slot.words, vocabulary.singular(slot.words[-1]))}
+        new = words[0] if words[1] == other.words[1] else words[1]
+        if taken & {*words, vocabulary.singular(words[-1])} or {new, vocabulary.singular(new)} & {*other.words, vocabulary.singular(other.words[-1])} or not places.usable(words):
+            return None
+        if other.short and other.words[-1] == words[-1] or other.unitless and other.words[0] == words[0]:
+            return None
+        return words, many
+
     def slot(self, kind):
         """A new slot: of the receiver, or of the object that it refers to."""
         rng = self.rng
-        words, many = self.fresh(kind)
+        words, many = self.alike(kind) or self.fresh(kind)
         name = "_".join(words)
         if self.holder is not None and kind not in ("ref", "refs") and rng.random() < 0.5:
             holder = self.holder
