@@ -33,10 +33,12 @@ def bench_programs():
 def rival_python(names="requirements.txt"):
     """The interpreter of an environment that holds what a file of `rival` names; made once for each version of that file.
 
-    It is made from this interpreter, the system's: the one that our method-workers embed.
+    It is made from this interpreter, the system's: the one that our method-workers embed. A line `# CXXFLAGS=…` says what is compiled how.
     """
     requirements = RIVAL / names
     version = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    flags = [line.partition("CXXFLAGS=")[2] for line in requirements.read_text().splitlines() if line.startswith("# CXXFLAGS=")]
+    environment = {**os.environ, "CXXFLAGS": " ".join([os.environ.get("CXXFLAGS", ""), *flags]).strip()}
     folder = CACHE / f"rival-{version}"
     python = folder / "bin/python"
     complete = folder / "complete"
@@ -45,8 +47,10 @@ def rival_python(names="requirements.txt"):
     print("making the rival's environment in", folder, file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", str(requirements)]
+    if flags:
+        install.append("--no-cache-dir")  # pip keeps what it has built, however it was built
     for command in ([sys.executable, "-m", "venv", str(folder)], install):
-        if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
+        if subprocess.run(command, stdout=sys.stderr, env=environment, check=False).returncode != 0:
             sys.exit("the rival cannot be installed; it needs python3-venv and, the first time, PyPI")
     complete.touch()
     return str(python)
