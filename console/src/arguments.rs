@@ -395,8 +395,11 @@ pub struct DnuBench {
     /// Run with everything on, and then without each of these switches [of no list: without each there is]
     #[arg(long, value_enum, num_args = 0.., value_delimiter = ',', require_equals = true, conflicts_with = "without", value_name = "SWITCH,…")]
     pub ablations: Option<Vec<Switch>>,
+    /// Run with this in a slot of the image, such as pllm.candidates=16; may be given more than once
+    #[arg(long, value_name = "OBJECT.SLOT=JSON")]
+    pub set: Vec<String>,
     /// Hold every task to its own reference method, and ask no model
-    #[arg(long, conflicts_with_all = ["model", "backend", "without", "ablations"])]
+    #[arg(long, conflicts_with_all = ["model", "backend", "without", "ablations", "set"])]
     pub check: bool,
     /// Name the tasks and their parts, and do nothing
     #[arg(long, conflicts_with = "check")]

@@ -3,6 +3,7 @@
 //! - [`task`]: a task as its file has it. [`notation`]: objects as text. [`part`]: development or test.
 //! - [`home`]: a temporary home. [`world`]: a task's objects in it, and what a send did to them. [`wish`]: what is told of a task.
 //! - [`check`]: every task is held to its own reference method before it counts. [`trial`]: one task with the model.
+//! - [`switch`]: what a run does without. [`setting`]: what it does with instead.
 //! - [`score`]: what many trials come to. [`table`]: how it is shown.
 
 mod check;
@@ -10,6 +11,7 @@ mod home;
 mod notation;
 mod part;
 mod score;
+mod setting;
 mod switch;
 mod table;
 mod task;
@@ -29,6 +31,7 @@ use crate::output::Report;
 use home::{BenchHome, Engine};
 pub use part::Part;
 use score::Arm;
+use setting::Setting;
 pub use switch::Switch;
 use task::Task;
 use trial::Trial;
@@ -56,8 +59,13 @@ pub fn run(command: BenchCommand, json: bool) -> Result<Report, Failure> {
             .collect();
     }
     let mut done = Vec::new();
+    let settings: Vec<Setting> = asked
+        .set
+        .iter()
+        .map(|text| Setting::read(text))
+        .collect::<Result<_, _>>()?;
     for without in arms {
-        done.push(arm(&asked, &tasks, without)?);
+        done.push(arm(&asked, &tasks, without, &settings)?);
     }
     let document = score::document(&done);
     let text = match json {
@@ -128,7 +136,7 @@ fn list(tasks: &[Task]) -> Report {
 }
 
 /// Every task once, in a home of its own.
-fn arm(asked: &DnuBench, tasks: &[Task], without: Vec<Switch>) -> Result<Arm, Failure> {
+fn arm(asked: &DnuBench, tasks: &[Task], without: Vec<Switch>, settings: &[Setting]) -> Result<Arm, Failure> {
     let engine = Engine {
         model: asked.model.clone(),
         backend: asked.backend.clone(),
@@ -142,7 +150,10 @@ fn arm(asked: &DnuBench, tasks: &[Task], without: Vec<Switch>) -> Result<Arm, Fa
     for switch in &without {
         switch.turn_off(&mut home)?;
     }
-    let name = switch::name(&without);
+    for setting in settings {
+        setting.clone().apply(&mut home)?;
+    }
+    let name = switch::name(&without, settings);
     let mut progress = Counter::new(&name, tasks.len());
     let mut trials: Vec<Trial> = Vec::new();
     for task in tasks {

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use shared::value::Value;
 
 use super::home::{BenchHome, Telling};
+use super::setting::Setting;
 use crate::failure::Failure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,7 +23,7 @@ pub enum Switch {
     Wish,
     /// The examples of what is wanted; the words are told.
     Examples,
-    /// Several candidates in a correcting round.
+    /// Several candidates at once, and what most of them agree in.
     Candidates,
 }
 
@@ -51,46 +52,52 @@ impl Switch {
         }
     }
 
-    /// The slot, and what it holds when it is off; none where it is the bench that tells less.
-    fn slot(self) -> Option<(&'static str, &'static str, Value)> {
-        Some(match self {
-            Switch::Grammar => ("pllm", "grammar", Value::None),
-            Switch::Narrowing => ("orchestrator", "narrowing", Value::Bool(false)),
-            Switch::Focus => ("covenant", "focus", Value::Bool(false)),
-            Switch::Correction => ("orchestrator", "corrections", Value::Int(0)),
-            Switch::Memory => ("covenant.conversation", "most_retrievals", Value::Int(0)),
-            Switch::Candidates => ("pllm", "candidates", Value::Int(1)),
-            Switch::Wish | Switch::Examples => return None,
-        })
+    /// The slots, and what they hold when it is off; none where it is the bench that tells less.
+    fn settings(self) -> Vec<Setting> {
+        let one = |object: &str, slot: &str, value: Value| Setting {
+            object: object.to_owned(),
+            slot: slot.to_owned(),
+            value,
+        };
+        match self {
+            Switch::Grammar => vec![one("pllm", "grammar", Value::None)],
+            Switch::Narrowing => vec![one("orchestrator", "narrowing", Value::Bool(false))],
+            Switch::Focus => vec![one("covenant", "focus", Value::Bool(false))],
+            Switch::Correction => vec![one("orchestrator", "corrections", Value::Int(0))],
+            Switch::Memory => vec![one("covenant.conversation", "most_retrievals", Value::Int(0))],
+            Switch::Candidates => vec![
+                one("pllm", "first_candidates", Value::Int(1)),
+                one("pllm", "candidates", Value::Int(1)),
+            ],
+            Switch::Wish | Switch::Examples => Vec::new(),
+        }
     }
 
     /// Refused where the image has no such slot: then there is nothing to do without.
     pub fn turn_off(self, home: &mut BenchHome) -> Result<(), Failure> {
-        let Some((object, slot, off)) = self.slot() else {
-            home.telling = match self {
-                Switch::Examples if home.telling == Telling::All => Telling::Intent,
-                Switch::Examples => home.telling,
-                _ => Telling::Nothing,
-            };
-            return Ok(());
-        };
-        if home.inspect(object)?.slot(slot).is_none() {
-            return Err(Failure::usage(format!(
-                "{object} has no slot {slot} in this image, so thoughts do without {} already",
-                self.word()
-            )));
+        match self {
+            Switch::Examples if home.telling == Telling::All => home.telling = Telling::Intent,
+            Switch::Wish => home.telling = Telling::Nothing,
+            _ => {}
         }
-        home.set(object, slot, off)
+        self.settings()
+            .into_iter()
+            .try_for_each(|setting| setting.apply(home))
     }
 }
 
 /// What an arm is called.
-pub fn name(without: &[Switch]) -> String {
-    match without {
-        [] => "everything on".into(),
+pub fn name(without: &[Switch], settings: &[Setting]) -> String {
+    let mut name = match without {
+        [] => "everything on".to_owned(),
         off => {
             let words: Vec<&str> = off.iter().map(|switch| switch.word()).collect();
             format!("without {}", words.join(", "))
         }
+    };
+    if !settings.is_empty() {
+        let words: Vec<String> = settings.iter().map(Setting::to_string).collect();
+        name.push_str(&format!(", {}", words.join(", ")));
     }
+    name
 }
