@@ -19,7 +19,11 @@ svg = ""
 drawn_by = []
 is_redrawn = False
 able = []
+votes = {}
+refusals = 0
+asked = 0
 waiting = []
+passed = []
 tried = []
 best = None
 max_attempt_characters = 10000
@@ -103,16 +107,19 @@ def checks(self):
 
 
 def several(self, ask):
-    # In a correcting round whose candidates examples can tell apart, many are asked for at once: the first greedily, where it can be new.
-    count = min(self.candidates, self.brief["tokens_left"] // self.candidate_tokens, 16)
-    if self.brief["round"] == 1 or not self.checks() or count < 2:
+    # Where examples can tell candidates apart, many are asked for at once: the first greedily, where it can be new.
+    wanted = self.candidates
+    if self.brief["round"] == 1:
+        wanted = self.first_candidates
+    count = min(wanted, self.brief["tokens_left"] // self.candidate_tokens, 16)
+    if not self.checks() or count < 2:
         return ask
     asks = []
     for at in range(count):
         one = dict(ask)
         one["seed"] = self.brief["round"] * 1000 + at
         one["temperature"] = self.candidate_temperature
-        if at == 0 and (self.brief["round"] == 2 or "correct" in self.able):
+        if at == 0 and (self.brief["round"] < 3 or "correct" in self.able):
             one["temperature"] = self.temperature
         asks.append(one)
     return {"do": "infer_all", "asks": asks}

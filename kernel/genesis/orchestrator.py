@@ -7,6 +7,7 @@ seconds_budget = 600
 corrections = 2
 narrowing = True
 least_confidence = None
+least_agreement = 0.25
 abilities = None
 assumed_abilities = ["method", "plan", "answer", "review", "wish", "correct"]
 is_conversing = True

@@ -6,6 +6,7 @@ adapters = []
 temperature = 0.0
 correction_temperature = 0.4
 max_tokens = 256
+first_candidates = 8
 candidates = 8
 candidate_temperature = 0.8
 candidate_tokens = 96

@@ -1,4 +1,4 @@
-"""Asks the model for the method, in the words of the workflow's covenant: for one, or for several of which the first that passes is taken."""
+"""Asks the model for the method, in the words of the workflow's covenant: for one, or for several, of which those count that most agree with."""
 parents = []
 state_name = "synthesizing"
 persona = ref("personas.robin")
@@ -14,7 +14,9 @@ def _process_synthesis_(self, event, payload):
     if event == "inferred_all":
         answers = payload["answers"]
         known = self.brief["tried"]
+        self.asked = len(answers)
     sources = []
+    votes = {}
     failures = []
     for answer in answers:
         if not answer["ok"]:
@@ -22,6 +24,7 @@ def _process_synthesis_(self, event, payload):
             continue
         text = self.covenant.method_in(answer["text"])
         if text.startswith("<|refuse|>"):
+            self.refusals = self.refusals + 1
             failures.append(("refused", "the model refused: " + text[len("<|refuse|>"):].strip(), self.doubts_refusals()))
         elif answer["finish"] != "stop":
             failures.append(("unfinished", "the model did not finish its method", True))
@@ -29,14 +32,17 @@ def _process_synthesis_(self, event, payload):
             failures.append(("unsure", self.unsure_words(answer), False))
         elif text in known:
             is_known = True
-        elif text not in sources:
-            sources.append(text)
+        else:
+            votes[text] = votes.get(text, 0) + 1
+            if votes[text] == 1:
+                sources.append(text)
     if not sources:
         if is_known:
             message = "the model wrote only what had failed before: " + self.brief["flaw"]
             return self.fail_leaving("repeated", message, True, self.brief["flaw"], self.brief["flawed"])
         reason, message, correct = failures[0]
         return self.fail(reason, message, correct)
+    self.votes = votes
     self.artifact = sources[0]
     self.waiting = sources[1:]
     self._p_changed = True

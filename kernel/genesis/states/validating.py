@@ -1,5 +1,5 @@
 """Lets nothing pass that the guard refuses, that fails its trial or an example of the wish, or that the auditor refuses. Of several candidates
-the first that passes counts."""
+all are tried, with other values as well; what most of the model's answers agree in is taken, if they are enough."""
 parents = []
 state_name = "validating"
 persona = ref("personas.alfred")
@@ -14,15 +14,17 @@ def _process_synthesis_(self, event, payload):
             first = payload["findings"][0]
             found = "line " + str(first["line"]) + ": " + first["message"]
             return self.refuse("guard_refused", "the guard refused it: " + found, found, -1)
-        return {"do": "trial", "source": self.artifact}
+        return {"do": "trial", "source": self.artifact, "probe": self.asked > 1}
     if event == "tried":
         if not payload["ok"]:
             if payload["reason"] == "bad_example":
                 return self.fail("bad_example", "an example of the wish makes no sense: " + payload["message"], False)
             return self.refuse(payload["reason"], "its trial failed: " + payload["message"], payload["flaw"], payload["met"])
-        if "review" not in self.workflow.needs:
-            return self.advance()
-        return self.asking_review(self.covenant.review_question(self, payload))
+        if self.asked < 2:
+            return self.accept(payload)
+        self.passed = self.passed + [{"source": self.artifact, "trial": payload}]
+        self._p_changed = True
+        return self.next_candidate()
     if event == "inferred":
         return self.reviewed(payload)
     if self.review["verdict"] == "pass":
@@ -40,10 +42,43 @@ def refuse(self, reason, message, flaw, met):
     if self.best is None or met > self.best["met"]:
         self.best = {"reason": reason, "message": message, "flaw": flaw, "met": met, "source": source}
     self._p_changed = True
+    return self.next_candidate()
+
+
+def next_candidate(self):
     if self.waiting:
         self.artifact = self.waiting[0]
         self.waiting = self.waiting[1:]
         self._p_changed = True
         return {"do": "guard", "source": self.artifact}
+    if self.passed:
+        return self.agree()
     best = self.best
     return self.fail_leaving(best["reason"], best["message"], True, best["flaw"], best["source"])
+
+
+def agree(self):
+    # Candidates that behave the same are one answer, with all the votes of their texts; the first of equally many wins.
+    votes = {}
+    for one in self.passed:
+        behaviour = one["trial"]["behaviour"]
+        votes[behaviour] = votes.get(behaviour, 0) + self.votes[one["source"]]
+    most = max(votes.values())
+    if self.refusals > most:
+        return self.fail("refused", "the model refused in " + str(self.refusals) + " of " + str(self.asked) + " answers", False)
+    agreement = most / self.asked
+    if agreement < self.least_agreement:
+        told = "only " + str(most) + " of " + str(self.asked) + " answers of the model agree in what the method does, and orchestrator.least_agreement is " + str(self.least_agreement)
+        return self.fail("unsure", told, self.brief["round"] == 1)
+    chosen = [one for one in self.passed if votes[one["trial"]["behaviour"]] == most][0]
+    self.artifact = chosen["source"]
+    # Should the auditor refuse it, the others are left.
+    self.passed = [one for one in self.passed if one["trial"]["behaviour"] != chosen["trial"]["behaviour"]]
+    self._p_changed = True
+    return self.accept(chosen["trial"])
+
+
+def accept(self, trial):
+    if "review" not in self.workflow.needs:
+        return self.advance()
+    return self.asking_review(self.covenant.review_question(self, trial))

@@ -294,7 +294,7 @@ fn lead(world: World<'_>, receiver: ObjectId, arguments: &[Value], path: &Path) 
 }
 
 /// What a slot of an object holds, inherited or not.
-fn seen(world: World<'_>, object: ObjectId, slot: &str) -> Option<Value> {
+pub fn seen(world: World<'_>, object: ObjectId, slot: &str) -> Option<Value> {
     world.at_once(|reader| {
         let Ok(found) = lookup(reader, object, slot);
         found.map(|found| found.value)

@@ -15,7 +15,7 @@ use crate::send::{check_declared, with_transaction};
 impl Cycle<'_> {
     /// Method, message and cycle in one transaction.
     pub(super) async fn install(&self, attempt: &mut Attempt, source: String) -> Result<Step, Fault> {
-        if attempt.proven.as_deref() != Some(source.as_str()) {
+        if !attempt.proven.contains(&source) {
             return Err(broken_mind(
                 "a state asked to install a source that did not pass guard and trial",
             ));

@@ -2,7 +2,7 @@
 //!
 //! Parts in reading order: this file (the cycle's steps), `directive` (what a state asks for), `pointer` (which state works, and where it
 //! may go), `asking` (the model and the memory), `schema` (JSON that a model wrote), `proving` (guard and trial) with `narrow` (generated
-//! code names only slots that exist) and `examples` (what a wish demands), `installing` (the one transaction), `viewing` (a view instead of a
+//! code names only slots that exist), `examples` (what a wish demands) and `probing` (what it does beside them), `installing` (the one transaction), `viewing` (a view instead of a
 //! method), `telling` (who hears of it).
 //!
 //! Everything before the end happens in an overlay that no other activation sees.
@@ -13,6 +13,7 @@ mod examples;
 mod installing;
 mod narrow;
 mod pointer;
+mod probing;
 mod proving;
 mod schema;
 mod telling;
@@ -117,8 +118,8 @@ struct Attempt {
     /// Which state was seen last, and who works in it.
     pointer: Option<Pointer>,
     persona: String,
-    /// The source that guard and trial passed in this attempt: nothing else can be installed.
-    proven: Option<String>,
+    /// The sources that guard and trial passed in this attempt: nothing else can be installed.
+    proven: Vec<String>,
     /// The same of a view.
     drawn: Option<Drawing>,
     /// What is wanted of the method.
@@ -194,7 +195,7 @@ impl Cycle<'_> {
             cycle: orchestrator,
             pointer: None,
             persona: "orchestrator".into(),
-            proven: None,
+            proven: Vec::new(),
             drawn: None,
             wish: None,
         };
@@ -389,7 +390,11 @@ impl Cycle<'_> {
                 Ok(Step::Next("noted", Value::None))
             }
             Some("guard") => Ok(Step::Next("guarded", self.guard(attempt, &source()?))),
-            Some("trial") => Ok(Step::Next("tried", self.trial(attempt, source()?).await)),
+            Some("trial") => {
+                let is_probed = is_true(directive, "probe");
+                let tried = self.trial(attempt, source()?, is_probed).await;
+                Ok(Step::Next("tried", tried))
+            }
             Some("check_view") => self
                 .check_view(attempt, directive)
                 .map(|checked| Step::Next("checked", checked)),

@@ -68,8 +68,9 @@ impl Cycle<'_> {
         found
     }
 
-    /// Runs the candidate in a fresh jailed process on copies (M14): the message that was missed, then every example of the wish.
-    pub(super) async fn trial(&self, attempt: &mut Attempt, source: String) -> Value {
+    /// Runs the candidate in a fresh jailed process on copies (M14): the message that was missed, then every example of the wish; one that
+    /// passes at last with other values, if that is asked for.
+    pub(super) async fn trial(&self, attempt: &mut Attempt, source: String, is_probed: bool) -> Value {
         let mission = self.lock().clone();
         let begun = Instant::now();
         let is_guarded = self.judge(&source).is_empty();
@@ -77,7 +78,14 @@ impl Cycle<'_> {
             .wish
             .as_ref()
             .map_or_else(Vec::new, |wish| wish.examples.clone());
-        let (message, met, unmet) = self.try_all(attempt, &mission, &source, &examples).await;
+        let Tried {
+            message,
+            met,
+            unmet,
+            behaviour,
+        } = self
+            .try_all(attempt, &mission, &source, &examples, is_probed)
+            .await;
         match (message, unmet) {
             (Ok(finished), None) => {
                 let writes: Vec<Value> = finished
@@ -91,7 +99,7 @@ impl Cycle<'_> {
                 };
                 self.verdict(attempt, true, &told, begun);
                 if is_guarded {
-                    attempt.proven = Some(source);
+                    attempt.proven.push(source);
                 }
                 let result = match finished.outcome {
                     Outcome::Answered(value) => value,
@@ -103,6 +111,7 @@ impl Cycle<'_> {
                     ("writes", Value::List(writes)),
                     ("declared", Value::Bool(finished.declared)),
                     ("met", Value::Int(met as i64)),
+                    ("behaviour", behaviour.map_or(Value::None, Value::Text)),
                 ])
             }
             (Ok(_), Some(unmet)) => {
@@ -120,14 +129,15 @@ impl Cycle<'_> {
         }
     }
 
-    /// What the message came to, how many examples were met, and what was not met.
+    /// The message, the examples and, where they are met, the probes, in one process.
     async fn try_all(
         &self,
         attempt: &Attempt,
         mission: &Mission,
         source: &str,
         examples: &[Example],
-    ) -> (Result<Finished, Fault>, usize, Option<Unmet>) {
+        is_probed: bool,
+    ) -> Tried {
         let mut copy = attempt.overlay.clone();
         let placed = copy.apply(&self.kernel.image.state, vec![put_method(mission, source)]);
         let bench = match placed.map_err(commit_fault) {
@@ -136,15 +146,44 @@ impl Cycle<'_> {
         };
         let mut bench = match bench {
             Ok(bench) => bench,
-            Err(fault) => return (Err(fault), 0, None),
+            Err(fault) => return Tried::failed(fault),
         };
         let activation = self.message_activation(mission, Mode::Trial);
-        match self.tried(&mut bench, &copy, mission, &activation).await {
-            Ok(finished) => {
-                let (met, unmet) = self.try_examples(&mut bench, &copy, mission, examples).await;
-                (Ok(finished), met, unmet)
-            }
-            Err(fault) => (Err(fault), 0, None),
+        let finished = match self.tried(&mut bench, &copy, mission, &activation).await {
+            Ok(finished) => finished,
+            Err(fault) => return Tried::failed(fault),
+        };
+        let (met, unmet) = self.try_examples(&mut bench, &copy, mission, examples).await;
+        let behaviour = match is_probed && unmet.is_none() {
+            true => Some(self.behaviour(&mut bench, &copy, mission).await),
+            false => None,
+        };
+        Tried {
+            message: Ok(finished),
+            met,
+            unmet,
+            behaviour,
+        }
+    }
+}
+
+/// What a trial came to.
+struct Tried {
+    message: Result<Finished, Fault>,
+    /// How many examples were met, and what was not.
+    met: usize,
+    unmet: Option<Unmet>,
+    /// A digest of what it does with other values.
+    behaviour: Option<String>,
+}
+
+impl Tried {
+    fn failed(fault: Fault) -> Tried {
+        Tried {
+            message: Err(fault),
+            met: 0,
+            unmet: None,
+            behaviour: None,
         }
     }
 }
