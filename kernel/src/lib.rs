@@ -28,6 +28,7 @@ mod names;
 mod offline;
 mod overlay;
 mod past;
+mod priority;
 mod rehearsal;
 pub mod reporter;
 mod requests;

@@ -17,6 +17,7 @@ use super::budget::{Budget, Spent};
 use super::cycle::{Cycle, End, Thinking};
 use super::gate::{Gate, Pass};
 use super::model::Model;
+use super::runtime;
 use crate::image::draft::Draft;
 use crate::image::log::unix_ms;
 use crate::image::record::{Mission, RequestId, Stage};
@@ -236,7 +237,7 @@ impl Kernel {
         let (kernel, own) = (self.clone(), running.clone());
         let mut tasks = lock(&self.mind.tasks);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
+        let thinking = async move {
             let outcome = kernel.carry_out(&own, resend, author, durable).await;
             kernel.note_end(&own, &outcome);
             let key = {
@@ -245,7 +246,8 @@ impl Kernel {
             };
             kernel.mind.lock().remove(&key);
             let _ = finish.send(Some(outcome));
-        });
+        };
+        tasks.spawn_on(thinking, &runtime::handle());
         drop(tasks);
         (running, heard)
     }

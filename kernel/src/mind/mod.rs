@@ -2,7 +2,7 @@
 //!
 //! - [`mission`]: one durable mission at a time for a receiver and selector; who waits for it; what survives a crash.
 //! - [`aim`]: what a mission is for.
-//! - [`gate`]: which are thought about now. [`budget`]: what each may cost, and how it is cancelled.
+//! - [`runtime`]: the threads that thoughts have. [`gate`]: which are thought about now. [`budget`]: what each may cost, and how it is cancelled.
 //! - [`cycle`]: carries out what the states in the image ask for. The order of thought is theirs, not Rust's (`docs/mind.md`).
 //! - [`tryout`]: a mission by another workflow, without a trace.
 //! - [`origin`]: how a method came to be.
@@ -20,6 +20,7 @@ pub mod model;
 mod origin;
 mod recall;
 mod renewal;
+mod runtime;
 mod tryout;
 
 pub use aim::view_selector;

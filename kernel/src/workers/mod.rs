@@ -16,7 +16,6 @@ mod pool;
 mod process;
 mod progress;
 mod shift;
-mod slice;
 
 pub use conversation::Activation;
 pub use pool::{Bench, Workers};

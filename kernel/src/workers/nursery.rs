@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::child::{Child, Order, Started};
 use super::process::Work;
-use super::slice;
+use crate::priority;
 
 /// Whoever starts processes for sends, and for thoughts.
 static NURSERIES: [OnceLock<Sender<Errand>>; 2] = [OnceLock::new(), OnceLock::new()];
@@ -60,13 +60,10 @@ fn open(work: Work) -> io::Result<Sender<Errand>> {
 }
 
 fn serve(work: Work, errands: &Receiver<Errand>) {
-    // Of this thread alone, as Linux has it.
-    let priority = rustix::process::setpriority_process(None, work.nice());
-    if let Err(error) = priority {
-        tracing::warn!(%error, ?work, "workers begin with the kernel's own priority");
-    }
-    if let (Work::Thoughts, Err(error)) = (work, slice::ask_for(slice::LONGEST)) {
-        tracing::debug!(%error, "sends wait until a thought has used its slice up");
+    if work == Work::Thoughts
+        && let Err(error) = priority::give_way()
+    {
+        tracing::warn!(%error, "workers of thoughts begin with the kernel's own priority");
     }
     while let Ok(errand) = errands.recv() {
         let _entered = errand.runtime.enter();

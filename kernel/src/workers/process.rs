@@ -20,6 +20,7 @@ use super::child::{Child, Order};
 use super::conversation::Knowledge;
 use super::nursery;
 use super::progress::Progress;
+use crate::priority;
 
 /// The worker's only descriptor, and the one that it closes as soon as it has mapped it.
 const WORKER_FD: i32 = 3;
@@ -63,7 +64,7 @@ impl Work {
     pub fn nice(self) -> i32 {
         match self {
             Work::Sends => 0,
-            Work::Thoughts => 10,
+            Work::Thoughts => priority::NICE,
         }
     }
 }
