@@ -85,8 +85,10 @@ impl Example {
             Expected::Any
         } else if reader.take("!") {
             Expected::Failure
-        } else if reader.is_empty() {
-            return Err(reader.expected("the answer, `_` for any, or `!` for a failure,"));
+        } else if reader.is_empty() || reader.clone().value().is_err() {
+            return Err(reader.expected(
+                "the answer in JSON (5, true, null, \"text\", [1, 2]), `_` for any, or `!` for a failure,",
+            ));
         } else {
             Expected::Answer(value(&mut reader)?)
         };

@@ -70,7 +70,8 @@ fn what_is_wrong_is_named_with_its_place() {
     };
     check("", "at its end (character 1) `(`, the arguments");
     check("()", "at its end (character 3) `->` is expected");
-    check("() ->", "the answer, `_` for any");
+    check("() ->", "`_` for any, or `!` for a failure");
+    check("() -> error", "`!` for a failure, is expected, and \"error\"");
     check(
         "() -> 1 2",
         "at character 9 `;` or the end is expected, and \"2\" stands there",
