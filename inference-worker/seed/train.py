@@ -164,7 +164,7 @@ def work(rank, asked):
         model.load_state_dict(state["model"])
         for optimiser, held in zip(optimisers, state["optimisers"]):
             optimiser.load_state_dict(held)
-        done = state["done"]
+        done.update(state["done"])  # an earlier program kept less
     budget, start, before = asked.minutes * 60, time.time(), done["seconds"]
     saved, shown, losses, firsts, lookups, share = start, start, [], [], [], before / budget
 
