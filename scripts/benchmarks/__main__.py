@@ -6,6 +6,7 @@ A row has: name, value, unit, rival (what the figure is compared with, in the sa
 
 import argparse
 import json
+import pathlib
 import sys
 import traceback
 
@@ -39,7 +40,7 @@ def main():
     known = [*NAMES, *GROUPS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(known)}; default all")
     parser.add_argument("--quick", action="store_true", help="fewer runs")
-    parser.add_argument("--markdown", action="store_true", help="the table of docs/performance.md")
+    parser.add_argument("--update", type=pathlib.Path, metavar="FILE", help="put the figures into this table, docs/performance.md, and leave its others")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in known]
@@ -49,10 +50,12 @@ def main():
     found, broken = measured(wanted, arguments.quick)
     if arguments.json:
         print(json.dumps({"rows": found}, ensure_ascii=False))
-    elif arguments.markdown:
-        print(rows.markdown(found))
     else:
         print(rows.text(found))
+    if arguments.update:
+        # Written at once when all is measured: another run may have added to it meanwhile.
+        former = arguments.update.read_text() if arguments.update.exists() else ""
+        arguments.update.write_text(rows.markdown(found, former))
     if broken:
         sys.exit(f"not measured, see above: {', '.join(broken)}")
 

@@ -1,5 +1,7 @@
 """A figure beside its rival, and how rows are shown."""
 
+import datetime
+
 SMALLER_IS_BETTER = ("ms", "s", "µs", "bytes", "MiB")
 
 
@@ -44,23 +46,42 @@ def text(rows):
     return "\n".join(lines)
 
 
-def markdown(rows):
-    lines = [
-        "# Performance",
-        "",
-        "Made by `./scripts/bench --markdown > docs/performance.md`; not edited by hand. Medians on a shared two-core machine: the",
-        "ratios to rivals measured in the same run say more than the single figures.",
-        "",
-        "| figure | value | rival or floor, in the same run | ratio | target | met |",
-        "|---|---|---|---|---|---|",
-    ]
-    for line in rows:
+HEAD = """# Performance
+
+Made by `./scripts/bench --update docs/performance.md`, which measures all figures, or those that are named, and leaves the others as they are; not
+edited by hand. Medians on a shared two-core machine: the ratios to rivals measured in the same run say more than the single figures.
+
+| figure | value | rival or floor, in the same run | ratio | target | met | measured |
+|---|---|---|---|---|---|---|
+"""
+
+
+def markdown(rows, former=""):
+    """The document of these rows and of those of the former one that are not measured anew."""
+    table, notes = {}, {}
+    for line in former.splitlines():
+        if line.startswith("| ") and not line.startswith("| figure |"):
+            cells = line.strip("| ").split(" | ")
+            table[cells[0]] = "| " + " | ".join([*cells, "earlier"][:7]) + " |"
+        elif line.startswith("- "):
+            notes[line[2:].partition(":")[0]] = line
+    order = list(table)
+    for before, line in zip([None, *rows], rows):
+        name = line["name"]
+        if name in table and line["value"] is None:
+            continue  # what cannot be measured here was measured elsewhere
+        if name not in table:
+            order.insert(order.index(before["name"]) + 1 if before else len(order), name)
         value, ratio, target = (shown(line[key]) for key in ("value", "ratio", "target"))
         rival = "-" if line["rival"] is None else f"{line['rival']} ({line['rival_is']})"
         met = {True: "yes", False: "**no**", None: "-"}[line["met"]]
-        lines.append(f"| {line['name']} | {value} {line['unit']} | {rival} | {ratio} | {target} | {met} |")
-    notes = [f"- {line['name']}: {line['note']}." for line in rows if line["note"]]
-    return "\n".join(lines + ([""] + notes if notes else []))
+        table[name] = f"| {name} | {value} {line['unit']} | {rival} | {ratio} | {target} | {met} | {datetime.date.today()} |"
+        notes.pop(name, None)
+        if line["note"]:
+            notes[name] = f"- {name}: {line['note']}."
+    text = HEAD + "\n".join(table[name] for name in order) + "\n"
+    told = [notes[name] for name in order if name in notes]
+    return text + ("\n" + "\n".join(told) + "\n" if told else "")
 
 
 def shown(number):
