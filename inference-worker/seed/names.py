@@ -68,7 +68,7 @@ def held_out(word):
 @functools.lru_cache(maxsize=1)
 def english():
     """The English words, as (for training, held out)."""
-    usable = [word for word in words.load() if word not in BARRED and not word.endswith(("ie", "ies"))]
+    usable = [word for word in words.load() if word not in BARRED and not word.endswith(("ie", "ies", "xes"))]
     return [w for w in usable if not held_out(w)], [w for w in usable if held_out(w)]
 
 

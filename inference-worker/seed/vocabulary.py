@@ -106,4 +106,4 @@ def singular(word):
     """The singular of a word that may be a plural."""
     if word in _SINGULAR:
         return _SINGULAR[word]
-    return word[:-2] if word.endswith(("ches", "shes", "xes", "sses", "zes")) else names.singular(word)
+    return word[:-2] if word.endswith(("ches", "shes", "xes", "sses", "zzes")) else names.singular(word)
