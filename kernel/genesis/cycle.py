@@ -24,6 +24,7 @@ refusals = 0
 asked = 0
 waiting = []
 passed = []
+agreed = None
 tried = []
 best = None
 max_attempt_characters = 10000

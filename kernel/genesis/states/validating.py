@@ -27,6 +27,8 @@ def _process_synthesis_(self, event, payload):
         return self.next_candidate()
     if event == "inferred":
         return self.reviewed(payload)
+    if self.review is None:
+        return self.accept(self.agreed)
     if self.review["verdict"] == "pass":
         return self.advance()
     refused = self.words_of_refusal()
@@ -74,8 +76,10 @@ def agree(self):
     self.artifact = chosen["source"]
     # Should the auditor refuse it, the others are left.
     self.passed = [one for one in self.passed if one["trial"]["behaviour"] != chosen["trial"]["behaviour"]]
+    self.agreed = chosen["trial"]
+    self.review = None
     self._p_changed = True
-    return self.accept(chosen["trial"])
+    return {"do": "verdict", "ok": True, "message": "agreement: " + str(most) + " of " + str(self.asked) + " answers do the same"}
 
 
 def accept(self, trial):
