@@ -21,7 +21,7 @@ use crate::image::reindex::reindex;
 use crate::image::restore::{Present, restore};
 use crate::image::segment::FORMAT;
 use crate::image::verify::{Chains, Report, verify};
-use crate::image::{Image, doubt, take_lock};
+use crate::image::{Image, OpenError, doubt, take_lock};
 use crate::mind::audit::file::check;
 use crate::mind::audit::otlp;
 use crate::rehearsal::rehearse;
@@ -333,7 +333,12 @@ fn verify_here(
     let image = Image::open_locked(folder, Some(lock))?;
     let found = image.found;
     let branches = branches(&image);
-    let mut report = verify(&image, folder, &folder.join("verify"), chains, reporter)?;
+    let verified = verify(&image, folder, &folder.join("verify"), chains, reporter);
+    if verified.as_ref().is_err_and(OpenError::is_damaged_index) {
+        // Damage that no look at the tables came upon, but what the opening wrote: whoever waits for this process has another index made.
+        doubt::mark(&folder.join("index"));
+    }
+    let mut report = verified?;
     image.close();
     report.branches = branches;
     // The opening has added a transaction of its own, which nobody asked about.

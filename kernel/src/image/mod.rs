@@ -96,7 +96,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// Whether the index itself is at fault. A full disk, or one that cannot be read, is not mended by another index.
-    fn is_damaged_index(&self) -> bool {
+    pub fn is_damaged_index(&self) -> bool {
         match self {
             OpenError::Index { source, .. } => lmdb::is_damage(source),
             OpenError::Damaged(_) => true,
