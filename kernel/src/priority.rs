@@ -17,10 +17,15 @@ pub const NICE: i32 = 10;
 /// The longest slice that Linux grants.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// Lets the calling thread, and what it starts from now on, give way. There is no way back without privileges.
-pub fn give_way() -> io::Result<()> {
+/// Makes the calling thread, and what it starts from now on, as nice as thoughts are. There is no way back without privileges.
+pub fn be_nice() -> io::Result<()> {
     // Of this thread alone, as Linux has it.
-    rustix::process::setpriority_process(None, NICE)?;
+    Ok(rustix::process::setpriority_process(None, NICE)?)
+}
+
+/// Nice, and with the longest slice: what starts a process takes its time, and lets a thought's own threads and trials come at once, too.
+pub fn give_way() -> io::Result<()> {
+    be_nice()?;
     let mut held = of_this_thread()?;
     // Systems before Linux 6.12 take no notice.
     held.sched_runtime = LONGEST.as_nanos() as u64;

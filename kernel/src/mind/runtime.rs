@@ -13,7 +13,7 @@ static THINKING: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
         .enable_all()
         .thread_name("mind")
         .on_thread_start(|| {
-            if let Err(error) = priority::give_way() {
+            if let Err(error) = priority::be_nice() {
                 tracing::debug!(%error, "a thread of the mind has the same priority as others");
             }
         })
