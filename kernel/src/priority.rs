@@ -17,10 +17,11 @@ pub const NICE: i32 = 10;
 /// The longest slice that Linux grants.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// Makes the calling thread, and what it starts from now on, as nice as thoughts are. There is no way back without privileges.
+/// Makes the calling thread, and what it starts from now on, as nice as thoughts are, or leaves it nicer. There is no way back without privileges.
 pub fn be_nice() -> io::Result<()> {
     // Of this thread alone, as Linux has it.
-    Ok(rustix::process::setpriority_process(None, NICE)?)
+    let nice = rustix::process::getpriority_process(None)?.max(NICE);
+    Ok(rustix::process::setpriority_process(None, nice)?)
 }
 
 /// Nice, and with the longest slice: what starts a process takes its time, and lets a thought's own threads and trials come at once, too.

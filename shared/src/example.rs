@@ -85,12 +85,14 @@ impl Example {
             Expected::Any
         } else if reader.take("!") {
             Expected::Failure
-        } else if reader.is_empty() || reader.clone().value().is_err() {
-            return Err(reader.expected(
-                "the answer in JSON (5, true, null, \"text\", [1, 2]), `_` for any, or `!` for a failure,",
-            ));
         } else {
-            Expected::Answer(value(&mut reader)?)
+            let mut before = reader.clone();
+            let answer = reader.value().map_err(|_| {
+                before.expected(
+                    "the answer in JSON (5, true, null, \"text\", [1, 2]), `_` for any, or `!` for a failure,",
+                )
+            })?;
+            Expected::Answer(referring(answer, &mut before)?)
         };
         let mut after = Vec::new();
         if expected != Expected::Failure && reader.take(";") {
@@ -120,8 +122,12 @@ type ReadValue = dyn Fn(&mut Reader<'_>) -> Result<Value, NotationError>;
 
 /// A value whose references can be read.
 fn value(reader: &mut Reader<'_>) -> Result<Value, NotationError> {
-    let mut before = reader.clone(); // a failure points at where the value began
-    let value = reader.value()?;
+    let mut before = reader.clone();
+    referring(reader.value()?, &mut before)
+}
+
+/// The value, if its references can be read; a failure points at where it began.
+fn referring(value: Value, before: &mut Reader<'_>) -> Result<Value, NotationError> {
     match bad_reference(&value) {
         None => Ok(value),
         Some((text, error)) => Err(before.expected(&format!(

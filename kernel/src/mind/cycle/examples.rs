@@ -190,12 +190,7 @@ impl Cycle<'_> {
             }
             named.insert((object, held.place.slot.clone()));
         }
-        let made: HashSet<ObjectId> = finished
-            .writes
-            .iter()
-            .filter(|write| matches!(write, Write::Create { .. }))
-            .map(Write::object)
-            .collect();
+        let made = created(&finished.writes);
         for write in &finished.writes {
             let (Write::Put { object, slot, .. } | Write::Remove { object, slot }) = write else {
                 continue;
@@ -291,6 +286,14 @@ fn lead(world: World<'_>, receiver: ObjectId, arguments: &[Value], path: &Path) 
         };
     }
     Ok(value)
+}
+
+/// The objects that some writes make.
+pub fn created(writes: &[Write]) -> HashSet<ObjectId> {
+    let creations = writes
+        .iter()
+        .filter(|write| matches!(write, Write::Create { .. }));
+    creations.map(Write::object).collect()
 }
 
 /// What a slot of an object holds, inherited or not.

@@ -12,7 +12,7 @@ use shared::object::is_slot_name;
 use shared::value::Value;
 
 use super::Cycle;
-use super::examples::seen;
+use super::examples::{created, seen};
 use crate::image::draft::Change;
 use crate::image::record::Mission;
 use crate::overlay::{Overlay, World};
@@ -78,12 +78,7 @@ impl Cycle<'_> {
         let Ok(finished) = came else {
             return "fails".to_owned();
         };
-        let made: HashSet<ObjectId> = finished
-            .writes
-            .iter()
-            .filter(|write| matches!(write, Write::Create { .. }))
-            .map(Write::object)
-            .collect();
+        let made = created(&finished.writes);
         let state = &self.kernel.image.state;
         let before = World::over(state, scene);
         let mut lines = BTreeSet::new();
