@@ -96,7 +96,7 @@ def draw(each, seed):
     rng = random.Random(f"bat-hidden-{seed}")
     held = wishes.Drawer(rng, held=True)
     out, counts = [], collections.Counter()
-    while sum(counts[name] < each for name in ("num", "truth", "text", "list", "filter", "map", "date", "objects", "delegation", "change", "guarded", "either", "steps 2", "steps 3", "slot")):
+    while sum(counts[name] < each for name in ("num", "truth", "text", "list", "filter", "map", "date", "objects", "delegation", "change", "guarded", "either", "steps 2", "steps 3", "slot", "written")):
         case = wish(held, None)
         if counts[case.family] < each:
             counts[case.family] += 1

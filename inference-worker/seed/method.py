@@ -29,6 +29,8 @@ class Method:
     `plan` is a list of (lines, effect): an effect changes the state, or ends with Answered or Failed.
     """
 
+    selectors = ()  # names of the message that somebody thought of
+
     def __init__(self, family, plan, wish, made, changes):
         self.family, self.plan, self.wish, self.changes = family, plan, wish, changes
         self.world, self.rows, self.phrases = made.world, made.rows, made.phrases

@@ -9,6 +9,7 @@ import changes
 import corpus
 import readings
 import stories
+import written
 from evaluate import wilson
 from model import CONFIG
 from tokens import FOLDER
@@ -26,7 +27,10 @@ def lines():
            "It reads one fixed form of prompt and writes one Python method or a refusal. It knows nothing else.\n")
     yield "## How it was made\n"
     yield (f"- Text: written by the grammar in this folder, {len(rows)} productions with {sum(len(row.phrases) for row in rows)} phrasings, {len(stories.STORIES)} stories, and the rules for messages without a wish; "
-           "every method was run and held to a meaning written apart from it before it counted. No other text, no other model.")
+           "every method was run and held to a meaning written apart from it before it counted.")
+    scenarios = written.load(False)
+    yield (f"- And {len(scenarios):,} scenarios with {sum(len(scenario.wishes) for scenario in scenarios):,} wishes in people's own words (`written/`), which language models wrote for it without a look at the bench; "
+           "each method is held to its checks.")
     yield f"- Seen: {told['examples']:,} cases, {told['tokens']:,} tokens, {told['step']:,} steps; loss on the completion, and with a small weight on the examples."
     yield f"- Time: {told['seconds'] / 60:.0f} minutes on two shared CPU cores, in bf16 autocast; Muon for the layers, AdamW for the rest; the rate falls to zero at the end."
     yield f"- Last loss in the log: {log[-1]['loss']} at step {log[-1]['step']} (rate {log[-1]['rate']}).\n"
@@ -43,7 +47,7 @@ def lines():
     yield "## Where it is weak\n"
     weak = sorted((row["best"] / row["n"], family) for family, row in result["table"].items())
     yield "- The lowest families: " + ", ".join(f"{family} {share:.0%}" for share, family in weak[:6]) + "."
-    yield "- The sentences of this evaluation come from the same grammar as those of the training; what people write is wider. `docs/dnu-results.md` has the figures for that."
+    yield "- The sentences of this evaluation come from the same grammar and the same writers as those of the training; what others write is wider. `docs/dnu-results.md` has the figures for that."
     yield "- One covenant, always the same: it does not read it. It sees kinds of slots and what the examples give, no other values.\n"
     yield "## Some failures\n"
     for failure in result["failures"][:8]:

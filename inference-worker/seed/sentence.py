@@ -6,7 +6,7 @@ import vocabulary
 
 SORTS = {"num": "number", "whole": "number", "whole1": "number", "count": "number", "small": "number", "size": "number", "days": "number", "at": "number",
          "frac": "number", "moon": "number", "month": "text", "text": "text", "text1": "text", "date": "day", "clock": "time", "bool": "truth value", "nums": "list", "texts": "list",
-         "map": "map", "ref": "object"}
+         "wholes": "list", "flags": "list", "dates": "list", "map": "map", "tmap": "map", "ref": "object"}
 ROLES = {"number": ("amount", "number", "value", "count"), "text": ("name", "word", "text"), "day": ("date", "day"), "time": ("time of day",),
          "truth value": ("flag", "truth value"), "list": ("list",), "map": ("map",), "object": ("one", "object", "other")}
 MARK = re.compile("\x01(\\d+)([nbo])\x02")

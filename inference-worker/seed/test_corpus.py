@@ -24,6 +24,7 @@ import rules
 import trial
 import values
 import wishes
+import written
 from expression import code
 
 EXAMPLE = re.compile(r"(?P<given>.*?)(?:^| )?\((?P<arguments>.*)\) -> (?P<outcome>.+)")
@@ -64,7 +65,7 @@ class Corpus(unittest.TestCase):
     def test_every_kind_of_case_is_drawn(self):
         made, rejected = corpus.shard(22, size=900)
         families = {family for _, _, family, _ in made}
-        wanted = {"num", "truth", "text", "list", "filter", "map", "date", "objects", "change", "guarded", "either", "steps 2", "steps 3", "slot", "refuse", "correct", "bare"}
+        wanted = {"num", "truth", "text", "list", "filter", "map", "date", "objects", "change", "guarded", "either", "steps 2", "steps 3", "slot", "written", "refuse", "correct", "bare"}
         self.assertFalse(wanted - families, wanted - families)
         with_wish = sum("<|wish|>" in prompt for prompt, _, _, _ in made) / len(made)
         self.assertTrue(0.8 < with_wish < 0.9, with_wish)
@@ -89,6 +90,50 @@ class Corpus(unittest.TestCase):
             lines = [(found.start(), found.end()) for found in re.finditer(r"<\|(?:message|wish)\|>.*", prompt)]
             for start, stop, _ in marks:
                 self.assertTrue(any(begin <= start < stop <= end for begin, end in lines), (prompt, marks))
+
+
+class Written(unittest.TestCase):
+    """What people wrote."""
+
+    def test_every_scenario_holds_its_checks(self):
+        rng = random.Random(4)
+        for path in sorted(written.FOLDER.glob("*.txt")):
+            found, wrong = written.read(path)
+            self.assertEqual(wrong, [], path.name)
+            for number, scenario in found:
+                self.assertEqual(list(written.misses(scenario, rng)), [], f"{path.name} block {number}")
+
+    def test_a_check_can_fail(self):
+        block = (written.FOLDER / "README.md").read_text().split("```\n")[1].split("\n---\n")[0]
+        right = written.Scenario(block)
+        self.assertEqual(list(written.misses(right, random.Random(1))), [])
+        wrong = written.Scenario(block.replace("beer_left=18", "beer_left=19"))
+        self.assertIn("is 18, not 19", "".join(written.misses(wrong, random.Random(1))))
+        for bad in (block.replace("{beer left}", "{beer lost}"), block.replace("litres_left:num", "litres_left:number"), block.replace("-> !", "!"), block.replace("takes", "take")):
+            with self.assertRaises(ValueError, msg=bad):
+                written.Scenario(bad)
+
+    def test_a_slot_is_called_alike_in_wish_and_method(self):
+        drawer, some = drawn(120, family="written")
+        renamed = 0
+        for case in some:
+            world = case.method.world
+            for said in written.BRACES.findall(world.wish):
+                slot, _ = world.scenario.meant(said)
+                name = world.paths[slot.path].rpartition(".")[2]
+                renamed += name not in slot.called
+                self.assertIn(written.vocabulary.singular(name.rpartition("_")[2])[:2], case.wish.lower())
+                if re.search(rf"\b{slot.name}\b", "\n".join(world.scenario.lines)):
+                    self.assertIn(name, case.source)
+        self.assertGreater(renamed, 40)
+
+    def test_what_is_kept_for_the_evaluation_is_never_drawn(self):
+        kept, others = written.load(True), written.load(False)
+        self.assertGreater(len(kept), len(others) // 25)
+        _, some = drawn(60, family="written")
+        self.assertFalse({id(case.method.world.scenario) for case in some} & {id(scenario) for scenario in kept})
+        _, some = drawn(20, family="written", held=True)
+        self.assertTrue({id(case.method.world.scenario) for case in some} <= {id(scenario) for scenario in kept})
 
 
 class Wishes(unittest.TestCase):

@@ -15,6 +15,7 @@ import stories
 import trial
 import values
 import vocabulary
+import written
 from method import Writer
 from world import World
 
@@ -22,6 +23,7 @@ COVENANT = "state lives in slots; a change ends with self._p_changed = True"
 DROPPED = set("the a an is are it of to in at on and or that which what when with as by for so be its them they there any one other own given text number from now then out "
               "answer this not no how many much whether".split())
 RUNS = 6
+FAMILIES, WEIGHTS = ("reading", "change", "guarded", "two", "three", "either", "story", "written"), (24, 13, 11, 8, 3, 4, 9, 90)
 
 
 class Rejected(Exception):
@@ -112,7 +114,7 @@ class Outcome:
             self.answer = values.plain(method(receiver, *after.arguments))
         except Exception as error:  # whatever a method raises
             self.raised = error
-        self.declared = vars(receiver).pop("_p_changed", False) is True
+        self.declared = any([vars(thing).pop("_p_changed", False) is True for thing in after.things.values()])
         self.after = after.told() if self.raised is None else state.told()
 
 
@@ -166,11 +168,15 @@ class Drawer:
             except (LookupError, Rejected):
                 continue
 
-    def attempt(self, family=None):
+    def attempt(self, family=None, scenario=None):
         """A case, or an exception that says why this draw does not count."""
         rng = self.rng
+        # A phrasing or a composition of the other side is one of the grammar's.
+        weights = WEIGHTS if not self.unseen and self.composed is None else WEIGHTS[:-1] + (0,)
+        make = family or rng.choices(FAMILIES, weights)[0]
+        if make == "written":
+            return self.scenario_case(scenario or rng.choice(written.load(self.held)))
         self.world = world = World(rng, self.held)
-        make = family or rng.choices(("reading", "change", "guarded", "two", "three", "either", "story"), (36, 20, 14, 10, 3, 5, 12))[0]
         if make != "story" and rng.random() < 0.13:
             world.holder = world.slot("ref") if rng.random() < 0.7 else world.argument("ref")
         self.writer = writer = Writer(rng, world, self.unseen)
@@ -192,6 +198,15 @@ class Drawer:
             raise Rejected("a wish that is too long")
         world.distract()
         return self.case(method, rows)
+
+    def scenario_case(self, scenario):
+        """A case of a scenario that people wrote."""
+        self.world = world = written.WrittenWorld(self.rng, scenario, self.rng.choice(scenario.wishes), self.held)
+        self.writer = Writer(self.rng, world, self.unseen)
+        method = written.WrittenMethod(world, compiled)
+        self.writer.sentence.places = [slot for slot in world.slots if slot.bare() in method.wish or slot.one() in method.wish]
+        world.distract()
+        return self.case(method, set())
 
     def case(self, method, rows):
         """The case of a method: its message, examples and prompt."""
@@ -319,6 +334,8 @@ class Drawer:
         """A state like another, some of what the method uses drawn anew."""
         rng, state = self.rng, base.copy()
         fresh = self.world.draw()
+        if isinstance(self.world, written.WrittenWorld) and not any(slot.kind in ("ref", "refs") for slot in self.world.slots) and not self.world.others and rng.random() < 0.8:
+            return fresh  # a way through the method that its check takes
         both = base.told().keys() & fresh.told().keys()
         references = {slot.path for slot in self.world.slots if slot.kind in ("ref", "refs")}
         paths = [path for path in both if path in used and path not in references or "[" in path]
@@ -370,7 +387,9 @@ class Drawer:
         for _ in range(40):
             chance = rng.random()
             words = None
-            if chance < 0.62 and method.phrases:
+            if chance < 0.62 and method.selectors:
+                words = rng.choice(method.selectors).split("_")
+            elif chance < 0.62 and method.phrases:
                 row, phrase, holes = method.phrases[0] if method.changes else method.phrases[-1]
                 phrase = phrase.split(",")[0].split(";")[0]
                 phrase = re.sub(r"\{(\w+):(is|are|has|was|s|es|s1|is1|go|they|them)\}", lambda f: {"is": "{" + f[1] + "}"}.get(f[2], ""), phrase)

@@ -26,9 +26,9 @@ class World:
         self.nullable = None  # a reference that is none at times
         self.holder = None  # the place of an object whose slots are drawn as well
 
-    def taken(self):
-        """The words of all names."""
-        return {word for slot in self.slots for word in (*slot.words, vocabulary.singular(slot.words[-1]))}
+    def taken(self, besides=None):
+        """The words of all names but that of one slot."""
+        return {word for slot in self.slots if slot is not besides for word in (*slot.words, vocabulary.singular(slot.words[-1]))}
 
     def fresh(self, kind):
         """New words for a name, and whether they are in the plural."""
@@ -52,7 +52,7 @@ class World:
         else:
             words, many = self.fresh(kind)
             words = [other.words[0], words[-1]]
-        taken = {word for slot in self.slots if slot is not other for word in (*slot.words, vocabulary.singular(slot.words[-1]))}
+        taken = self.taken(other)
         new = words[0] if words[1] == other.words[1] else words[1]
         if taken & {*words, vocabulary.singular(words[-1])} or {new, vocabulary.singular(new)} & {*other.words, vocabulary.singular(other.words[-1])} or not places.usable(words):
             return None
@@ -148,7 +148,7 @@ class World:
         state.things["self"] = receiver
         arguments = []
         for place in self.arguments:
-            arguments.append(Thing(str(self.arguments.index(place) + 1)) if place.kind == "ref" else rng.choice(place.domain) if place.domain else values.value(rng, place.kind, self.kinds[place.path]))
+            arguments.append(Thing(str(self.arguments.index(place) + 1)) if place.kind == "ref" else self.value(place))
         state.arguments = arguments
         for slot in self.slots:
             if slot.kind == "ref":
@@ -156,12 +156,12 @@ class World:
             elif slot.kind == "refs":
                 setattr(receiver, slot.path, [self.member(slot, at) for at in range(rng.choice((0, 1, 2, 2, 3)))])
             else:
-                setattr(receiver, slot.path, rng.choice(slot.domain) if slot.domain else values.value(rng, slot.kind, self.kinds[slot.path]))
+                setattr(receiver, slot.path, self.value(slot))
         for path, slots in self.others.items():
             other = arguments[int(path) - 1] if path.isdigit() else getattr(receiver, path)
             state.things[path] = other
             for slot in slots:
-                setattr(other, slot.path.rpartition(".")[2], values.value(rng, slot.kind, self.kinds[slot.path]))
+                setattr(other, slot.path.rpartition(".")[2], self.value(slot))
         for slot in self.slots:
             if slot.kind == "refs":
                 for member in getattr(receiver, slot.path):
@@ -191,8 +191,12 @@ class World:
         """An object of a list."""
         made = Thing(f"{slot.path}[{at}]")
         for attribute in self.attributes:
-            setattr(made, attribute.path, values.value(self.rng, attribute.kind, self.kinds[attribute.path]))
+            setattr(made, attribute.path, self.value(attribute))
         return made
+
+    def value(self, place):
+        """A random value for a place."""
+        return self.rng.choice(place.domain) if place.domain else values.value(self.rng, place.kind, self.kinds[place.path])
 
 
 def copied(value, known):

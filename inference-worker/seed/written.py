@@ -1,0 +1,485 @@
+"""Scenarios that people wrote: wishes in their own words, the method, and checks worked out by hand (`written/*.txt`; the notation is in written/README.md).
+
+A case of one of them has one of its wishes, other names for what the wish calls by name, and other values; its method is run for what the examples say.
+`python written.py [FILE …]` holds scenarios to their own checks.
+"""
+
+import functools
+import hashlib
+import json
+import pathlib
+import re
+import sys
+
+import names
+import place as places
+import values
+import vocabulary
+from method import RAISE, Method
+from place import Place
+from values import Thing
+from world import State, World
+
+FOLDER = pathlib.Path(__file__).with_name("written")
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+BRACES = re.compile(r"\{([^{}]*)\}")
+KIND = re.compile(r"([a-z]+1?)(?:\(([^()]*)\))?")
+PART = re.compile(r"(.*?):([a-z]+1?(?:\([^()]*\))?)(?:\s+|$)")
+METHOD = re.compile(r"(?:([a-z_0-9]+)\.)?([a-z][a-z0-9_]*)\(([^()]*)\)")
+DECODE = json.JSONDecoder()
+# How often a slot that a wish calls by its name is called otherwise, and how often a state is drawn without a check's.
+RENAMED, FREE = 0.45, 0.25
+
+
+class Slot:
+    """A slot of a scenario: where it stands, its possible names, its kind."""
+
+    def __init__(self, start, called, kind, domain):
+        self.start, self.called, self.kind, self.domain = start, called, kind, domain
+        self.name = called[0]
+        self.path = f"{start}.{self.name}" if start else self.name
+
+    def forms(self):
+        """What a wish may call it between braces: {words: form}."""
+        bare = self.name.replace("_", " ")
+        *head, last = bare.split(" ")
+        one = " ".join([*head, vocabulary.singular(last)])
+        return {vocabulary.singular(last): "short one", last: "short", one: "one", bare: "bare"}
+
+
+class Check:
+    """A check: what slots hold before, the arguments, the answer or a failure, what slots hold after."""
+
+    def __init__(self, text):
+        self.text, self.given, self.after = text, {}, {}
+        at = self.assigned(0, self.given)
+        if not text.startswith("(", at):
+            raise ValueError(f"no arguments in brackets: {text[at:at + 30]!r}")
+        at, self.arguments = at + 1, []
+        while not text.startswith(")", at):
+            value, at = DECODE.raw_decode(text, at)
+            self.arguments.append(value)
+            at = spaced(text, at + 1 if text.startswith(",", at) else at)
+        at = spaced(text, at + 1)
+        if not text.startswith("->", at):
+            raise ValueError(f"no -> after the arguments: {text[at:at + 30]!r}")
+        at = spaced(text, at + 2)
+        self.fails, self.any = text.startswith("!", at), text.startswith("_", at)
+        self.answer, at = (None, at + 1) if self.fails or self.any else DECODE.raw_decode(text, at)
+        at = spaced(text, at)
+        if text.startswith(";", at):
+            at = self.assigned(spaced(text, at + 1), self.after)
+        if text[at:]:
+            raise ValueError(f"what is this: {text[at:at + 30]!r}")
+
+    def assigned(self, at, into):
+        """Reads SLOT=JSON as often as there is one."""
+        while found := re.compile(r"([a-z0-9_.\[\]]+)=").match(self.text, at):
+            into[found[1]], at = DECODE.raw_decode(self.text, found.end())
+            at = spaced(self.text, at)
+        return at
+
+
+def spaced(text, at):
+    """The place after white space."""
+    while at < len(text) and text[at] == " ":
+        at += 1
+    return at
+
+
+class Scenario:
+    """One block of a file."""
+
+    def __init__(self, block):
+        self.selectors, self.slots, self.takes, self.wishes, self.lines, self.checks, self.methods = [], [], [], [], [], [], []
+        for line in block.split("\n"):
+            key, _, rest = line.partition(":")
+            if line.startswith("    "):
+                self.lines.append(line[4:].rstrip())
+            elif line.startswith(">"):
+                self.methods[-1][-1].append(line[1:].rstrip())
+            elif key == "method":
+                found = METHOD.fullmatch(rest.strip())
+                if not found:
+                    raise ValueError(f"no method: {rest}")
+                self.methods.append((found[1] or "self", found[2], [name.strip() for name in found[3].split(",") if name.strip()], []))
+            elif key == "selectors":
+                self.selectors = [word.strip() for word in rest.split(",") if word.strip()]
+            elif key == "slots":
+                self.slots = [self.slot(text, kind) for text, kind in PART.findall(rest.strip())]
+                if len(self.slots) != len(re.findall(r"\S+:[a-z]", rest)):
+                    raise ValueError(f"slots that cannot be read: {rest}")
+            elif key == "takes":
+                self.takes = [kind_of(text) for text in re.findall(r"[a-z]+1?(?:\([^()]*\))?", rest)]
+            elif key == "wish":
+                self.wishes.append(rest.strip())
+            elif key == "check":
+                self.checks.append(Check(rest.strip()))
+            elif line.strip():
+                raise ValueError(f"no such line: {line[:60]!r}")
+        if not (self.selectors and self.wishes and self.lines and self.checks):
+            raise ValueError("selectors, wishes, method and checks are wanted")
+        for name in self.selectors:
+            if not NAME.fullmatch(name) or name in names.BARRED:
+                raise ValueError(f"no selector: {name}")
+        self.changes = any("_p_changed" in line for line in self.lines)
+        self.places = {}
+        for slot in self.slots:
+            for form in slot.forms():
+                self.places.setdefault(form, []).append(slot)
+        for wish in self.wishes:
+            if len(wish) > 300:
+                raise ValueError(f"a wish of more than 300 characters: {wish[:40]!r}")
+            for said in BRACES.findall(wish):
+                self.meant(said)
+
+    @staticmethod
+    def slot(text, kind):
+        """A slot of its notation."""
+        start, _, called = text.strip().rpartition(".")
+        called = called.split("/")
+        for name in called:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"no name of a slot: {name!r}")
+        return Slot(start, called, *kind_of(kind))
+
+    def meant(self, said):
+        """The slot and the form that words between braces mean."""
+        found = self.places.get(said.lower(), [])
+        exact = [slot for slot in found if said.lower() in (slot.name.replace("_", " "), [form for form, kind in slot.forms().items() if kind == "one"][-1:])] or found
+        if len({slot.name for slot in exact}) != 1:
+            raise ValueError(f"{{{said}}} names {'several slots' if exact else 'no slot'}")
+        return exact[0], exact[0].forms()[said.lower()]
+
+    def is_held_out(self):
+        """Whether it is kept for the evaluation."""
+        return hashlib.sha256(self.wishes[0].encode()).digest()[0] < 18
+
+
+def kind_of(text):
+    """A kind and what its values are restricted to, None when they are not."""
+    found = KIND.fullmatch(text.strip())
+    if not found or found[1] not in places.KINDS:
+        raise ValueError(f"no kind: {text}")
+    kind, inner = found.groups()
+    if inner is None:
+        return kind, None
+    low, dots, high = inner.partition("..")
+    return kind, list(range(int(low), int(high) + 1)) if dots else [part.strip() if kind.startswith("text") else int(part) for part in inner.split(",")]
+
+
+def read(path):
+    """The scenarios of a file, and what is wrong with the others: (number of the block, block, error)."""
+    found, wrong = [], []
+    for number, block in enumerate(re.split(r"^---\s*$", path.read_text(), flags=re.M), 1):
+        if block.strip():
+            try:
+                found.append((number, Scenario(block)))
+            except (ValueError, IndexError) as error:
+                wrong.append((number, block, str(error)))
+    return found, wrong
+
+
+@functools.lru_cache(maxsize=2)
+def load(held_out):
+    """The scenarios of one side of the split."""
+    made = [scenario for path in sorted(FOLDER.glob("*.txt")) for _, scenario in read(path)[0]]
+    return [scenario for scenario in made if scenario.is_held_out() == held_out]
+
+
+class WrittenWorld(World):
+    """The objects of a scenario, some of their slots called otherwise."""
+
+    def __init__(self, rng, scenario, wish, held=False):
+        super().__init__(rng, held)
+        self.scenario, self.wish, self.paths, self.by_path, self.words = scenario, wish, {}, {}, {}
+        named = {scenario.meant(said)[0].name for said in BRACES.findall(wish)}
+        # Those of the receiver first: others stand on them.
+        for slot in sorted(scenario.slots, key=lambda slot: slot.start != ""):
+            self.add(slot, slot.name in named)
+        for at, (kind, domain) in enumerate(scenario.takes):
+            made = self.argument(kind)
+            made.domain = domain
+            self.kinds[made.path] = self.image_kind(kind, [check.arguments[at] for check in scenario.checks if at < len(check.arguments)])
+        self.name_parameters()
+
+    def add(self, slot, may_rename):
+        """A slot as a place."""
+        rng = self.rng
+        many = vocabulary.singular(slot.name.rpartition("_")[2]) != slot.name.rpartition("_")[2]
+        if slot.name not in self.words:  # slots of several objects that have one name keep having one
+            words = rng.choice(slot.called).split("_")
+            if may_rename and slot.kind not in ("ref", "refs") and rng.random() < RENAMED:
+                words = self.renamed(slot.kind, many) or words
+            self.words[slot.name] = words
+        words = self.words[slot.name]
+        name = "_".join(words)
+        start = self.paths.get(slot.start.removesuffix("[]"), slot.start.removesuffix("[]"))
+        kind = self.image_kind(slot.kind, [value for check in self.scenario.checks for path, value in check.given.items() if re.sub(r"\[\d+\]", "[]", path) == slot.path])
+        if slot.start.endswith("[]"):
+            made = Place(slot.kind, name, name, words, many)
+            self.attributes.append(made)
+        elif slot.start:
+            made = Place(slot.kind, f"{start}.{name}", "?", words, many)
+            self.others.setdefault(start, []).append(made)
+        else:
+            made = Place(slot.kind, name, f"self.{name}", words, many)
+            self.slots.append(made)
+        made.domain = slot.domain
+        self.kinds[made.path] = kind
+        self.paths[slot.path] = made.path
+        slot_forms = slot.forms()
+        made.short = any(slot_forms.get(said.lower(), "").startswith("short") and len(words) > 1 and said.lower() not in (slot.name.replace("_", " "),) for said in BRACES.findall(self.wish) if self.scenario.meant(said)[0] is slot)
+
+    def renamed(self, kind, many):
+        """Words of another name in the same number; None when there is none."""
+        taken = self.taken()
+        for _ in range(30):
+            words, plural = places.name_words(self.rng, kind, self.held and self.rng.random() < 0.7)
+            if plural == many and places.usable(words) and not taken & {*words, vocabulary.singular(words[-1])}:
+                return words
+        return None
+
+    @staticmethod
+    def image_kind(kind, held):
+        """The kind of the image: numbers are whole when all checks' are."""
+        wanted = places.KINDS[kind]
+        flat = [number for value in held for number in (value if isinstance(value, list) else [value])]
+        return next((name for name in wanted if "float" in name), wanted[0]) if any(isinstance(number, float) for number in flat) else wanted[0]
+
+    def place_of(self, path):
+        """The place that a path of a state leads to."""
+        if not self.by_path:
+            self.by_path = {place.path: place for group in (self.slots, self.attributes, *self.others.values()) for place in group}
+        return self.by_path.get(path) or self.by_path.get(path.rpartition(".")[2] if "[" in path else path)
+
+    def renamed_path(self, path):
+        """A check's path with the names of this world."""
+        plain = re.sub(r"\[\d+\]", "[]", path)
+        if plain not in self.paths:
+            raise ValueError(f"no slot {path}")
+        start, _, _ = path.rpartition(".")
+        list_name, bracket, index = start.partition("[")
+        return f"{self.paths[list_name]}[{index}.{self.paths[plain]}" if bracket else self.paths[plain]
+
+    def stated(self, check):
+        """The state of a check."""
+        state = super().draw()
+        receiver = state.things["self"]
+        for slot in self.scenario.slots:
+            if slot.kind == "refs":
+                made = next(place for place in self.slots if place.path == self.paths[slot.path])
+                count = max([0, *(int(found[1]) + 1 for path in check.given if (found := re.match(re.escape(slot.path) + r"\[(\d+)\]\.", path)))])
+                for path in [path for path in state.things if path.startswith(made.path + "[")]:
+                    del state.things[path]
+                members = [self.member(made, at) for at in range(count)]
+                setattr(receiver, made.path, members)
+                state.things.update({member._path: member for member in members})
+        for path, value in check.given.items():
+            state[self.renamed_path(path)] = value
+        if len(check.arguments) != len(self.arguments):
+            raise ValueError(f"{len(check.arguments)} arguments, not {len(self.arguments)}")
+        for at, value in enumerate(check.arguments):
+            if isinstance(value, str) and value.startswith("@") and self.arguments[at].kind == "ref":
+                thing = self.thing(state, value)
+                if value != f"@{at + 1}":
+                    state.things.pop(str(at + 1), None)
+                state.arguments[at] = thing
+            else:
+                state.arguments[at] = value
+        return state
+
+    def thing(self, state, said):
+        """The object that a text such as "@lamps[0]" means."""
+        path, bracket, index = said[1:].partition("[")
+        path = self.paths.get(path, path) + bracket + index
+        if path not in state.things:
+            raise ValueError(f"no object {said}")
+        return state.things[path]
+
+    def draw(self):
+        if self.rng.random() < FREE:
+            return super().draw()
+        state = self.stated(self.rng.choice(self.scenario.checks))
+        self.vary(state)
+        return state
+
+    def vary(self, state):
+        """Other texts in the place of the same ones throughout, and some other numbers, days and truth values."""
+        rng, known = self.rng, {}
+        rename = rng.random() < 0.6
+
+        def other(kind, held, domain):
+            if domain is not None:
+                return rng.choice(domain) if rng.random() < 0.25 else held
+            if isinstance(held, bool):
+                return held if rng.random() < 0.8 else not held
+            if isinstance(held, (int, float)):
+                chance = rng.random()
+                if chance < 0.6 or kind in ("moon",):
+                    return held
+                if chance < 0.75 and not (kind in values.LIMITS or kind == "count"):
+                    return held + rng.choice((-1, 1))
+                return values.value(rng, kind if kind not in ("nums", "wholes", "map") else "whole", "int" if isinstance(held, int) else "float")
+            if isinstance(held, str):
+                if kind in ("date", "dates", "clock"):
+                    return held if rng.random() < 0.6 else values.value(rng, kind.removesuffix("s"), "text")
+                if not rename or not held.isalpha() or self.is_literal(held):
+                    return held
+                if held not in known:
+                    known[held] = rng.choice(vocabulary.PEOPLE if held[0].isupper() else vocabulary.WORDS_OF_TEXTS)
+                return known[held]
+            if isinstance(held, list):
+                return [other(kind, value, None) for value in held]
+            if isinstance(held, dict):
+                return {other("text", key, None): other(kind, value, None) for key, value in held.items()}
+            return held
+
+        for path in state.told():
+            place = self.place_of(path)
+            if place is not None and place.kind not in ("ref", "refs"):
+                state[path] = other(place.kind, state[path], place.domain)
+        for at, place in enumerate(self.arguments):
+            if place.kind != "ref":
+                state.arguments[at] = other(place.kind, state.arguments[at], place.domain)
+
+    def is_literal(self, text):
+        """Whether the method or a wish has a text in it."""
+        return any(text in line for line in (*self.scenario.lines, *self.scenario.wishes))
+
+
+class WrittenMethod(Method):
+    """The method of a scenario in the names of its world; its effect is the method itself, since the checks are what it is held to."""
+
+    def __init__(self, world, compiled):
+        scenario, self.world = world.scenario, world
+        renamed = functools.partial(in_names, {slot.name: world.paths[slot.path].rpartition(".")[2] for slot in scenario.slots})
+        for path, selector, parameters, lines in scenario.methods:
+            source = f"def {selector}({', '.join(['self', *parameters])}):\n" + "\n".join(map(renamed, lines)) + "\n"
+            world.sends.append((world.paths.get(path, path), selector, compiled(source, selector)))
+        self.family, self.rows, self.phrases, self.changes, self.selectors = "written", [], [], scenario.changes, scenario.selectors
+        self.plan = [([renamed(line) for line in scenario.lines], None)]
+        self.wish = told(world)
+        self.function = compiled(self.source("method"), "method")
+
+    def effect(self, state):
+        try:
+            return self.function(state.things["self"], *state.arguments), False
+        except ValueError as error:
+            if str(error) == "not allowed":
+                return None, True
+            raise TypeError(str(error)) from error
+        except KeyError as error:
+            raise TypeError(str(error)) from error
+
+
+def in_names(called, line):
+    """A line of code with the names that slots have here."""
+    return re.sub(r"(?<=\.)[a-z]\w*\b(?!\()", lambda found: called.get(found[0], found[0]), line)
+
+
+def told(world):
+    """The wish in the names of its world."""
+    def said(found):
+        slot, form = world.scenario.meant(found[1])
+        *head, last = world.paths[slot.path].rpartition(".")[2].split("_")
+        if form.endswith("one"):
+            last = vocabulary.singular(last)
+        text = last if form.startswith("short") else " ".join([*head, last])
+        return text.capitalize() if found[1][:1].isupper() else text
+
+    text = BRACES.sub(said, world.wish)
+    text = text if text.endswith((".", "?", "!")) else text + "."
+    return re.sub(r"(^|[.?!] )([a-z])", lambda found: found[1] + found[2].upper(), text)
+
+
+def misses(scenario, rng):
+    """What is wrong with a scenario by its own checks."""
+    import wishes  # it draws scenarios itself
+
+    for wish in scenario.wishes:
+        world = WrittenWorld(rng, scenario, wish)
+        try:
+            method = WrittenMethod(world, wishes.compiled)
+        except (SyntaxError, IndentationError) as error:
+            yield f"no Python: {error}"
+            return
+        if world.scenario.changes != any(re.search(r"self\.\w+(?:\.\w+)? = |item\.\w+ = |other\.\w+ = ", line) for line in scenario.lines if "_p_changed" not in line):
+            yield "a change without self._p_changed = True, or that without a change"
+        for line in scenario.lines:
+            if line.strip().startswith("raise") and line.strip() != RAISE:
+                yield f"raise is always {RAISE}"
+            if re.search(r"[+\-*/]= ", line):
+                yield f"no augmented assignment: {line.strip()}"
+        for check in scenario.checks:
+            try:
+                state = world.stated(check)
+                missing = {slot.path for slot in scenario.slots if slot.kind not in ("ref", "refs") and "[]" not in slot.path} - check.given.keys()
+                if missing:
+                    raise ValueError(f"{', '.join(sorted(missing))} is not given")
+                outcome = wishes.Outcome(method.function, state)
+                after = {} if check.fails else {world.renamed_path(path): value for path, value in check.after.items()}
+                answer = check.answer
+                if isinstance(answer, str) and answer.startswith("@"):
+                    answer = repr(world.thing(state, answer))
+                if isinstance(answer, list):
+                    answer = [repr(world.thing(state, item)) if isinstance(item, str) and item.startswith("@") else item for item in answer]
+                wanted = wishes.Wanted(lambda s: (answer, check.fails), state)
+                before = state.told()
+                wanted.after = {**before, **{path: values.plain(world.thing(state, value)) if isinstance(value, str) and value.startswith("@") else value for path, value in after.items()}}
+                if check.any:
+                    wanted.answer = wishes.ANY
+                why = wishes.difference(outcome, wanted, before)
+                if outcome.raised is not None and check.fails and str(outcome.raised) != "not allowed":
+                    why = f"raises {type(outcome.raised).__name__}: {outcome.raised}"
+                if why:
+                    yield f"check {check.text}\n      {why}"
+            except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
+                yield f"check {check.text}\n      {error}"
+
+
+def faults(scenario, rng):
+    """What is wrong with a scenario: with its checks, or with its method on other values."""
+    import wishes
+
+    yield from misses(scenario, rng)
+    tried, rejected = 0, {}
+    drawer = wishes.Drawer(rng)
+    while tried < 12 and sum(rejected.values()) < 60:
+        try:
+            drawer.attempt("written", scenario)
+            tried += 1
+        except (LookupError, NameError, wishes.Rejected) as error:
+            rejected[str(error)] = rejected.get(str(error), 0) + 1
+    if tried < 12:
+        why = max(rejected, key=rejected.get)
+        said = {"a barred name": "a name or word of it is kept for another purpose: use other words for slots, selectors and the things in the wishes",
+                "barred words": "six words in a row are kept for another purpose: say it otherwise", "a barred method": "this very method is kept for another purpose: change it a little"}.get(why, why)
+        yield f"mostly rejected: {said}"
+
+
+def main(paths):
+    """Holds the scenarios of files to their checks."""
+    import random
+
+    rng, count, bad = random.Random(1), 0, 0
+    for path in map(pathlib.Path, paths):
+        found, wrong = read(path)
+        for number, block, error in wrong:
+            print(f"{path.name} block {number} ({block.strip().splitlines()[0][:60]}): {error}")
+        bad += len(wrong)
+        for number, scenario in found:
+            count += 1
+            why = list(dict.fromkeys(faults(scenario, rng)))
+            if why:
+                bad += 1
+                print(f"{path.name} block {number} ({scenario.selectors[0]}):")
+                for line in why[:4]:
+                    print(f"   {line}")
+        count += len(wrong)
+    print(f"{count - bad} of {count} scenarios hold")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or sorted(FOLDER.glob("*.txt"))))
