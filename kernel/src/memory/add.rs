@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use shared::activation::{Read, ReadSlot};
 use shared::bridge::{Added, Answer, DocumentView, Fault, MOST_PASSAGE_BYTES, Passage, SourceView};
 use shared::id::{ObjectId, TransactionId};
@@ -47,7 +48,9 @@ pub struct Prepared {
 impl Memory {
     /// Cuts passages and has them encoded, if somebody encodes.
     pub async fn prepare(&self, passages: Vec<Passage>) -> Prepared {
-        let plan = Plan::of(passages);
+        // Aside: it takes all processors for a while, and others wait for this thread.
+        let plan = tokio::task::spawn_blocking(move || Plan::of(passages)).await;
+        let plan = plan.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let wanted = plan.wanted();
         let mut text_only = None;
         let mut cut_by = None;
@@ -87,7 +90,8 @@ impl Prepared {
         pending: &[Arc<Fresh>],
         replaced: Option<ObjectId>,
     ) -> u64 {
-        let fingerprints: Vec<u64> = self.pieces.iter().map(|piece| fingerprint(&piece.text)).collect();
+        let own = |piece: &Piece| fingerprint(&piece.text);
+        let fingerprints: Vec<u64> = self.pieces.par_iter().map(own).collect();
         let near = world.state.near(pending, &fingerprints);
         let now = now_us();
         let mut documents: HashMap<ObjectId, bool> = HashMap::new();
@@ -155,7 +159,7 @@ impl Prepared {
             let texts: Vec<&str> = prose.map(|piece| piece.text.as_str()).collect();
             analysis::language(&texts.join("\n"))
         };
-        let languages: Vec<&str> = self.pieces.chunks(TOLD_TOGETHER).map(told).collect();
+        let languages: Vec<&str> = self.pieces.par_chunks(TOLD_TOGETHER).map(told).collect();
         let chunks = self.pieces.iter().zip(&self.vectors).enumerate();
         chunks
             .map(|(at, (piece, vector))| {
@@ -280,17 +284,15 @@ impl Kernel {
             .collect();
         let mut prepared = self.memory.prepare(passages).await;
         let kernel = self.clone();
-        let replaced = found.supersedes();
+        let (replaced, meta, first) = (found.supersedes(), found.meta(), self.entries_of(document));
         let done = tokio::task::spawn_blocking(move || {
             let known = prepared.leave_known_out(kernel.world(), &[], replaced);
-            (prepared, known)
+            let chunks = prepared.objects(document, first, &meta, || kernel.image.state.allocate());
+            (prepared, known, chunks)
         });
-        let (prepared, known) = done
+        let (prepared, known, chunks) = done
             .await
             .map_err(|error| Fault::new(reason::INTERNAL, error.to_string()))?;
-        let chunks = prepared.objects(document, self.entries_of(document), &found.meta(), || {
-            self.image.state.allocate()
-        });
         let mut draft = Draft::new(asker.author.clone());
         draft.reads.push(Read {
             object: document,

@@ -1,5 +1,6 @@
 //! Passages become chunks: sentences, breakpoints where neighbours have least in common, bounds in tokens.
 
+use rayon::prelude::*;
 use shared::bridge::{Passage, PassageKind};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -52,19 +53,24 @@ pub struct Plan {
 
 impl Plan {
     pub fn of(passages: Vec<Passage>) -> Plan {
+        let cut = |(number, passage): (usize, &Passage)| match passage.kind {
+            PassageKind::Prose | PassageKind::Heading => Run::Prose(sentences(number, passage)),
+            PassageKind::Code | PassageKind::Event => Run::Whole(cut_lines(passage)),
+        };
+        let parts: Vec<Run> = passages.par_iter().enumerate().map(cut).collect();
         let mut runs = Vec::new();
         let mut prose: Vec<Sentence> = Vec::new();
-        for (number, passage) in passages.iter().enumerate() {
-            match passage.kind {
-                PassageKind::Prose | PassageKind::Heading => {
+        for (passage, part) in passages.iter().zip(parts) {
+            match part {
+                Run::Prose(mut sentences) => {
                     if passage.kind == PassageKind::Heading {
                         close(&mut prose, &mut runs);
                     }
-                    sentences(number, passage, &mut prose);
+                    prose.append(&mut sentences);
                 }
-                PassageKind::Code | PassageKind::Event => {
+                whole => {
                     close(&mut prose, &mut runs);
-                    runs.push(Run::Whole(cut_lines(passage)));
+                    runs.push(whole);
                 }
             }
         }
@@ -121,8 +127,8 @@ fn is_long(sentences: &[Sentence]) -> bool {
 }
 
 /// Splits a passage; a sentence that is longer than a chunk may be is cut at words.
-fn sentences(number: usize, passage: &Passage, out: &mut Vec<Sentence>) {
-    let first = out.len();
+fn sentences(number: usize, passage: &Passage) -> Vec<Sentence> {
+    let mut out: Vec<Sentence> = Vec::new();
     for (at, sentence) in passage.text.split_sentence_bound_indices() {
         for (from, part) in cut_words(sentence) {
             let text = part.trim();
@@ -145,14 +151,16 @@ fn sentences(number: usize, passage: &Passage, out: &mut Vec<Sentence>) {
             });
         }
     }
-    if let Some(last) = out[first..].last_mut() {
+    if let Some(last) = out.last_mut() {
         last.is_last = true;
     }
+    out
 }
 
 /// Parts of a text that have not more tokens than a chunk may have, and where each begins.
 fn cut_words(text: &str) -> Vec<(usize, &str)> {
-    if text.len() <= MOST_TOKENS {
+    // A token has a byte at least; and to find words takes longer than to count them.
+    if text.len() <= MOST_TOKENS || tokens(text) <= MOST_TOKENS {
         return vec![(0, text)];
     }
     let mut parts = Vec::new();
