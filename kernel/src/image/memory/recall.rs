@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use shared::id::ObjectId;
 
@@ -17,10 +18,16 @@ use super::postings;
 use super::vector::{Encoder, signature};
 use crate::image::lmdb::{Direction, Reading, Table};
 
-const K1: f32 = 1.2;
-const B: f32 = 0.75;
+/// Chosen, like what follows, on Cranfield and CISI (`docs/memory.md`).
+pub const K1: f32 = 1.6;
+pub const B: f32 = 0.75;
 /// What the text counts for beside the meaning.
-pub const TEXT_SHARE: f32 = 0.4;
+pub const TEXT_SHARE: f32 = 0.3;
+/// What the better of a chunk's neighbours adds to its own score by text: they speak of the same.
+pub const NEIGHBOUR: f32 = 0.15;
+/// What the question means is moved towards so many that answer it best, by so much of their mean (Rocchio 1971).
+pub const LEADERS: usize = 3;
+pub const MOVED: f32 = 0.75;
 /// Up to so many vectors signatures gain nothing.
 const FEW: usize = 20_000;
 /// The signatures that are nearest are looked into first, so many at least.
@@ -110,7 +117,6 @@ pub fn recall(
                 .filter(|id| !known.contains(id)),
         );
     }
-    let best_text = pool.iter().map(|id| text.of(*id)).fold(0.0, f32::max);
     let mut candidates: Vec<Candidate> = pool
         .into_iter()
         .map(|chunk| Candidate {
@@ -124,23 +130,18 @@ pub fn recall(
             terms: Vec::new(),
         })
         .collect();
-    let all_cosines = candidates.iter().filter_map(|candidate| candidate.cosine);
-    let best_cosine = all_cosines.fold(0.0, f32::max);
-    let part = |own: f32, best: f32| if best > 0.0 { own.max(0.0) / best } else { 0.0 };
-    for candidate in &mut candidates {
-        let text = part(candidate.text, best_text);
-        let cosine = part(candidate.cosine.unwrap_or(0.0), best_cosine);
-        candidate.score = match meaning {
-            Some(_) => TEXT_SHARE * text + (1.0 - TEXT_SHARE) * cosine,
-            None => text,
-        };
+    let by_text = |candidate: &Candidate| candidate.text + NEIGHBOUR * text.beside(candidate.chunk);
+    let cosine = meaning.as_ref().map(|_| |candidate: &Candidate| candidate.cosine);
+    rank(&mut candidates, by_text, cosine);
+    if let (Some(meaning), Some((encoder, numbers))) = (&meaning, question.vector) {
+        let moved = meaning.moved(numbers, &candidates);
+        let moved = VectorSearch::begin(reading, &fresh, encoder, &moved)?;
+        rank(
+            &mut candidates,
+            by_text,
+            Some(|candidate: &Candidate| moved.of(candidate.chunk)),
+        );
     }
-    candidates.sort_by(|one, other| {
-        other
-            .score
-            .total_cmp(&one.score)
-            .then(one.chunk.cmp(&other.chunk))
-    });
     for candidate in &mut candidates {
         candidate.terms = text.explain(&terms, candidate.chunk);
     }
@@ -174,10 +175,13 @@ pub fn near(
             }
         }
     }
-    for (id, chunk) in &fresh.chunks {
-        if let Some(chunk) = chunk {
-            meet(*id, chunk.analysis().fingerprint);
-        }
+    let waiting: Vec<_> = fresh.chunks.iter().collect();
+    let analysed = waiting.par_iter().filter_map(|(id, chunk)| {
+        let own = chunk.as_ref()?.analysis().fingerprint;
+        Some((**id, own))
+    });
+    for (id, own) in analysed.collect::<Vec<_>>() {
+        meet(id, own);
     }
     Ok(found)
 }
@@ -288,6 +292,39 @@ fn merged(layers: &[Arc<Fresh>]) -> Cow<'_, Fresh> {
             Cow::Owned(all)
         }
     }
+}
+
+/// Scores by text and, where there is one, by a likeness, each as a part of the best, and puts the best first.
+fn rank(
+    candidates: &mut [Candidate],
+    by_text: impl Fn(&Candidate) -> f32,
+    likeness: Option<impl Fn(&Candidate) -> Option<f32>>,
+) {
+    let part_of = |scores: Vec<f32>| {
+        let best = scores.iter().copied().fold(0.0, f32::max);
+        let part = move |own: f32| if best > 0.0 { own.max(0.0) / best } else { 0.0 };
+        scores.into_iter().map(part)
+    };
+    let texts = part_of(candidates.iter().map(by_text).collect());
+    match likeness {
+        Some(likeness) => {
+            let alike = candidates.iter().map(|own| likeness(own).unwrap_or(0.0));
+            let both = texts.zip(part_of(alike.collect())).collect::<Vec<_>>();
+            for (candidate, (text, alike)) in candidates.iter_mut().zip(both) {
+                candidate.score = TEXT_SHARE * text + (1.0 - TEXT_SHARE) * alike;
+            }
+        }
+        None => candidates
+            .iter_mut()
+            .zip(texts)
+            .for_each(|(candidate, text)| candidate.score = text),
+    }
+    candidates.sort_by(|one, other| {
+        other
+            .score
+            .total_cmp(&one.score)
+            .then(one.chunk.cmp(&other.chunk))
+    });
 }
 
 /// The chunks that have every pair; `None` without pairs.
@@ -409,6 +446,14 @@ impl<'r> TextSearch<'r> {
         let space = self.spaces.get(&number);
         let score = space.and_then(|space| space.scores.get(usize::from(low)));
         score.copied().unwrap_or(0.0)
+    }
+
+    /// The better score of the chunks that were made just before and after one: those of a document follow one another.
+    fn beside(&self, id: ObjectId) -> f32 {
+        let before =
+            id.0.checked_sub(1)
+                .map_or(0.0, |before| self.of(ObjectId(before)));
+        before.max(self.of(ObjectId(id.0.saturating_add(1))))
     }
 
     fn postings(&self, term: &[u8]) -> Result<Vec<(ObjectId, u32)>, ::lmdb::Error> {
@@ -620,11 +665,7 @@ impl<'r> VectorSearch<'r> {
         encoder: Encoder,
         numbers: &[f32],
     ) -> Result<VectorSearch<'r>, ::lmdb::Error> {
-        let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
-        let unit: Vec<f32> = numbers
-            .iter()
-            .map(|number| number / length.max(f32::MIN_POSITIVE))
-            .collect();
+        let unit = unit(numbers);
         let (asked, scale) = kernels::asked(&unit);
         let signs: Vec<u8> = unit.iter().map(|number| u8::from(*number > 0.0)).collect();
         let (from, to) = matrix::range(encoder);
@@ -659,13 +700,48 @@ impl<'r> VectorSearch<'r> {
                 kernels::product(&self.asked, vector.numbers()) as f32 * self.scale * vector.scale()
             });
         }
+        let (matrix, row) = self.row(id)?;
+        Some(self.cosine(matrix, row))
+    }
+
+    /// The numbers of a question, moved towards those of the candidates that lead.
+    fn moved(&self, numbers: &[f32], candidates: &[Candidate]) -> Vec<f32> {
+        let leaders = candidates
+            .iter()
+            .filter_map(|candidate| self.numbers(candidate.chunk));
+        let leaders: Vec<Vec<f32>> = leaders.take(LEADERS).collect();
+        let mut moved = unit(numbers);
+        for leader in &leaders {
+            let share = MOVED / leaders.len() as f32;
+            moved
+                .iter_mut()
+                .zip(leader)
+                .for_each(|(own, other)| *own += share * other);
+        }
+        moved
+    }
+
+    /// The numbers of a chunk, as they are kept.
+    fn numbers(&self, id: ObjectId) -> Option<Vec<f32>> {
+        let told = |numbers: &[u8], scale: f32| numbers.iter().map(|n| f32::from(*n as i8) * scale).collect();
+        if let Some(vector) = self.fresh.vectors.get(&id) {
+            let vector = vector.as_ref()?;
+            let is_comparable = vector.encoder() == self.encoder && vector.dimension() == self.asked.len();
+            return is_comparable.then(|| told(vector.numbers(), vector.scale()));
+        }
+        let (matrix, row) = self.row(id)?;
+        Some(told(matrix.numbers(row), matrix.scale(row)))
+    }
+
+    /// Where the index has a chunk's vector.
+    fn row(&self, id: ObjectId) -> Option<(&Matrix<'r>, usize)> {
         let (number, low) = matrix::place(id);
         let at = self
             .blocks
             .binary_search_by_key(&number, |(number, _)| *number)
             .ok()?;
         let matrix = &self.blocks[at].1;
-        Some(self.cosine(matrix, matrix.row(low)?))
+        Some((matrix, matrix.row(low)?))
     }
 
     /// The nearest of these, the nearest first.
@@ -762,6 +838,15 @@ impl<'r> VectorSearch<'r> {
             }
         }
     }
+}
+
+/// Numbers of length 1.
+fn unit(numbers: &[f32]) -> Vec<f32> {
+    let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
+    numbers
+        .iter()
+        .map(|number| number / length.max(f32::MIN_POSITIVE))
+        .collect()
 }
 
 /// The distance of signatures within which a vector of that cosine lies, up to a few standard deviations.

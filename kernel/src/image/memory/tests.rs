@@ -8,7 +8,7 @@ use shared::value::Value;
 
 use super::analysis::Analysis;
 use super::fresh::{Fresh, Pending};
-use super::recall::{Candidate, Question};
+use super::recall::{B, Candidate, K1, LEADERS, MOVED, NEIGHBOUR, Question, TEXT_SHARE};
 use super::vector::{Encoder, Vector};
 use super::{LANGUAGE, META, TEXT};
 use crate::image::draft::{Change, Draft};
@@ -146,7 +146,7 @@ fn expected(model: &Model, words: &str, asked: &[f32], part: Option<&str>) -> Ve
                     .filter(|other| other.terms.contains_key(term.as_bytes()))
                     .count() as f32;
                 let worth = (1.0 + (model.len() as f32 - having + 0.5) / (having + 0.5)).ln();
-                worth * times * 2.2 / (times + 1.2 * (0.25 + 0.75 * analysis.length as f32 / average))
+                worth * times * (K1 + 1.0) / (times + K1 * (1.0 - B + B * analysis.length as f32 / average))
             });
             let dot: f32 = numbers.iter().zip(asked).map(|(one, other)| one * other).sum();
             // Kept vectors are not made to length 1: those of an encoder are.
@@ -155,6 +155,56 @@ fn expected(model: &Model, words: &str, asked: &[f32], part: Option<&str>) -> Ve
         .collect();
     found.sort_by_key(|(id, ..)| *id);
     found
+}
+
+type Scores = [(ObjectId, f32, f32)];
+
+/// Both scores as parts of their best ones, the question first taken as it is, then moved towards those that lead. Neighbours are
+/// looked for everywhere.
+fn scored(model: &Model, found: &Scores, everywhere: &Scores, asked: &[f32]) -> Vec<f32> {
+    let numbers_of = |id: ObjectId| &model.iter().find(|(other, ..)| *other == id).unwrap().3;
+    let length = |numbers: &[f32]| numbers.iter().map(|n| n * n).sum::<f32>().sqrt();
+    let of = |id: u64| {
+        everywhere
+            .iter()
+            .find(|(other, ..)| other.0 == id)
+            .map_or(0.0, |own| own.1)
+    };
+    let text = |id: ObjectId| of(id.0) + NEIGHBOUR * of(id.0 - 1).max(of(id.0 + 1));
+    let best_text = found.iter().map(|(id, ..)| text(*id)).fold(0.0, f32::max);
+    let score = |alike: &[f32]| -> Vec<f32> {
+        let best = alike.iter().copied().fold(0.0, f32::max);
+        let part = |own: f32, best: f32| if best > 0.0 { own.max(0.0) / best } else { 0.0 };
+        let both = found.iter().zip(alike);
+        both.map(|((id, ..), alike)| {
+            TEXT_SHARE * part(text(*id), best_text) + (1.0 - TEXT_SHARE) * part(*alike, best)
+        })
+        .collect()
+    };
+    let first = score(&found.iter().map(|(.., cosine)| *cosine).collect::<Vec<_>>());
+    let mut order: Vec<usize> = (0..found.len()).collect();
+    order.sort_by(|one, other| first[*other].total_cmp(&first[*one]));
+    let mut moved: Vec<f32> = asked.iter().map(|number| number / length(asked)).collect();
+    let leaders = &order[..order.len().min(LEADERS)];
+    for at in leaders {
+        let own = numbers_of(found[*at].0).iter();
+        moved
+            .iter_mut()
+            .zip(own)
+            .for_each(|(sum, number)| *sum += MOVED / leaders.len() as f32 * number);
+    }
+    let dot = |numbers: &[f32]| {
+        numbers
+            .iter()
+            .zip(&moved)
+            .map(|(one, other)| one * other)
+            .sum::<f32>()
+    };
+    let alike: Vec<f32> = found
+        .iter()
+        .map(|(id, ..)| dot(numbers_of(*id)) / length(&moved))
+        .collect();
+    score(&alike)
 }
 
 fn check(image: &Image, pending: &[Arc<Fresh>], model: &Model, random: &mut Random) {
@@ -188,6 +238,13 @@ fn check(image: &Image, pending: &[Arc<Fresh>], model: &Model, random: &mut Rand
             assert!((own - cosine).abs() < 0.03, "{id}: {candidate:?} {cosine}");
             let sum: f32 = candidate.terms.iter().map(|(_, worth)| worth).sum();
             assert!((sum - candidate.text).abs() < 1e-3);
+        }
+        let everywhere = self::expected(model, words, &asked, None);
+        // By the cosines as they came: which three lead may hang on how numbers are rounded.
+        let own = found.iter().map(|own| (own.chunk, own.text, own.cosine.unwrap()));
+        let scores = scored(model, &own.collect::<Vec<_>>(), &everywhere, &asked);
+        for (candidate, score) in found.iter().zip(scores) {
+            assert!((candidate.score - score).abs() < 0.05, "{candidate:?} {score}");
         }
     }
     assert_eq!(image.state.has_vectors(pending), !model.is_empty());

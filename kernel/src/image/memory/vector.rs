@@ -32,7 +32,8 @@ impl Encoder {
 pub struct Vector(Vec<u8>);
 
 impl Vector {
-    /// Rounds numbers. `None` where there is none, too many, or one that is not finite.
+    /// Rounds numbers to parts of the largest, and keeps the scale by which the product with the vector itself comes out exactly: what is
+    /// most like a vector is compared most exactly (the case of score-aware quantisation, Guo et al. 2020, with one scale). `None` where there is none, too many, or one that is not finite.
     pub fn of(encoder: Encoder, numbers: &[f32]) -> Option<Vector> {
         let largest = numbers
             .iter()
@@ -44,11 +45,25 @@ impl Vector {
         {
             return None;
         }
-        let scale = if largest > 0.0 { largest / LARGEST } else { 1.0 };
+        let part = if largest > 0.0 { largest / LARGEST } else { 1.0 };
+        let rounded: Vec<f32> = numbers.iter().map(|number| (number / part).round()).collect();
+        let product = |other: &[f32]| {
+            let pairs = numbers.iter().zip(other);
+            pairs
+                .map(|(one, other)| f64::from(*one) * f64::from(*other))
+                .sum::<f64>()
+        };
+        let exact = (product(numbers) / product(&rounded)) as f32;
+        // Numbers beyond what a product can hold keep the plain scale.
+        let scale = if exact.is_normal() && exact > 0.0 {
+            exact
+        } else {
+            part
+        };
         let mut bytes = Vec::with_capacity(HEAD + numbers.len());
         bytes.extend(encoder.0);
         bytes.extend(scale.to_le_bytes());
-        bytes.extend(numbers.iter().map(|number| (number / scale).round() as i8 as u8));
+        bytes.extend(rounded.iter().map(|number| *number as i8 as u8));
         Some(Vector(bytes))
     }
 
@@ -143,7 +158,18 @@ mod tests {
         let vector = Vector::of(encoder, &[0.5, -0.25, 0.001]).unwrap();
         assert_eq!(vector.encoder(), encoder);
         assert_eq!(vector.numbers(), [127, -64i8 as u8, 0]);
-        assert!((vector.scale() - 0.5 / 127.0).abs() < 1e-6);
+        assert!((vector.scale() - 0.5 / 127.0).abs() < 1e-4);
+        let numbers = vector.numbers().iter().map(|number| f32::from(*number as i8));
+        let own: f32 = numbers
+            .zip([0.5, -0.25, 0.001])
+            .map(|(one, other)| one * other)
+            .sum();
+        let square = 0.25 + 0.0625 + 1e-6;
+        assert!(
+            (own * vector.scale() - square).abs() < 1e-6,
+            "the product with itself"
+        );
+        assert_eq!(Vector::of(encoder, &[0.0, 0.0]).unwrap().scale(), 1.0);
         assert_eq!(signature(vector.numbers()), [1]);
         let encoded = postcard::to_allocvec(&vector).unwrap();
         assert_eq!(postcard::from_bytes::<Vector>(&encoded).unwrap(), vector);
