@@ -8,8 +8,8 @@ import json
 import changes
 import corpus
 import readings
+import scenario
 import stories
-import written
 from evaluate import wilson
 from model import CONFIG
 from tokens import FOLDER
@@ -28,8 +28,8 @@ def lines():
     yield "## How it was made\n"
     yield (f"- Text: written by the grammar in this folder, {len(rows)} productions with {sum(len(row.phrases) for row in rows)} phrasings, {len(stories.STORIES)} stories, and the rules for messages without a wish; "
            "every method was run and held to a meaning written apart from it before it counted.")
-    scenarios = written.load(False)
-    yield (f"- And {len(scenarios):,} scenarios with {sum(len(scenario.wishes) for scenario in scenarios):,} wishes in people's own words (`written/`), which language models wrote for it without a look at the bench; "
+    known = scenario.load(False)
+    yield (f"- And {len(known):,} scenarios with {sum(len(one.wishes) for one in known):,} wishes in people's own words (`written/`), which language models wrote for it without a look at the bench; "
            "each method is held to its checks.")
     yield f"- Seen: {told['examples']:,} cases, {told['tokens']:,} tokens, {told['step']:,} steps; loss on the completion, and with a small weight on the examples."
     yield f"- Time: {told['seconds'] / 60:.0f} minutes on two shared CPU cores, in bf16 autocast; Muon for the layers, AdamW for the rest; the rate falls to zero at the end."

@@ -21,8 +21,10 @@ import names
 import readings
 import refusals
 import rules
+import scenario as scenarios
 import trial
 import values
+import vocabulary
 import wishes
 import written
 from expression import code
@@ -97,38 +99,38 @@ class Written(unittest.TestCase):
 
     def test_every_scenario_holds_its_checks(self):
         rng = random.Random(4)
-        for path in sorted(written.FOLDER.glob("*.txt")):
-            found, wrong = written.read(path)
+        for path in sorted(scenarios.FOLDER.glob("*.txt")):
+            found, wrong = scenarios.read(path)
             self.assertEqual(wrong, [], path.name)
             for number, scenario in found:
                 self.assertEqual(list(written.misses(scenario, rng)), [], f"{path.name} block {number}")
 
     def test_a_check_can_fail(self):
-        block = (written.FOLDER / "README.md").read_text().split("```\n")[1].split("\n---\n")[0]
-        right = written.Scenario(block)
+        block = (scenarios.FOLDER / "README.md").read_text().split("```\n")[1].split("\n---\n")[0]
+        right = scenarios.Scenario(block)
         self.assertEqual(list(written.misses(right, random.Random(1))), [])
-        wrong = written.Scenario(block.replace("beer_left=18", "beer_left=19"))
+        wrong = scenarios.Scenario(block.replace("beer_left=18", "beer_left=19"))
         self.assertIn("is 18, not 19", "".join(written.misses(wrong, random.Random(1))))
         for bad in (block.replace("{beer left}", "{beer lost}"), block.replace("litres_left:num", "litres_left:number"), block.replace("-> !", "!"), block.replace("takes", "take")):
             with self.assertRaises(ValueError, msg=bad):
-                written.Scenario(bad)
+                scenarios.Scenario(bad)
 
     def test_a_slot_is_called_alike_in_wish_and_method(self):
         drawer, some = drawn(120, family="written")
         renamed = 0
         for case in some:
             world = case.method.world
-            for said in written.BRACES.findall(world.wish):
+            for said in scenarios.BRACES.findall(world.wish):
                 slot, _ = world.scenario.meant(said)
                 name = world.paths[slot.path].rpartition(".")[2]
                 renamed += name not in slot.called
-                self.assertIn(written.vocabulary.singular(name.rpartition("_")[2])[:2], case.wish.lower())
+                self.assertIn(vocabulary.singular(name.rpartition("_")[2])[:2], case.wish.lower())
                 if re.search(rf"\b{slot.name}\b", "\n".join(world.scenario.lines)):
                     self.assertIn(name, case.source)
         self.assertGreater(renamed, 40)
 
     def test_what_is_kept_for_the_evaluation_is_never_drawn(self):
-        kept, others = written.load(True), written.load(False)
+        kept, others = scenarios.load(True), scenarios.load(False)
         self.assertGreater(len(kept), len(others) // 25)
         _, some = drawn(60, family="written")
         self.assertFalse({id(case.method.world.scenario) for case in some} & {id(scenario) for scenario in kept})

@@ -1,190 +1,27 @@
-"""Scenarios that people wrote: wishes in their own words, the method, and checks worked out by hand (`written/*.txt`; the notation is in written/README.md).
+"""Cases of the scenarios that people wrote: one of the wishes, other names for what it calls by name, other values; the method is run for what the
+examples say.
 
-A case of one of them has one of its wishes, other names for what the wish calls by name, and other values; its method is run for what the examples say.
 `python written.py [FILE …]` holds scenarios to their own checks.
 """
 
 import functools
-import hashlib
-import json
 import pathlib
+import random
 import re
 import sys
 
-import names
 import place as places
+import scenario as scenarios
 import values
 import vocabulary
 from method import RAISE, Method
 from place import Place
+from scenario import BRACES
 from values import Thing
-from world import State, World
+from world import World
 
-FOLDER = pathlib.Path(__file__).with_name("written")
-NAME = re.compile(r"[a-z][a-z0-9_]*")
-BRACES = re.compile(r"\{([^{}]*)\}")
-KIND = re.compile(r"([a-z]+1?)(?:\(([^()]*)\))?")
-PART = re.compile(r"(.*?):([a-z]+1?(?:\([^()]*\))?)(?:\s+|$)")
-METHOD = re.compile(r"(?:([a-z_0-9]+)\.)?([a-z][a-z0-9_]*)\(([^()]*)\)")
-DECODE = json.JSONDecoder()
 # How often a slot that a wish calls by its name is called otherwise, and how often a state is drawn without a check's.
 RENAMED, FREE = 0.45, 0.25
-
-
-class Slot:
-    """A slot of a scenario: where it stands, its possible names, its kind."""
-
-    def __init__(self, start, called, kind, domain):
-        self.start, self.called, self.kind, self.domain = start, called, kind, domain
-        self.name = called[0]
-        self.path = f"{start}.{self.name}" if start else self.name
-
-    def forms(self):
-        """What a wish may call it between braces: {words: form}."""
-        bare = self.name.replace("_", " ")
-        *head, last = bare.split(" ")
-        one = " ".join([*head, vocabulary.singular(last)])
-        return {vocabulary.singular(last): "short one", last: "short", one: "one", bare: "bare"}
-
-
-class Check:
-    """A check: what slots hold before, the arguments, the answer or a failure, what slots hold after."""
-
-    def __init__(self, text):
-        self.text, self.given, self.after = text, {}, {}
-        at = self.assigned(0, self.given)
-        if not text.startswith("(", at):
-            raise ValueError(f"no arguments in brackets: {text[at:at + 30]!r}")
-        at, self.arguments = at + 1, []
-        while not text.startswith(")", at):
-            value, at = DECODE.raw_decode(text, at)
-            self.arguments.append(value)
-            at = spaced(text, at + 1 if text.startswith(",", at) else at)
-        at = spaced(text, at + 1)
-        if not text.startswith("->", at):
-            raise ValueError(f"no -> after the arguments: {text[at:at + 30]!r}")
-        at = spaced(text, at + 2)
-        self.fails, self.any = text.startswith("!", at), text.startswith("_", at)
-        self.answer, at = (None, at + 1) if self.fails or self.any else DECODE.raw_decode(text, at)
-        at = spaced(text, at)
-        if text.startswith(";", at):
-            at = self.assigned(spaced(text, at + 1), self.after)
-        if text[at:]:
-            raise ValueError(f"what is this: {text[at:at + 30]!r}")
-
-    def assigned(self, at, into):
-        """Reads SLOT=JSON as often as there is one."""
-        while found := re.compile(r"([a-z0-9_.\[\]]+)=").match(self.text, at):
-            into[found[1]], at = DECODE.raw_decode(self.text, found.end())
-            at = spaced(self.text, at)
-        return at
-
-
-def spaced(text, at):
-    """The place after white space."""
-    while at < len(text) and text[at] == " ":
-        at += 1
-    return at
-
-
-class Scenario:
-    """One block of a file."""
-
-    def __init__(self, block):
-        self.selectors, self.slots, self.takes, self.wishes, self.lines, self.checks, self.methods = [], [], [], [], [], [], []
-        for line in block.split("\n"):
-            key, _, rest = line.partition(":")
-            if line.startswith("    "):
-                self.lines.append(line[4:].rstrip())
-            elif line.startswith(">"):
-                self.methods[-1][-1].append(line[1:].rstrip())
-            elif key == "method":
-                found = METHOD.fullmatch(rest.strip())
-                if not found:
-                    raise ValueError(f"no method: {rest}")
-                self.methods.append((found[1] or "self", found[2], [name.strip() for name in found[3].split(",") if name.strip()], []))
-            elif key == "selectors":
-                self.selectors = [word.strip() for word in rest.split(",") if word.strip()]
-            elif key == "slots":
-                self.slots = [self.slot(text, kind) for text, kind in PART.findall(rest.strip())]
-                if len(self.slots) != len(re.findall(r"\S+:[a-z]", rest)):
-                    raise ValueError(f"slots that cannot be read: {rest}")
-            elif key == "takes":
-                self.takes = [kind_of(text) for text in re.findall(r"[a-z]+1?(?:\([^()]*\))?", rest)]
-            elif key == "wish":
-                self.wishes.append(rest.strip())
-            elif key == "check":
-                self.checks.append(Check(rest.strip()))
-            elif line.strip():
-                raise ValueError(f"no such line: {line[:60]!r}")
-        if not (self.selectors and self.wishes and self.lines and self.checks):
-            raise ValueError("selectors, wishes, method and checks are wanted")
-        for name in self.selectors:
-            if not NAME.fullmatch(name) or name in names.BARRED:
-                raise ValueError(f"no selector: {name}")
-        self.changes = any("_p_changed" in line for line in self.lines)
-        self.places = {}
-        for slot in self.slots:
-            for form in slot.forms():
-                self.places.setdefault(form, []).append(slot)
-        for wish in self.wishes:
-            if len(wish) > 300:
-                raise ValueError(f"a wish of more than 300 characters: {wish[:40]!r}")
-            for said in BRACES.findall(wish):
-                self.meant(said)
-
-    @staticmethod
-    def slot(text, kind):
-        """A slot of its notation."""
-        start, _, called = text.strip().rpartition(".")
-        called = called.split("/")
-        for name in called:
-            if not NAME.fullmatch(name):
-                raise ValueError(f"no name of a slot: {name!r}")
-        return Slot(start, called, *kind_of(kind))
-
-    def meant(self, said):
-        """The slot and the form that words between braces mean."""
-        found = self.places.get(said.lower(), [])
-        exact = [slot for slot in found if said.lower() in (slot.name.replace("_", " "), [form for form, kind in slot.forms().items() if kind == "one"][-1:])] or found
-        if len({slot.name for slot in exact}) != 1:
-            raise ValueError(f"{{{said}}} names {'several slots' if exact else 'no slot'}")
-        return exact[0], exact[0].forms()[said.lower()]
-
-    def is_held_out(self):
-        """Whether it is kept for the evaluation."""
-        return hashlib.sha256(self.wishes[0].encode()).digest()[0] < 18
-
-
-def kind_of(text):
-    """A kind and what its values are restricted to, None when they are not."""
-    found = KIND.fullmatch(text.strip())
-    if not found or found[1] not in places.KINDS:
-        raise ValueError(f"no kind: {text}")
-    kind, inner = found.groups()
-    if inner is None:
-        return kind, None
-    low, dots, high = inner.partition("..")
-    return kind, list(range(int(low), int(high) + 1)) if dots else [part.strip() if kind.startswith("text") else int(part) for part in inner.split(",")]
-
-
-def read(path):
-    """The scenarios of a file, and what is wrong with the others: (number of the block, block, error)."""
-    found, wrong = [], []
-    for number, block in enumerate(re.split(r"^---\s*$", path.read_text(), flags=re.M), 1):
-        if block.strip():
-            try:
-                found.append((number, Scenario(block)))
-            except (ValueError, IndexError) as error:
-                wrong.append((number, block, str(error)))
-    return found, wrong
-
-
-@functools.lru_cache(maxsize=2)
-def load(held_out):
-    """The scenarios of one side of the split."""
-    made = [scenario for path in sorted(FOLDER.glob("*.txt")) for _, scenario in read(path)[0]]
-    return [scenario for scenario in made if scenario.is_held_out() == held_out]
 
 
 class WrittenWorld(World):
@@ -228,8 +65,8 @@ class WrittenWorld(World):
         made.domain = slot.domain
         self.kinds[made.path] = kind
         self.paths[slot.path] = made.path
-        slot_forms = slot.forms()
-        made.short = any(slot_forms.get(said.lower(), "").startswith("short") and len(words) > 1 and said.lower() not in (slot.name.replace("_", " "),) for said in BRACES.findall(self.wish) if self.scenario.meant(said)[0] is slot)
+        meant = [self.scenario.meant(said) for said in BRACES.findall(self.wish)]
+        made.short = len(words) > 1 and any(other is slot and form.startswith("short") for other, form in meant)
 
     def renamed(self, kind, many):
         """Words of another name in the same number; None when there is none."""
@@ -460,11 +297,9 @@ def faults(scenario, rng):
 
 def main(paths):
     """Holds the scenarios of files to their checks."""
-    import random
-
     rng, count, bad = random.Random(1), 0, 0
     for path in map(pathlib.Path, paths):
-        found, wrong = read(path)
+        found, wrong = scenarios.read(path)
         for number, block, error in wrong:
             print(f"{path.name} block {number} ({block.strip().splitlines()[0][:60]}): {error}")
         bad += len(wrong)
@@ -482,4 +317,4 @@ def main(paths):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or sorted(FOLDER.glob("*.txt"))))
+    sys.exit(main(sys.argv[1:] or sorted(scenarios.FOLDER.glob("*.txt"))))

@@ -1,0 +1,177 @@
+"""The scenarios of `written/*.txt`: wishes in people's own words, the method, and checks worked out by hand (the notation is in written/README.md)."""
+
+import functools
+import hashlib
+import json
+import pathlib
+import re
+
+import names
+import place as places
+import vocabulary
+
+FOLDER = pathlib.Path(__file__).with_name("written")
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+BRACES = re.compile(r"\{([^{}]*)\}")
+KIND = re.compile(r"([a-z]+1?)(?:\(([^()]*)\))?")
+PART = re.compile(r"(.*?):([a-z]+1?(?:\([^()]*\))?)(?:\s+|$)")
+METHOD = re.compile(r"(?:([a-z_0-9]+)\.)?([a-z][a-z0-9_]*)\(([^()]*)\)")
+GIVEN = re.compile(r"([a-z0-9_.\[\]]+)=")
+DECODE = json.JSONDecoder()
+
+
+class Slot:
+    """A slot of a scenario: where it stands, its possible names, its kind."""
+
+    def __init__(self, start, called, kind, domain):
+        self.start, self.called, self.kind, self.domain = start, called, kind, domain
+        self.name = called[0]
+        self.path = f"{start}.{self.name}" if start else self.name
+
+    def forms(self):
+        """What a wish may call it between braces: {words: form}."""
+        bare = self.name.replace("_", " ")
+        *head, last = bare.split(" ")
+        one = " ".join([*head, vocabulary.singular(last)])
+        return {vocabulary.singular(last): "short one", last: "short", one: "one", bare: "bare"}
+
+
+class Check:
+    """A check: what slots hold before, the arguments, the answer or a failure, what slots hold after."""
+
+    def __init__(self, text):
+        self.text, self.given, self.after = text, {}, {}
+        at = self.assigned(0, self.given)
+        if not text.startswith("(", at):
+            raise ValueError(f"no arguments in brackets: {text[at:at + 30]!r}")
+        at, self.arguments = at + 1, []
+        while not text.startswith(")", at):
+            value, at = DECODE.raw_decode(text, at)
+            self.arguments.append(value)
+            at = spaced(text, at + 1 if text.startswith(",", at) else at)
+        at = spaced(text, at + 1)
+        if not text.startswith("->", at):
+            raise ValueError(f"no -> after the arguments: {text[at:at + 30]!r}")
+        at = spaced(text, at + 2)
+        self.fails, self.any = text.startswith("!", at), text.startswith("_", at)
+        self.answer, at = (None, at + 1) if self.fails or self.any else DECODE.raw_decode(text, at)
+        at = spaced(text, at)
+        if text.startswith(";", at):
+            at = self.assigned(spaced(text, at + 1), self.after)
+        if text[at:]:
+            raise ValueError(f"what is this: {text[at:at + 30]!r}")
+
+    def assigned(self, at, into):
+        """Reads SLOT=JSON as often as there is one."""
+        while found := GIVEN.match(self.text, at):
+            into[found[1]], at = DECODE.raw_decode(self.text, found.end())
+            at = spaced(self.text, at)
+        return at
+
+
+def spaced(text, at):
+    """The place after white space."""
+    while at < len(text) and text[at] == " ":
+        at += 1
+    return at
+
+
+class Scenario:
+    """One block of a file."""
+
+    def __init__(self, block):
+        self.selectors, self.slots, self.takes, self.wishes, self.lines, self.checks, self.methods = [], [], [], [], [], [], []
+        for line in block.split("\n"):
+            key, _, rest = line.partition(":")
+            if line.startswith("    "):
+                self.lines.append(line[4:].rstrip())
+            elif line.startswith(">"):
+                self.methods[-1][-1].append(line[1:].rstrip())
+            elif key == "method":
+                found = METHOD.fullmatch(rest.strip())
+                if not found:
+                    raise ValueError(f"no method: {rest}")
+                self.methods.append((found[1] or "self", found[2], [name.strip() for name in found[3].split(",") if name.strip()], []))
+            elif key == "selectors":
+                self.selectors = [word.strip() for word in rest.split(",") if word.strip()]
+            elif key == "slots":
+                self.slots = [self.slot(text, kind) for text, kind in PART.findall(rest.strip())]
+                if len(self.slots) != len(re.findall(r"\S+:[a-z]", rest)):
+                    raise ValueError(f"slots that cannot be read: {rest}")
+            elif key == "takes":
+                self.takes = [kind_of(text) for text in re.findall(r"[a-z]+1?(?:\([^()]*\))?", rest)]
+            elif key == "wish":
+                self.wishes.append(rest.strip())
+            elif key == "check":
+                self.checks.append(Check(rest.strip()))
+            elif line.strip():
+                raise ValueError(f"no such line: {line[:60]!r}")
+        if not (self.selectors and self.wishes and self.lines and self.checks):
+            raise ValueError("selectors, wishes, method and checks are wanted")
+        for name in self.selectors:
+            if not NAME.fullmatch(name) or name in names.BARRED:
+                raise ValueError(f"no selector: {name}")
+        self.changes = any("_p_changed" in line for line in self.lines)
+        self.places = {}
+        for slot in self.slots:
+            for form in slot.forms():
+                self.places.setdefault(form, []).append(slot)
+        for wish in self.wishes:
+            if len(wish) > 300:
+                raise ValueError(f"a wish of more than 300 characters: {wish[:40]!r}")
+            for said in BRACES.findall(wish):
+                self.meant(said)
+
+    @staticmethod
+    def slot(text, kind):
+        """A slot of its notation."""
+        start, _, called = text.strip().rpartition(".")
+        called = called.split("/")
+        for name in called:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"no name of a slot: {name!r}")
+        return Slot(start, called, *kind_of(kind))
+
+    def meant(self, said):
+        """The slot and the form that words between braces mean: a whole name comes before a last word."""
+        words = said.lower()
+        found = [(slot, slot.forms()[words]) for slot in self.places.get(words, [])]
+        found = [(slot, form) for slot, form in found if not form.startswith("short")] or found
+        if len({slot.name for slot, _ in found}) != 1:
+            raise ValueError(f"{{{said}}} names {'several slots' if found else 'no slot'}")
+        return found[0]
+
+    def is_held_out(self):
+        """Whether it is kept for the evaluation."""
+        return hashlib.sha256(self.wishes[0].encode()).digest()[0] < 18
+
+
+def kind_of(text):
+    """A kind and what its values are restricted to, None when they are not."""
+    found = KIND.fullmatch(text.strip())
+    if not found or found[1] not in places.KINDS:
+        raise ValueError(f"no kind: {text}")
+    kind, inner = found.groups()
+    if inner is None:
+        return kind, None
+    low, dots, high = inner.partition("..")
+    return kind, list(range(int(low), int(high) + 1)) if dots else [part.strip() if kind.startswith("text") else int(part) for part in inner.split(",")]
+
+
+def read(path):
+    """The scenarios of a file, and what is wrong with the others: (number of the block, block, error)."""
+    found, wrong = [], []
+    for number, block in enumerate(re.split(r"^---\s*$", path.read_text(), flags=re.M), 1):
+        if block.strip():
+            try:
+                found.append((number, Scenario(block)))
+            except (ValueError, IndexError) as error:
+                wrong.append((number, block, str(error)))
+    return found, wrong
+
+
+@functools.lru_cache(maxsize=2)
+def load(held_out):
+    """The scenarios of one side of the split."""
+    made = [scenario for path in sorted(FOLDER.glob("*.txt")) for _, scenario in read(path)[0]]
+    return [scenario for scenario in made if scenario.is_held_out() == held_out]
