@@ -73,10 +73,13 @@ def refused(case, reason):
 def absent(drawer):
     """A slot that the sentence tells of is not there."""
     rng = drawer.rng
-    case = drawer.attempt(rng.choice(("reading", "change", "guarded", "reading", "two")))
+    case = drawer.attempt(rng.choice(("reading", "change", "guarded", "reading", "two", "written", "written", "written", "written")))
     if case.others:
         raise Rejected("other objects")
     used = [slot for slot in case.slots if re.search(rf"self\.{slot.partition(':')[0]}\b", case.source)]
+    if case.family == "written":  # what it tells of in other words another slot may well mean
+        called = {slot.path for slot in case.named}
+        used = [slot for slot in used if slot.partition(":")[0] in called]
     if not used:
         raise Rejected("no slot is used")
     gone = rng.choice(used)

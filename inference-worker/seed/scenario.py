@@ -104,7 +104,7 @@ class Scenario:
                 self.wishes.append(rest.strip())
             elif key == "check":
                 self.checks.append(Check(rest.strip()))
-            elif line.strip():
+            elif line.strip() not in ("", "code:"):
                 raise ValueError(f"no such line: {line[:60]!r}")
         if not (self.selectors and self.wishes and self.lines and self.checks):
             raise ValueError("selectors, wishes, method and checks are wanted")
@@ -173,5 +173,10 @@ def read(path):
 @functools.lru_cache(maxsize=2)
 def load(held_out):
     """The scenarios of one side of the split."""
-    made = [scenario for path in sorted(FOLDER.glob("*.txt")) for _, scenario in read(path)[0]]
+    made = []
+    for path in sorted(FOLDER.glob("*.txt")):
+        found, wrong = read(path)
+        if wrong:
+            raise ValueError(f"{path.name} block {wrong[0][0]}: {wrong[0][2]}")
+        made += [scenario for _, scenario in found]
     return [scenario for scenario in made if scenario.is_held_out() == held_out]

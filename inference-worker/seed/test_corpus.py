@@ -95,7 +95,7 @@ class Corpus(unittest.TestCase):
 
 
 class Written(unittest.TestCase):
-    """What people wrote."""
+    """What was written one by one."""
 
     def test_every_scenario_holds_its_checks(self):
         rng = random.Random(4)

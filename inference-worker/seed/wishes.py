@@ -115,7 +115,8 @@ class Outcome:
             self.answer = values.plain(method(receiver, *after.arguments))
         except Exception as error:  # whatever a method raises
             self.raised = error
-        self.declared = any([vars(thing).pop("_p_changed", False) is True for thing in after.things.values()])
+        declared = [vars(thing).pop("_p_changed", False) for thing in after.things.values()]
+        self.declared = True in declared  # for the whole activation, whoever says so
         self.after = after.told() if self.raised is None else state.told()
 
 
@@ -201,11 +202,11 @@ class Drawer:
         return self.case(method, rows)
 
     def scenario_case(self, scenario):
-        """A case of a scenario that people wrote."""
+        """A case of a scenario."""
         self.world = world = written.WrittenWorld(self.rng, scenario, self.rng.choice(scenario.wishes), self.held)
         self.writer = Writer(self.rng, world, self.unseen)
         method = written.WrittenMethod(world, compiled)
-        self.writer.sentence.places = [slot for slot in world.slots if slot.bare() in method.wish or slot.one() in method.wish]
+        self.writer.sentence.places = world.called_by_name()
         world.distract()
         return self.case(method, set())
 

@@ -1,4 +1,4 @@
-"""Cases of the scenarios that people wrote: one of the wishes, other names for what it calls by name, other values; the method is run for what the
+"""Cases of the scenarios: one of the wishes, other names for what it calls by name, other values; the method is run for what the
 examples say.
 
 `python written.py [FILE …]` holds scenarios to their own checks.
@@ -10,6 +10,7 @@ import random
 import re
 import sys
 
+import barred
 import place as places
 import scenario as scenarios
 import values
@@ -37,7 +38,7 @@ class WrittenWorld(World):
         for at, (kind, domain) in enumerate(scenario.takes):
             made = self.argument(kind)
             made.domain = domain
-            self.kinds[made.path] = self.image_kind(kind, [check.arguments[at] for check in scenario.checks if at < len(check.arguments)])
+            self.kinds[made.path] = self.kind_in_checks(kind, [check.arguments[at] for check in scenario.checks if at < len(check.arguments)])
         self.name_parameters()
 
     def add(self, slot, may_rename):
@@ -52,7 +53,7 @@ class WrittenWorld(World):
         words = self.words[slot.name]
         name = "_".join(words)
         start = self.paths.get(slot.start.removesuffix("[]"), slot.start.removesuffix("[]"))
-        kind = self.image_kind(slot.kind, [value for check in self.scenario.checks for path, value in check.given.items() if re.sub(r"\[\d+\]", "[]", path) == slot.path])
+        kind = self.kind_in_checks(slot.kind, [value for check in self.scenario.checks for path, value in check.given.items() if re.sub(r"\[\d+\]", "[]", path) == slot.path])
         if slot.start.endswith("[]"):
             made = Place(slot.kind, name, name, words, many)
             self.attributes.append(made)
@@ -68,9 +69,16 @@ class WrittenWorld(World):
         meant = [self.scenario.meant(said) for said in BRACES.findall(self.wish)]
         made.short = len(words) > 1 and any(other is slot and form.startswith("short") for other, form in meant)
 
+    def called_by_name(self):
+        """The receiver's slots that the wish calls by their names."""
+        paths = {self.paths[self.scenario.meant(said)[0].path] for said in BRACES.findall(self.wish)}
+        return [slot for slot in self.slots if slot.path in paths]
+
     def renamed(self, kind, many):
         """Words of another name in the same number; None when there is none."""
-        taken = self.taken()
+        # Neither a slot's word nor one that the wish says of something else.
+        taken = self.taken() | {word for slot in self.scenario.slots for name in slot.called for word in name.split("_")} | set(re.findall("[a-z]+", self.wish.lower()))
+        taken |= {vocabulary.singular(word) for word in taken}
         for _ in range(30):
             words, plural = places.name_words(self.rng, kind, self.held and self.rng.random() < 0.7)
             if plural == many and places.usable(words) and not taken & {*words, vocabulary.singular(words[-1])}:
@@ -78,7 +86,7 @@ class WrittenWorld(World):
         return None
 
     @staticmethod
-    def image_kind(kind, held):
+    def kind_in_checks(kind, held):
         """The kind of the image: numbers are whole when all checks' are."""
         wanted = places.KINDS[kind]
         flat = [number for value in held for number in (value if isinstance(value, list) else [value])]
@@ -153,9 +161,9 @@ class WrittenWorld(World):
                 return held if rng.random() < 0.8 else not held
             if isinstance(held, (int, float)):
                 chance = rng.random()
-                if chance < 0.6 or kind in ("moon",):
+                if chance < 0.6 or kind == "moon":
                     return held
-                if chance < 0.75 and not (kind in values.LIMITS or kind == "count"):
+                if chance < 0.75 and kind not in values.LIMITS:
                     return held + rng.choice((-1, 1))
                 return values.value(rng, kind if kind not in ("nums", "wholes", "map") else "whole", "int" if isinstance(held, int) else "float")
             if isinstance(held, str):
@@ -234,7 +242,13 @@ def misses(scenario, rng):
     """What is wrong with a scenario by its own checks."""
     import wishes  # it draws scenarios itself
 
+    for name in (*scenario.selectors, *(name for slot in scenario.slots for name in slot.called)):
+        if barred.is_name_barred(name):
+            yield f"a name that is kept for another purpose: {name}"
     for wish in scenario.wishes:
+        # As it stands in the file: under another name its six words in a row are no longer known.
+        if why := barred.reason(re.sub("[{}]", "", wish)):
+            yield f"{why}: {wish}"
         world = WrittenWorld(rng, scenario, wish)
         try:
             method = WrittenMethod(world, wishes.compiled)
