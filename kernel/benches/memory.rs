@@ -148,6 +148,7 @@ fn vectors(folder: &std::path::Path, count: u64, queries: usize) -> anyhow::Resu
                 filters: &[],
                 wanted: 10,
                 pool: 10,
+                is_valid: &|_| true,
             };
             let begun = Instant::now();
             let found = recall(&reading, &[], &question)?;
@@ -234,6 +235,7 @@ fn hybrid(folder: &std::path::Path, count: u64, queries: usize) -> anyhow::Resul
                 filters: &[],
                 wanted: 10,
                 pool: 200,
+                is_valid: &|_| true,
             };
             let begun = Instant::now();
             let found = image.state.recall(&[], &question);

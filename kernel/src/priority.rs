@@ -19,9 +19,13 @@ const LONGEST: Duration = Duration::from_millis(100);
 
 /// Makes the calling thread, and what it starts from now on, as nice as thoughts are, or leaves it nicer. There is no way back without privileges.
 pub fn be_nice() -> io::Result<()> {
+    Ok(rustix::process::setpriority_process(None, nicer()?)?)
+}
+
+/// How nice what this thread starts for thoughts is: never less than the thread itself, since nobody may be so without privileges.
+pub fn nicer() -> io::Result<i32> {
     // Of this thread alone, as Linux has it.
-    let nice = rustix::process::getpriority_process(None)?.max(NICE);
-    Ok(rustix::process::setpriority_process(None, nice)?)
+    Ok(rustix::process::getpriority_process(None)?.max(NICE))
 }
 
 /// Nice, and with the longest slice: what starts a process takes its time, and lets a thought's own threads and trials come at once, too.
@@ -76,7 +80,7 @@ mod tests {
         })
         .join()
         .unwrap();
-        assert_eq!(after.sched_nice, NICE);
+        assert_eq!(after.sched_nice, before.sched_nice.max(NICE));
         assert_eq!(before.sched_policy, after.sched_policy);
         // Older systems say nothing of slices.
         assert!([0, LONGEST.as_nanos() as u64].contains(&after.sched_runtime));

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use shared::activation::{Read, ReadSlot};
 use shared::bridge::{Added, Answer, DocumentView, Fault, MOST_PASSAGE_BYTES, Passage, SourceView};
 use shared::id::{ObjectId, TransactionId};
@@ -13,6 +12,7 @@ use shared::value::Value;
 
 use super::Memory;
 use super::chunker::{Piece, Plan, paragraphs};
+use super::crew;
 use super::document::{Born, Chunk, Document, NewChunk, catalog, int, key, no_document, now_us, of_source};
 use crate::image::draft::{Change, CommitError, Draft};
 use crate::image::memory::analysis::{self, CODE, fingerprint, likeness};
@@ -90,8 +90,7 @@ impl Prepared {
         pending: &[Arc<Fresh>],
         replaced: Option<ObjectId>,
     ) -> u64 {
-        let own = |piece: &Piece| fingerprint(&piece.text);
-        let fingerprints: Vec<u64> = self.pieces.par_iter().map(own).collect();
+        let fingerprints = crew::each(&self.pieces, |piece| fingerprint(&piece.text));
         let near = world.state.near(pending, &fingerprints);
         let now = now_us();
         let mut documents: HashMap<ObjectId, bool> = HashMap::new();
@@ -159,7 +158,8 @@ impl Prepared {
             let texts: Vec<&str> = prose.map(|piece| piece.text.as_str()).collect();
             analysis::language(&texts.join("\n"))
         };
-        let languages: Vec<&str> = self.pieces.par_chunks(TOLD_TOGETHER).map(told).collect();
+        let together: Vec<&[Piece]> = self.pieces.chunks(TOLD_TOGETHER).collect();
+        let languages = crew::each(&together, |some| told(some));
         let chunks = self.pieces.iter().zip(&self.vectors).enumerate();
         chunks
             .map(|(at, (piece, vector))| {

@@ -1,9 +1,9 @@
 //! Passages become chunks: sentences, breakpoints where neighbours have least in common, bounds in tokens.
 
-use rayon::prelude::*;
 use shared::bridge::{Passage, PassageKind};
 use unicode_segmentation::UnicodeSegmentation;
 
+use super::crew;
 use crate::image::memory::analysis::tokens;
 
 /// A chunk has so many tokens at least, where there is more to come, and so many at most: what an encoder reads, its marks
@@ -53,11 +53,11 @@ pub struct Plan {
 
 impl Plan {
     pub fn of(passages: Vec<Passage>) -> Plan {
-        let cut = |(number, passage): (usize, &Passage)| match passage.kind {
-            PassageKind::Prose | PassageKind::Heading => Run::Prose(sentences(number, passage)),
+        let numbered: Vec<(usize, &Passage)> = passages.iter().enumerate().collect();
+        let parts = crew::each(&numbered, |(number, passage)| match passage.kind {
+            PassageKind::Prose | PassageKind::Heading => Run::Prose(sentences(*number, passage)),
             PassageKind::Code | PassageKind::Event => Run::Whole(cut_lines(passage)),
-        };
-        let parts: Vec<Run> = passages.par_iter().enumerate().map(cut).collect();
+        });
         let mut runs = Vec::new();
         let mut prose: Vec<Sentence> = Vec::new();
         for (passage, part) in passages.iter().zip(parts) {

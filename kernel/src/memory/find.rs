@@ -123,6 +123,13 @@ impl Asked {
         let at = self.at.unwrap_or_else(now_us);
         let mut pool = POOL.max(self.k.saturating_mul(10));
         let mut widened = 0;
+        let is_valid = |id: ObjectId| {
+            let document = object(world, &pending, id)
+                .and_then(Chunk::of)
+                .and_then(|chunk| chunk.document());
+            let document = document.and_then(|id| world.object(id));
+            document.is_none_or(|(image, _)| Document::of(image).is_none_or(|document| document.is_valid(at)))
+        };
         loop {
             let question = Question {
                 words: &self.question,
@@ -133,6 +140,7 @@ impl Asked {
                 filters: &self.filters,
                 wanted: self.k,
                 pool,
+                is_valid: &is_valid,
             };
             let recalled = world.state.recall(&pending, &question);
             let mut gathering = Gathering {
@@ -174,16 +182,9 @@ struct Gathered {
 }
 
 impl Gathering<'_> {
-    fn object(&self, id: ObjectId) -> Option<Arc<ObjectImage>> {
-        match self.pending.iter().find_map(|fresh| fresh.chunks.get(&id)) {
-            Some(made) => made.as_ref().map(|pending| pending.image.clone()),
-            None => self.world.object(id).map(|(image, _)| image),
-        }
-    }
-
     /// Takes a candidate as a hit, or joins it to one, or leaves it.
     fn take(&mut self, candidate: &Candidate, most: usize) {
-        let Some(chunk) = self.object(candidate.chunk).and_then(Chunk::of) else {
+        let Some(chunk) = object(self.world, self.pending, candidate.chunk).and_then(Chunk::of) else {
             return;
         };
         let Some(id) = chunk.document() else { return };
@@ -258,6 +259,14 @@ impl Gathering<'_> {
             chunks: vec![(ordinal, begin, end, text.to_owned())],
             fingerprint: print,
         });
+    }
+}
+
+/// An object of a world that something pending stands in front of.
+fn object(world: World<'_>, pending: &[Arc<Fresh>], id: ObjectId) -> Option<Arc<ObjectImage>> {
+    match pending.iter().find_map(|fresh| fresh.chunks.get(&id)) {
+        Some(made) => made.as_ref().map(|pending| pending.image.clone()),
+        None => world.object(id).map(|(image, _)| image),
     }
 }
 

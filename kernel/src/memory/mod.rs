@@ -3,10 +3,12 @@
 //! - [`document`]: documents and chunks as objects. [`chunker`]: passages become chunks. [`add`]: chunks become objects.
 //! - [`encode`]: vectors for chunks that have none.
 //! - [`find`]: what answers a question; [`Kernel::retrieve`](crate::kernel::Kernel::retrieve) is the door for thoughts. [`look`]: show, forget, figures.
+//! - [`crew`]: much of the same kind is done on all processors.
 //! - [`message`]: the same for methods, inside their transaction. [`ledger`]: what is never indexed again.
 
 pub mod add;
 pub mod chunker;
+pub mod crew;
 pub mod document;
 mod encode;
 pub mod find;

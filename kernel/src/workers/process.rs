@@ -60,11 +60,11 @@ pub enum Work {
 }
 
 impl Work {
-    /// How much its processes give way to others.
-    pub fn nice(self) -> i32 {
+    /// How nice its processes make themselves; 0: as they are.
+    pub fn nice(self) -> io::Result<i32> {
         match self {
-            Work::Sends => 0,
-            Work::Thoughts => priority::NICE,
+            Work::Sends => Ok(0),
+            Work::Thoughts => priority::nicer(),
         }
     }
 }
@@ -103,7 +103,7 @@ impl Worker {
         for (name, value) in [
             ("--memory-mib", settings.memory_mib.to_string()),
             ("--cpu-seconds", CPU_SECONDS.to_owned()),
-            ("--nice", work.nice().to_string()),
+            ("--nice", work.nice()?.to_string()),
         ] {
             arguments.extend([name.into(), value.into()]);
         }

@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use shared::id::ObjectId;
 
@@ -17,6 +16,7 @@ use super::matrix::{self, Matrix};
 use super::postings;
 use super::vector::{Encoder, signature};
 use crate::image::lmdb::{Direction, Reading, Table};
+use crate::memory::crew;
 
 /// Chosen, like what follows, on Cranfield and CISI (`docs/memory.md`).
 pub const K1: f32 = 1.6;
@@ -51,6 +51,8 @@ pub struct Question<'a> {
     pub wanted: usize,
     /// So many of the best of either search are scored by both.
     pub pool: usize,
+    /// What may lead: what the answer may contain.
+    pub is_valid: &'a dyn Fn(ObjectId) -> bool,
 }
 
 /// A chunk that may answer.
@@ -130,17 +132,14 @@ pub fn recall(
             terms: Vec::new(),
         })
         .collect();
-    let by_text = |candidate: &Candidate| candidate.text + NEIGHBOUR * text.beside(candidate.chunk);
+    let by_text = |own: &Candidate| own.text + NEIGHBOUR * text.beside(own.chunk, &is_allowed);
     let cosine = meaning.as_ref().map(|_| |candidate: &Candidate| candidate.cosine);
     rank(&mut candidates, by_text, cosine);
-    if let (Some(meaning), Some((encoder, numbers))) = (&meaning, question.vector) {
-        let moved = meaning.moved(numbers, &candidates);
-        let moved = VectorSearch::begin(reading, &fresh, encoder, &moved)?;
-        rank(
-            &mut candidates,
-            by_text,
-            Some(|candidate: &Candidate| moved.of(candidate.chunk)),
-        );
+    if let (Some(meaning), Some((_, numbers))) = (&meaning, question.vector) {
+        let leaders = text.leaders(&candidates, question.is_valid);
+        let moved = meaning.moved(numbers, &leaders);
+        let likeness = |own: &Candidate| meaning.likeness(&moved, own.chunk);
+        rank(&mut candidates, by_text, Some(likeness));
     }
     for candidate in &mut candidates {
         candidate.terms = text.explain(&terms, candidate.chunk);
@@ -175,13 +174,14 @@ pub fn near(
             }
         }
     }
-    let waiting: Vec<_> = fresh.chunks.iter().collect();
-    let analysed = waiting.par_iter().filter_map(|(id, chunk)| {
-        let own = chunk.as_ref()?.analysis().fingerprint;
-        Some((**id, own))
-    });
-    for (id, own) in analysed.collect::<Vec<_>>() {
-        meet(id, own);
+    let waiting: Vec<_> = fresh
+        .chunks
+        .iter()
+        .filter_map(|(id, chunk)| Some((*id, chunk.as_ref()?)))
+        .collect();
+    let prints = crew::each(&waiting, |(_, chunk)| chunk.analysis().fingerprint);
+    for ((id, _), own) in waiting.iter().zip(prints) {
+        meet(*id, own);
     }
     Ok(found)
 }
@@ -448,12 +448,39 @@ impl<'r> TextSearch<'r> {
         score.copied().unwrap_or(0.0)
     }
 
-    /// The better score of the chunks that were made just before and after one: those of a document follow one another.
-    fn beside(&self, id: ObjectId) -> f32 {
-        let before =
-            id.0.checked_sub(1)
-                .map_or(0.0, |before| self.of(ObjectId(before)));
-        before.max(self.of(ObjectId(id.0.saturating_add(1))))
+    /// The better score of the chunks whose ids lie beside one's: mostly those before and after it in its document, and else a
+    /// score of no great weight.
+    fn beside(&self, id: ObjectId, is_allowed: &dyn Fn(ObjectId) -> bool) -> f32 {
+        let beside = [id.0.checked_sub(1), id.0.checked_add(1)].into_iter().flatten();
+        let allowed = beside.map(ObjectId).filter(|id| is_allowed(*id));
+        allowed.map(|id| self.of(id)).fold(0.0, f32::max)
+    }
+
+    /// Those of candidates, the best first, that lead: what may be in the answer, and no two that are nearly the same.
+    fn leaders(&self, candidates: &[Candidate], is_valid: &dyn Fn(ObjectId) -> bool) -> Vec<ObjectId> {
+        let mut leaders: Vec<(ObjectId, u64)> = Vec::new();
+        for candidate in candidates.iter().filter(|candidate| candidate.cosine.is_some()) {
+            let Some(own) = self.fingerprint(candidate.chunk) else {
+                continue;
+            };
+            let is_near = |(_, other): &(ObjectId, u64)| (own ^ other).count_ones() <= NEAR_BITS;
+            if !leaders.iter().any(is_near) && is_valid(candidate.chunk) {
+                leaders.push((candidate.chunk, own));
+            }
+            if leaders.len() == LEADERS {
+                break;
+            }
+        }
+        leaders.into_iter().map(|(id, _)| id).collect()
+    }
+
+    fn fingerprint(&self, id: ObjectId) -> Option<u64> {
+        if let Some(chunk) = self.fresh.chunks.get(&id) {
+            return chunk.as_ref().map(|chunk| chunk.analysis().fingerprint);
+        }
+        let (number, low) = block::place(id);
+        let block = self.spaces.get(&number)?.block?;
+        block.row(low).map(|row| row.fingerprint)
     }
 
     fn postings(&self, term: &[u8]) -> Result<Vec<(ObjectId, u32)>, ::lmdb::Error> {
@@ -652,10 +679,26 @@ struct VectorSearch<'r> {
     fresh: &'r Fresh,
     encoder: Encoder,
     blocks: Vec<(u64, Matrix<'r>)>,
-    asked: Vec<i16>,
-    scale: f32,
+    asked: Rounded,
     /// The asked numbers' signs.
     signature: Vec<u64>,
+}
+
+/// Numbers of length 1 as vectors are multiplied with.
+struct Rounded {
+    numbers: Vec<i16>,
+    scale: f32,
+}
+
+impl Rounded {
+    fn of(numbers: &[f32]) -> Rounded {
+        let (numbers, scale) = kernels::asked(&unit(numbers));
+        Rounded { numbers, scale }
+    }
+
+    fn cosine(&self, numbers: &[u8], scale: f32) -> f32 {
+        kernels::product(&self.numbers, numbers) as f32 * self.scale * scale
+    }
 }
 
 impl<'r> VectorSearch<'r> {
@@ -665,9 +708,7 @@ impl<'r> VectorSearch<'r> {
         encoder: Encoder,
         numbers: &[f32],
     ) -> Result<VectorSearch<'r>, ::lmdb::Error> {
-        let unit = unit(numbers);
-        let (asked, scale) = kernels::asked(&unit);
-        let signs: Vec<u8> = unit.iter().map(|number| u8::from(*number > 0.0)).collect();
+        let signs: Vec<u8> = numbers.iter().map(|number| u8::from(*number > 0.0)).collect();
         let (from, to) = matrix::range(encoder);
         let mut blocks = Vec::new();
         for (key, value) in reading.slices(Table::Vectors, &from, &to)? {
@@ -681,67 +722,56 @@ impl<'r> VectorSearch<'r> {
             fresh,
             encoder,
             blocks,
-            asked,
-            scale,
+            asked: Rounded::of(numbers),
             signature: signature(&signs),
         })
     }
 
     fn cosine(&self, matrix: &Matrix<'_>, row: usize) -> f32 {
-        kernels::product(&self.asked, matrix.numbers(row)) as f32 * self.scale * matrix.scale(row)
+        self.asked.cosine(matrix.numbers(row), matrix.scale(row))
     }
 
     /// The cosine of one chunk.
     fn of(&self, id: ObjectId) -> Option<f32> {
+        self.likeness(&self.asked, id)
+    }
+
+    /// The cosine of one chunk with something else than was asked.
+    fn likeness(&self, asked: &Rounded, id: ObjectId) -> Option<f32> {
+        let (numbers, scale) = self.kept(id)?;
+        Some(asked.cosine(numbers, scale))
+    }
+
+    /// A chunk's numbers as they are kept, and their scale.
+    fn kept(&self, id: ObjectId) -> Option<(&[u8], f32)> {
         if let Some(vector) = self.fresh.vectors.get(&id) {
             let vector = vector.as_ref()?;
-            let is_comparable = vector.encoder() == self.encoder && vector.dimension() == self.asked.len();
-            return is_comparable.then(|| {
-                kernels::product(&self.asked, vector.numbers()) as f32 * self.scale * vector.scale()
-            });
+            let is_comparable =
+                vector.encoder() == self.encoder && vector.dimension() == self.asked.numbers.len();
+            return is_comparable.then(|| (vector.numbers(), vector.scale()));
         }
-        let (matrix, row) = self.row(id)?;
-        Some(self.cosine(matrix, row))
-    }
-
-    /// The numbers of a question, moved towards those of the candidates that lead.
-    fn moved(&self, numbers: &[f32], candidates: &[Candidate]) -> Vec<f32> {
-        let leaders = candidates
-            .iter()
-            .filter_map(|candidate| self.numbers(candidate.chunk));
-        let leaders: Vec<Vec<f32>> = leaders.take(LEADERS).collect();
-        let mut moved = unit(numbers);
-        for leader in &leaders {
-            let share = MOVED / leaders.len() as f32;
-            moved
-                .iter_mut()
-                .zip(leader)
-                .for_each(|(own, other)| *own += share * other);
-        }
-        moved
-    }
-
-    /// The numbers of a chunk, as they are kept.
-    fn numbers(&self, id: ObjectId) -> Option<Vec<f32>> {
-        let told = |numbers: &[u8], scale: f32| numbers.iter().map(|n| f32::from(*n as i8) * scale).collect();
-        if let Some(vector) = self.fresh.vectors.get(&id) {
-            let vector = vector.as_ref()?;
-            let is_comparable = vector.encoder() == self.encoder && vector.dimension() == self.asked.len();
-            return is_comparable.then(|| told(vector.numbers(), vector.scale()));
-        }
-        let (matrix, row) = self.row(id)?;
-        Some(told(matrix.numbers(row), matrix.scale(row)))
-    }
-
-    /// Where the index has a chunk's vector.
-    fn row(&self, id: ObjectId) -> Option<(&Matrix<'r>, usize)> {
         let (number, low) = matrix::place(id);
         let at = self
             .blocks
             .binary_search_by_key(&number, |(number, _)| *number)
             .ok()?;
         let matrix = &self.blocks[at].1;
-        Some((matrix, matrix.row(low)?))
+        let row = matrix.row(low)?;
+        Some((matrix.numbers(row), matrix.scale(row)))
+    }
+
+    /// The numbers of a question, moved towards the mean of some chunks'.
+    fn moved(&self, numbers: &[f32], leaders: &[ObjectId]) -> Rounded {
+        let mut moved = unit(numbers);
+        let share = MOVED / leaders.len().max(1) as f32;
+        for (numbers, scale) in leaders.iter().filter_map(|id| self.kept(*id)) {
+            let leader = numbers.iter().map(|number| f32::from(*number as i8) * scale);
+            moved
+                .iter_mut()
+                .zip(leader)
+                .for_each(|(own, other)| *own += share * other);
+        }
+        Rounded::of(&moved)
     }
 
     /// The nearest of these, the nearest first.
@@ -771,7 +801,7 @@ impl<'r> VectorSearch<'r> {
             self.compare(None, (0, u16::MAX), &mut best, is_eligible);
             return best.sorted();
         }
-        let dimension = self.asked.len();
+        let dimension = self.asked.numbers.len();
         let mut distances = Vec::with_capacity(all);
         for (_, matrix) in &self.blocks {
             kernels::distances(&self.signature, matrix.signatures, &mut distances);

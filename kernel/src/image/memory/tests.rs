@@ -6,9 +6,9 @@ use shared::id::ObjectId;
 use shared::object::{ObjectImage, PARENTS};
 use shared::value::Value;
 
-use super::analysis::Analysis;
+use super::analysis::{Analysis, fingerprint};
 use super::fresh::{Fresh, Pending};
-use super::recall::{B, Candidate, K1, LEADERS, MOVED, NEIGHBOUR, Question, TEXT_SHARE};
+use super::recall::{B, Candidate, K1, LEADERS, MOVED, NEAR_BITS, NEIGHBOUR, Question, TEXT_SHARE};
 use super::vector::{Encoder, Vector};
 use super::{LANGUAGE, META, TEXT};
 use crate::image::draft::{Change, Draft};
@@ -159,14 +159,13 @@ fn expected(model: &Model, words: &str, asked: &[f32], part: Option<&str>) -> Ve
 
 type Scores = [(ObjectId, f32, f32)];
 
-/// Both scores as parts of their best ones, the question first taken as it is, then moved towards those that lead. Neighbours are
-/// looked for everywhere.
-fn scored(model: &Model, found: &Scores, everywhere: &Scores, asked: &[f32]) -> Vec<f32> {
+/// Both scores as parts of their best ones, the question first taken as it is, then moved towards those that lead.
+/// Neighbours are looked for in `all`.
+fn scored(model: &Model, found: &Scores, all: &Scores, asked: &[f32]) -> Vec<f32> {
     let numbers_of = |id: ObjectId| &model.iter().find(|(other, ..)| *other == id).unwrap().3;
     let length = |numbers: &[f32]| numbers.iter().map(|n| n * n).sum::<f32>().sqrt();
     let of = |id: u64| {
-        everywhere
-            .iter()
+        all.iter()
             .find(|(other, ..)| other.0 == id)
             .map_or(0.0, |own| own.1)
     };
@@ -185,7 +184,15 @@ fn scored(model: &Model, found: &Scores, everywhere: &Scores, asked: &[f32]) -> 
     let mut order: Vec<usize> = (0..found.len()).collect();
     order.sort_by(|one, other| first[*other].total_cmp(&first[*one]));
     let mut moved: Vec<f32> = asked.iter().map(|number| number / length(asked)).collect();
-    let leaders = &order[..order.len().min(LEADERS)];
+    let print = |at: usize| fingerprint(&model.iter().find(|(id, ..)| *id == found[at].0).unwrap().1);
+    let mut leaders: Vec<usize> = Vec::new();
+    for at in order {
+        let is_near = |other: &usize| (print(*other) ^ print(at)).count_ones() <= NEAR_BITS;
+        if leaders.len() < LEADERS && !leaders.iter().any(is_near) {
+            leaders.push(at);
+        }
+    }
+    let leaders = &leaders;
     for at in leaders {
         let own = numbers_of(found[*at].0).iter();
         moved
@@ -220,6 +227,7 @@ fn check(image: &Image, pending: &[Arc<Fresh>], model: &Model, random: &mut Rand
             filters: &filters,
             wanted: 10,
             pool: 100_000,
+            is_valid: &|_| true,
         };
         let recalled = image.state.recall(pending, &question);
         assert!(recalled.is_all);
@@ -239,10 +247,9 @@ fn check(image: &Image, pending: &[Arc<Fresh>], model: &Model, random: &mut Rand
             let sum: f32 = candidate.terms.iter().map(|(_, worth)| worth).sum();
             assert!((sum - candidate.text).abs() < 1e-3);
         }
-        let everywhere = self::expected(model, words, &asked, None);
         // By the cosines as they came: which three lead may hang on how numbers are rounded.
         let own = found.iter().map(|own| (own.chunk, own.text, own.cosine.unwrap()));
-        let scores = scored(model, &own.collect::<Vec<_>>(), &everywhere, &asked);
+        let scores = scored(model, &own.collect::<Vec<_>>(), &expected, &asked);
         for (candidate, score) in found.iter().zip(scores) {
             assert!((candidate.score - score).abs() < 0.05, "{candidate:?} {score}");
         }
@@ -458,6 +465,7 @@ fn signatures_lose_nothing_of_the_answer() {
             filters: &[],
             wanted: 10,
             pool: 10,
+            is_valid: &|_| true,
         };
         let found = recall::recall(&reading, &[], &question).unwrap();
         let mut exact: Vec<(f32, ObjectId)> = all
@@ -473,4 +481,134 @@ fn signatures_lose_nothing_of_the_answer() {
             .count();
     }
     assert!(same * 100 >= rounds * 10 * 98, "{same} of {}", rounds * 10);
+}
+
+/// Some chunks in a row, each with its text and numbers.
+fn row_of(folder: &std::path::Path, chunks: &[(&str, [f32; DIMENSION])]) -> (Image, Vec<ObjectId>) {
+    let image = opened(&folder.join("image"));
+    let mut draft = Draft::new("test");
+    let mut ids = Vec::new();
+    for (text, numbers) in chunks {
+        let object = image.state.allocate();
+        ids.push(object);
+        draft.changes.push(Change::Create {
+            object,
+            slots: slots(text, "p"),
+        });
+        let vector = Vector::of(encoder(), numbers);
+        draft.changes.push(Change::Vector { object, vector });
+    }
+    let kept = Value::List(ids.iter().map(|id| Value::Ref(*id)).collect());
+    draft.changes.push(Change::Put {
+        object: ObjectId::LOBBY,
+        slot: LOBBY_SLOT.into(),
+        value: kept,
+    });
+    image.committer.commit_blocking(draft).unwrap();
+    (image, ids)
+}
+
+fn asked<'a>(
+    words: &'a str,
+    vector: Option<&'a [f32]>,
+    is_valid: &'a dyn Fn(ObjectId) -> bool,
+) -> Question<'a> {
+    Question {
+        words,
+        vector: vector.map(|numbers| (encoder(), numbers)),
+        filters: &[],
+        wanted: 10,
+        pool: 100,
+        is_valid,
+    }
+}
+
+#[test]
+fn a_neighbour_speaks_for_a_chunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = [0.5; DIMENSION];
+    let far = ("heat lift wave body", none);
+    let (image, ids) = row_of(
+        folder.path(),
+        &[
+            ("flow plate nose", none),
+            ("flow flow drag", none),
+            far,
+            far,
+            ("flow plate drag", none),
+        ],
+    );
+    let found = image
+        .state
+        .recall(&[], &asked("flow", None, &|_| true))
+        .candidates;
+    let of = |at: usize| found.iter().find(|own| own.chunk == ids[at]).unwrap();
+    let best = of(1).text + NEIGHBOUR * of(0).text;
+    for (at, wanted) in [
+        (0, of(0).text + NEIGHBOUR * of(1).text),
+        (1, best),
+        (4, of(4).text),
+    ] {
+        assert!(
+            (of(at).score - wanted / best).abs() < 1e-5,
+            "{:?} {}",
+            of(at),
+            wanted / best
+        );
+    }
+    assert!((of(0).text - of(4).text).abs() < 1e-5 && of(0).score > of(4).score);
+}
+
+#[test]
+fn the_question_is_moved_by_what_may_be_answered_and_by_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut unit = [[0.0; DIMENSION]; 3];
+    (0..3).for_each(|at| unit[at][at] = 1.0);
+    let [x, y, z] = unit;
+    let texts = [
+        "wing nose body",
+        "wing nose body",
+        "shock layer heat",
+        "drag speed lift",
+        "plate flow wave",
+    ];
+    // The first two are the same text; a part of x in the third, of the third's y in the fourth.
+    let half = |one: [f32; DIMENSION], other: [f32; DIMENSION]| {
+        std::array::from_fn(|at| (one[at] + other[at]) * std::f32::consts::FRAC_1_SQRT_2)
+    };
+    let numbers = [x, x, half(x, y), half(y, z), z];
+    let chunks: Vec<(&str, [f32; DIMENSION])> = texts.into_iter().zip(numbers).collect();
+    let (image, ids) = row_of(folder.path(), &chunks);
+    let found = |is_valid: &dyn Fn(ObjectId) -> bool| {
+        let mut found = image
+            .state
+            .recall(&[], &asked("nothing", Some(&x), is_valid))
+            .candidates;
+        found.sort_by_key(|own| own.chunk);
+        found
+    };
+    let all = found(&|_| true);
+    // Leaders: x once, the third, the fourth; moved = x + 0.25 × (x + the third + the fourth).
+    let moved: Vec<f32> = (0..DIMENSION)
+        .map(|at| x[at] + MOVED / 3.0 * (x[at] + numbers[2][at] + numbers[3][at]))
+        .collect();
+    let dot = |at: usize| {
+        numbers[at]
+            .iter()
+            .zip(&moved)
+            .map(|(one, other)| one * other)
+            .sum::<f32>()
+    };
+    let best = (0..5).map(dot).fold(0.0, f32::max);
+    for (at, own) in all.iter().enumerate() {
+        let wanted = (1.0 - TEXT_SHARE) * dot(at) / best;
+        assert!((own.score - wanted).abs() < 2e-3, "{at}: {own:?} {wanted}");
+        assert!(
+            (own.cosine.unwrap() - numbers[at][0]).abs() < 1e-3,
+            "as it was asked"
+        );
+    }
+    // What may not be answered does not lead: the question is no longer moved towards the third.
+    let without = found(&|id| id != ids[2]);
+    assert!(without[2].score < all[2].score - 0.01, "{without:?} {all:?}");
 }

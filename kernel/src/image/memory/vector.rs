@@ -33,7 +33,9 @@ pub struct Vector(Vec<u8>);
 
 impl Vector {
     /// Rounds numbers to parts of the largest, and keeps the scale by which the product with the vector itself comes out exactly: what is
-    /// most like a vector is compared most exactly (the case of score-aware quantisation, Guo et al. 2020, with one scale). `None` where there is none, too many, or one that is not finite.
+    /// most like a vector is compared most exactly (the case of score-aware quantisation, Guo et al. 2020, with one scale).
+    ///
+    /// `None` where there is none, too many, or one that is not finite.
     pub fn of(encoder: Encoder, numbers: &[f32]) -> Option<Vector> {
         let largest = numbers
             .iter()
@@ -54,7 +56,7 @@ impl Vector {
                 .sum::<f64>()
         };
         let exact = (product(numbers) / product(&rounded)) as f32;
-        // Numbers beyond what a product can hold keep the plain scale.
+        // Nothing but zeros, and numbers too small for a scale of single precision, keep the plain one.
         let scale = if exact.is_normal() && exact > 0.0 {
             exact
         } else {
