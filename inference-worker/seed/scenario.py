@@ -114,8 +114,8 @@ class Scenario:
         self.changes = any("_p_changed" in line for line in self.lines)
         self.places = {}
         for slot in self.slots:
-            for form in slot.forms():
-                self.places.setdefault(form, []).append(slot)
+            for words, form in slot.forms().items():
+                self.places.setdefault(words, []).append((slot, form))
         for wish in self.wishes:
             if len(wish) > 300:
                 raise ValueError(f"a wish of more than 300 characters: {wish[:40]!r}")
@@ -134,8 +134,7 @@ class Scenario:
 
     def meant(self, said):
         """The slot and the form that words between braces mean: a whole name comes before a last word."""
-        words = said.lower()
-        found = [(slot, slot.forms()[words]) for slot in self.places.get(words, [])]
+        found = self.places.get(said.lower(), [])
         found = [(slot, form) for slot, form in found if not form.startswith("short")] or found
         if len({slot.name for slot, _ in found}) != 1:
             raise ValueError(f"{{{said}}} names {'several slots' if found else 'no slot'}")

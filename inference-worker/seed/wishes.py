@@ -336,7 +336,7 @@ class Drawer:
         """A state like another, some of what the method uses drawn anew."""
         rng, state = self.rng, base.copy()
         fresh = self.world.draw()
-        if isinstance(self.world, written.WrittenWorld) and not any(slot.kind in ("ref", "refs") for slot in self.world.slots) and not self.world.others and rng.random() < 0.8:
+        if self.world.whole and rng.random() < 0.8:
             return fresh  # a way through the method that its check takes
         both = base.told().keys() & fresh.told().keys()
         references = {slot.path for slot in self.world.slots if slot.kind in ("ref", "refs")}

@@ -24,6 +24,7 @@ class World:
         self.parent = []  # slots that the first parent holds itself
         self.joins = None  # a slot with objects, of which an argument is one at times
         self.nullable = None  # a reference that is none at times
+        self.whole = False  # whether another state is mostly one drawn as a whole
         self.holder = None  # the place of an object whose slots are drawn as well
 
     def taken(self, besides=None):

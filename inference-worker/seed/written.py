@@ -31,7 +31,8 @@ class WrittenWorld(World):
     def __init__(self, rng, scenario, wish, held=False):
         super().__init__(rng, held)
         self.scenario, self.wish, self.paths, self.by_path, self.words = scenario, wish, {}, {}, {}
-        named = {scenario.meant(said)[0].name for said in BRACES.findall(wish)}
+        self.meant = [scenario.meant(said) for said in BRACES.findall(wish)]
+        named = {slot.name for slot, _ in self.meant}
         # Those of the receiver first: others stand on them.
         for slot in sorted(scenario.slots, key=lambda slot: slot.start != ""):
             self.add(slot, slot.name in named)
@@ -40,6 +41,7 @@ class WrittenWorld(World):
             made.domain = domain
             self.kinds[made.path] = self.kind_in_checks(kind, [check.arguments[at] for check in scenario.checks if at < len(check.arguments)])
         self.name_parameters()
+        self.whole = not self.others and not any(slot.kind in ("ref", "refs") for slot in self.slots)
 
     def add(self, slot, may_rename):
         """A slot as a place."""
@@ -66,12 +68,11 @@ class WrittenWorld(World):
         made.domain = slot.domain
         self.kinds[made.path] = kind
         self.paths[slot.path] = made.path
-        meant = [self.scenario.meant(said) for said in BRACES.findall(self.wish)]
-        made.short = len(words) > 1 and any(other is slot and form.startswith("short") for other, form in meant)
+        made.short = len(words) > 1 and any(other is slot and form.startswith("short") for other, form in self.meant)
 
     def called_by_name(self):
         """The receiver's slots that the wish calls by their names."""
-        paths = {self.paths[self.scenario.meant(said)[0].path] for said in BRACES.findall(self.wish)}
+        paths = {self.paths[slot.path] for slot, _ in self.meant}
         return [slot for slot in self.slots if slot.path in paths]
 
     def renamed(self, kind, many):
@@ -133,6 +134,12 @@ class WrittenWorld(World):
             else:
                 state.arguments[at] = value
         return state
+
+    def resolved(self, state, value):
+        """A value with the objects that its texts such as "@lamps[0]" mean."""
+        if isinstance(value, list):
+            return [self.resolved(state, item) for item in value]
+        return self.thing(state, value) if isinstance(value, str) and value.startswith("@") else value
 
     def thing(self, state, said):
         """The object that a text such as "@lamps[0]" means."""
@@ -269,15 +276,11 @@ def misses(scenario, rng):
                 if missing:
                     raise ValueError(f"{', '.join(sorted(missing))} is not given")
                 outcome = wishes.Outcome(method.function, state)
-                after = {} if check.fails else {world.renamed_path(path): value for path, value in check.after.items()}
-                answer = check.answer
-                if isinstance(answer, str) and answer.startswith("@"):
-                    answer = repr(world.thing(state, answer))
-                if isinstance(answer, list):
-                    answer = [repr(world.thing(state, item)) if isinstance(item, str) and item.startswith("@") else item for item in answer]
+                answer = world.resolved(state, check.answer)
                 wanted = wishes.Wanted(lambda s: (answer, check.fails), state)
                 before = state.told()
-                wanted.after = {**before, **{path: values.plain(world.thing(state, value)) if isinstance(value, str) and value.startswith("@") else value for path, value in after.items()}}
+                after = {} if check.fails else check.after
+                wanted.after = {**before, **{world.renamed_path(path): values.plain(world.resolved(state, value)) for path, value in after.items()}}
                 if check.any:
                     wanted.answer = wishes.ANY
                 why = wishes.difference(outcome, wanted, before)
