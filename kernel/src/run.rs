@@ -16,7 +16,7 @@ use crate::image::restore::RestoreError;
 use crate::image::standby::Standby;
 use crate::image::{Image, OpenError, doubt};
 use crate::life::{Beginning, Life};
-use crate::memory::{Memory, crew};
+use crate::memory::Memory;
 use crate::mind::audit::event::Prompts;
 use crate::mind::genesis;
 use crate::offline::Offline;
@@ -170,7 +170,6 @@ async fn live(arguments: Arguments, home: Home, beginning: Beginning) -> anyhow:
     let inference_socket = arguments
         .inference_socket
         .unwrap_or_else(|| home.inference_socket());
-    crew::assemble();
     let memory = Arc::new(Memory::new(inference_socket.clone()));
     let (workers, news) = Workers::new(settings, state, memory);
     let warming = tokio::spawn(workers.clone().keep_warm());

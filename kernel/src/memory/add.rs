@@ -94,22 +94,15 @@ impl Prepared {
         let near = world.state.near(pending, &fingerprints);
         let now = now_us();
         let mut documents: HashMap<ObjectId, bool> = HashMap::new();
-        let own = |id: ObjectId| {
-            let made = pending.iter().find_map(|fresh| fresh.chunks.get(&id));
-            match made {
-                Some(made) => made.as_ref().map(|pending| pending.image.clone()),
-                None => world.object(id).map(|(image, _)| image),
-            }
-        };
         let mut is_known = |id: ObjectId, text: &str| {
-            let Some(chunk) = own(id).and_then(Chunk::of) else {
+            let Some(chunk) = Chunk::seen(world, pending, id) else {
                 return false;
             };
             let document = chunk.document();
             let is_valid = document.is_none_or(|id| {
                 Some(id) != replaced
                     && *documents.entry(id).or_insert_with(|| {
-                        let document = world.object(id).and_then(|(image, _)| Document::of(image));
+                        let document = Document::seen(world, id);
                         document.is_none_or(|document| document.is_valid(now))
                     })
             });
@@ -282,6 +275,7 @@ impl Kernel {
             .into_iter()
             .filter(|passage| passage.begin >= indexed)
             .collect();
+        crew::assemble();
         let mut prepared = self.memory.prepare(passages).await;
         let kernel = self.clone();
         let (replaced, meta, first) = (found.supersedes(), found.meta(), self.entries_of(document));

@@ -9,6 +9,7 @@ use shared::object::{ObjectImage, PARENTS};
 use shared::reason;
 use shared::value::Value;
 
+use crate::image::memory::fresh::Fresh;
 use crate::image::memory::{LANGUAGE, META, TEXT, meta_of, text_of};
 use crate::names::resolve;
 use crate::overlay::World;
@@ -38,6 +39,12 @@ pub struct Born<'a> {
 }
 
 impl Document {
+    /// One of a world; `None` for an object that is no document there.
+    pub fn seen(world: World<'_>, id: ObjectId) -> Option<Document> {
+        let (image, _) = world.object(id)?;
+        Document::of(image)
+    }
+
     /// `None` for an object that is no document.
     pub fn of(image: Arc<ObjectImage>) -> Option<Document> {
         let document = Document(image);
@@ -141,6 +148,15 @@ impl Born<'_> {
 pub struct Chunk(pub Arc<ObjectImage>);
 
 impl Chunk {
+    /// One of a world that something pending stands in front of; `None` for an object that is no chunk there.
+    pub fn seen(world: World<'_>, pending: &[Arc<Fresh>], id: ObjectId) -> Option<Chunk> {
+        let image = match pending.iter().find_map(|fresh| fresh.chunks.get(&id)) {
+            Some(made) => made.as_ref()?.image.clone(),
+            None => world.object(id)?.0,
+        };
+        Chunk::of(image)
+    }
+
     pub fn of(image: Arc<ObjectImage>) -> Option<Chunk> {
         text_of(&image)?;
         Some(Chunk(image))

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use shared::bridge::{Answer, Fault, Hit};
 use shared::id::ObjectId;
-use shared::object::ObjectImage;
 use shared::reason;
 
 use super::document::{Chunk, Document, now_us};
@@ -124,11 +123,9 @@ impl Asked {
         let mut pool = POOL.max(self.k.saturating_mul(10));
         let mut widened = 0;
         let is_valid = |id: ObjectId| {
-            let document = object(world, &pending, id)
-                .and_then(Chunk::of)
-                .and_then(|chunk| chunk.document());
-            let document = document.and_then(|id| world.object(id));
-            document.is_none_or(|(image, _)| Document::of(image).is_none_or(|document| document.is_valid(at)))
+            let chunk = Chunk::seen(world, &pending, id);
+            let document = chunk.and_then(|chunk| Document::seen(world, chunk.document()?));
+            document.is_none_or(|document| document.is_valid(at))
         };
         loop {
             let question = Question {
@@ -184,15 +181,14 @@ struct Gathered {
 impl Gathering<'_> {
     /// Takes a candidate as a hit, or joins it to one, or leaves it.
     fn take(&mut self, candidate: &Candidate, most: usize) {
-        let Some(chunk) = object(self.world, self.pending, candidate.chunk).and_then(Chunk::of) else {
+        let Some(chunk) = Chunk::seen(self.world, self.pending, candidate.chunk) else {
             return;
         };
         let Some(id) = chunk.document() else { return };
         let document = match self.documents.get(&id) {
             Some(known) => known.clone(),
             None => {
-                let image = self.world.object(id).map(|(image, _)| image);
-                let found = image.and_then(Document::of).map(Arc::new);
+                let found = Document::seen(self.world, id).map(Arc::new);
                 self.documents.insert(id, found.clone());
                 found
             }
@@ -259,14 +255,6 @@ impl Gathering<'_> {
             chunks: vec![(ordinal, begin, end, text.to_owned())],
             fingerprint: print,
         });
-    }
-}
-
-/// An object of a world that something pending stands in front of.
-fn object(world: World<'_>, pending: &[Arc<Fresh>], id: ObjectId) -> Option<Arc<ObjectImage>> {
-    match pending.iter().find_map(|fresh| fresh.chunks.get(&id)) {
-        Some(made) => made.as_ref().map(|pending| pending.image.clone()),
-        None => world.object(id).map(|(image, _)| image),
     }
 }
 
