@@ -11,6 +11,7 @@ import pathlib
 import random
 import time
 
+import attempts
 import cases
 import flaws
 import refusals
@@ -18,10 +19,12 @@ import trial
 import wishes
 
 WORK = pathlib.Path(__file__).with_name("work2")
-SEED = 21_000
+SEED = 22_000
 SIZE = 20_000
 # Of a hundred cases so many are messages without a wish, refusals of a wish, corrections; the others are methods with a wish.
-PLAIN, REFUSED, CORRECTED = 15, 8, 10
+PLAIN, REFUSED, CORRECTED = 12, 9, 13
+# Of the corrections so many are of what a model wrote to a wish, and not of what was made wrong.
+MISREAD = 0.6
 
 
 def plain_case(drawer, rng):
@@ -41,11 +44,12 @@ def wish_case(drawer, rng, chance):
     if chance < REFUSED:
         case = refusals.refusal(drawer)
         wishes.permit(case.prompt().split("<|receiver|>")[1] + case.completion())
+    elif chance < REFUSED + CORRECTED:
+        misread = attempts.attempted(drawer.held) if rng.random() < MISREAD else []
+        case = flaws.correction(rng, drawer.scenario_case(*rng.choice(misread)) if misread else drawer.attempt())
+        wishes.permit(case.attempt, case.attempt)
     else:
         case = drawer.attempt()
-        if chance < REFUSED + CORRECTED:
-            case = flaws.correction(rng, case)
-            wishes.permit(case.attempt, case.attempt)
     return case.prompt(), case.completion(), case.family, wishes.marks(case)
 
 

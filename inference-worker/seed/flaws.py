@@ -1,7 +1,8 @@
-"""Correction cases: a right method made wrong in one place, what the trial says of it, and the right method again."""
+"""Correction cases: a right method made wrong in one place, or what a model once wrote to the same wish; what the trial says of it, and the right method again."""
 
 import re
 
+import attempts
 import vocabulary
 from wishes import Outcome, Rejected, compiled, difference
 
@@ -76,11 +77,22 @@ def unknown(rng, case):
     return case
 
 
+def misread(rng, case):
+    """What a model once wrote to the case's wish, in the names of this case."""
+    body = rng.choice(attempts.load()[attempts.key(case.method.world.wish)])
+    source = "\n".join([case.source.partition("\n")[0], *("    " + case.method.renamed(line) for line in body)]) + "\n"
+    known = {slot.partition(":")[0] for slot in case.slots}
+    if not set(re.findall(r"self\.(\w+)", source)) <= known | {"_p_changed"}:
+        raise Rejected("an attempt with a slot that is not there")
+    return source
+
+
 def correction(rng, case):
     """The case with a flawed attempt and what the trial says of it; Rejected when the attempt passes."""
-    if rng.random() < 0.1:
+    is_misread = case.family == "written" and attempts.key(case.method.world.wish) in attempts.load() and rng.random() < 0.85
+    if not is_misread and rng.random() < 0.1:
         return unknown(rng, case)
-    attempt = wrong(rng, case)
+    attempt = misread(rng, case) if is_misread else wrong(rng, case)
     if attempt == case.source:
         raise Rejected("not wrong")
     try:
@@ -88,7 +100,10 @@ def correction(rng, case):
     except (SyntaxError, KeyError) as error:
         raise Rejected("no Python") from error
     for number, (state, wanted) in enumerate(case.shown, 1):
-        why = difference(Outcome(function, state), wanted, state.told())
+        try:
+            why = difference(Outcome(function, state), wanted, state.told())
+        except RecursionError as error:
+            raise Rejected("a map in itself") from error
         if why:
             case.flaw = f"example {number}: {why}"[:200]
             case.attempt = attempt

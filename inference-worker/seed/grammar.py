@@ -4,10 +4,12 @@ import hashlib
 
 import changes
 import names
+import phrasing
 import readings
 import vocabulary
 from expression import Constant, Leaf, Made, code, coded, spoken
 
+phrasing.extend()
 NUMERIC = ("num", "whole", "whole1", "count", "small", "size", "days", "at", "moon", "frac")
 MARKS = ("-", ",", ";", ":", "/", ".", "@", "=", " ", "_", "+", "#")
 JOINS = (", ", "-", " ", "; ", "/", ",", " and ", "", " + ", ". ")

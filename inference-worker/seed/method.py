@@ -4,6 +4,7 @@ import grammar
 import readings
 import vocabulary
 from expression import Constant, Joint, Leaf, Made, Said, coded, spoken
+from frames import FRAMES
 from grammar import Filtered, Grammar, NUMERIC
 from sentence import Sentence, asked, capital, wondered
 
@@ -411,8 +412,12 @@ class Writer:
         if len(clauses) == 1:
             return clauses[0]
         if len(clauses) == 2:
-            return self.choose("{0}, and {1}|{0} and {1}|{0}; {1}|{0}, then {1}|{0}; then {1}|{0}. {2}").format(*clauses, capital(clauses[1]))
-        return self.choose("{0}, {1}, and {2}|{0}; {1}; {2}|{0}, {1}; then {2}|{0}. {3}, and {2}").format(*clauses, capital(clauses[1]))
+            usual = self.choose("{0}, and {1}|{0} and {1}|{0}; {1}|{0}, then {1}|{0}; then {1}|{0}. {2}")
+        else:
+            usual = self.choose("{0}, {1}, and {2}|{0}; {1}; {2}|{0}, {1}; then {2}|{0}. {3}, and {2}")
+        capitals = [capital(clause) for clause in clauses[1:]]
+        frame = self.rng.choice(FRAMES["two" if len(clauses) == 2 else "three"]) if self.rng.random() < 0.5 else usual
+        return frame.format(*clauses, *capitals)
 
     def ended(self, main, clause):
         """A clause after the main one, or before it."""
@@ -437,22 +442,22 @@ class Writer:
             raise LookupError("not not")
         holds = node.value
         if style == "raise":
-            text = rng.choice(("{m}; raise an error when {c}", "{m}. When {c}, raise an error", "when {c}, raise an error; else {m}", "{m}, but fail when {c}", "{m}; it fails when {c}", "{m}; when {c}, it is an error", "if {c}, raise an error. {M}", "{m}. An error when {c}", "{m}, but raise an error if {c}"))
+            text = rng.choice(["{m}; raise an error when {c}", "{m}. When {c}, raise an error", "when {c}, raise an error; else {m}", "{m}, but fail when {c}", "{m}; it fails when {c}", "{m}; when {c}, it is an error", "if {c}, raise an error. {M}", "{m}. An error when {c}", "{m}, but raise an error if {c}", *FRAMES["raise"]])
             entry = (lambda: [f"if {node.code()}:", f"    {RAISE}"], lambda s: fails(s) if holds(s) else None)
         elif style == "unless raise":
-            text = rng.choice(("only when {c} {m}, else raise an error", "{m}; raise an error unless {c}", "{m}, but only when {c}; else it fails", "when {c}, {m}; else raise an error", "{m} if {c}, and raise an error if not"))
+            text = rng.choice(["only when {c} {m}, else raise an error", "{m}; raise an error unless {c}", "{m}, but only when {c}; else it fails", "when {c}, {m}; else raise an error", "{m} if {c}, and raise an error if not", *FRAMES["unless-raise"]])
             entry = (lambda: [f"if not {node.code():4}:", f"    {RAISE}"], lambda s: None if holds(s) else fails(s))
         elif style == "false":
-            text = rng.choice(("{m} and answer true; when {c}, answer false and change nothing", "when {c}, change nothing and answer false; else {m} and answer true", "{m}; answer true. When {c}, answer false instead", "{m}, answering true, but when {c}, answer false"))
+            text = rng.choice(["{m} and answer true; when {c}, answer false and change nothing", "when {c}, change nothing and answer false; else {m} and answer true", "{m}; answer true. When {c}, answer false instead", "{m}, answering true, but when {c}, answer false", *FRAMES["false"]])
             entry = (lambda: [f"if {node.code()}:", "    return False"], lambda s: ends(lambda s: False)(s) if holds(s) else None)
         elif style == "unless false":
-            style, text = "false", rng.choice(("when {c}, {m} and answer true; otherwise answer false and change nothing", "while {c}, {m} and answer true; otherwise answer false", "if {c}, {m} and answer true; if not, answer false", "{m} and answer true, but only when {c}; else answer false"))
+            style, text = "false", rng.choice(["when {c}, {m} and answer true; otherwise answer false and change nothing", "while {c}, {m} and answer true; otherwise answer false", "if {c}, {m} and answer true; if not, answer false", "{m} and answer true, but only when {c}; else answer false", *FRAMES["unless-false"]])
             entry = (lambda: [f"if not {node.code():4}:", "    return False"], lambda s: None if holds(s) else ends(lambda s: False)(s))
         elif style == "nothing":
-            text = rng.choice(("{m}; when {c}, nothing changes", "{m}, but not when {c}", "unless {c}, {m}", "{m}, except when {c}", "when {c}, do nothing; else {m}", "{m}; nothing happens when {c}"))
+            text = rng.choice(["{m}; when {c}, nothing changes", "{m}, but not when {c}", "unless {c}, {m}", "{m}, except when {c}", "when {c}, do nothing; else {m}", "{m}; nothing happens when {c}", *FRAMES["nothing"]])
             entry = (lambda: [f"if {node.code()}:", "    return None"], lambda s: ends(lambda s: None)(s) if holds(s) else None)
         else:
-            text = rng.choice(("when {c}, {m}", "{m} when {c}", "if {c}, {m}", "{m}, but only when {c}", "only while {c}, {m}", "{m} if {c}; else nothing changes", "when {c}, {m}; otherwise leave everything as it is"))
+            text = rng.choice(["when {c}, {m}", "{m} when {c}", "if {c}, {m}", "{m}, but only when {c}", "only while {c}, {m}", "{m} if {c}; else nothing changes", "when {c}, {m}; otherwise leave everything as it is", *FRAMES["wrap"]])
             entry = (lambda: [f"if {node.code()}:"], holds)
         text = text.format(m=main, M=capital(main), c=said)
         return text, style.replace("unless ", ""), entry
@@ -467,7 +472,7 @@ class Writer:
             said = node.say(sentence)
             kind = rng.choice(("text", "text", "num"))
             one, other = made.constant(kind) if rng.random() < 0.6 else made.slot(kind), made.constant(kind) if rng.random() < 0.6 else made.slot(kind)
-            text = rng.choice(("answer {a} when {c}, else {b}", "answer {a} if {c}, and {b} if not", "when {c}, answer {a}; else answer {b}", "{a} when {c}, {b} otherwise", "answer {a} while {c}, otherwise {b}"))
+            text = rng.choice(["answer {a} when {c}, else {b}", "answer {a} if {c}, and {b} if not", "when {c}, answer {a}; else answer {b}", "{a} when {c}, {b} otherwise", "answer {a} while {c}, otherwise {b}", *FRAMES["either-answer"]])
             wish = text.format(a=one.say(sentence), b=other.say(sentence), c=said)
             if wish.startswith(('"', "the")) and rng.random() < 0.5:
                 wish = "answer " + wish
@@ -494,7 +499,7 @@ class Writer:
         if one[5] or other[5]:
             raise LookupError("a need in a branch")
         node, said = self.condition(one[4], one[3])
-        wish = rng.choice(("when {c}, {a}; else {b}", "if {c}, {a}, otherwise {b}", "{a} when {c}, and {b} when not", "when {c}, {a}. Otherwise {b}")).format(c=said, a=one[0], b=other[0])
+        wish = rng.choice(["when {c}, {a}; else {b}", "if {c}, {a}, otherwise {b}", "{a} when {c}, and {b} when not", "when {c}, {a}. Otherwise {b}", *FRAMES["either-change"]]).format(c=said, a=one[0], b=other[0], A=capital(one[0]), B=capital(other[0]))
         self.world.name_parameters()
         lines = [f"if {node.code()}:", *("    " + line for line in one[1]()), "else:", *("    " + line for line in other[1]()), "self._p_changed = True"]
         plan = [(lines, lambda s: (one if node.value(s) else other)[2](s))]

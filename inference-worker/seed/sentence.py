@@ -3,6 +3,7 @@
 import re
 
 import vocabulary
+from frames import FRAMES
 
 SORTS = {"num": "number", "whole": "number", "whole1": "number", "count": "number", "small": "number", "size": "number", "days": "number", "at": "number",
          "frac": "number", "moon": "number", "month": "text", "text": "text", "text1": "text", "date": "day", "clock": "time", "bool": "truth value", "nums": "list", "texts": "list",
@@ -122,6 +123,8 @@ def is_clause(said):
 
 def asked(rng, said):
     """A sentence that asks for a value."""
+    if rng.random() < 0.4:
+        return rng.choice(FRAMES["asked-clause" if is_clause(said) else "asked"]).format(v=said, V=said)
     chance = rng.random()
     if is_clause(said):
         return f"answer {said}" if chance < 0.7 else f"tell {said}" if chance < 0.85 else f"{said}?" if chance < 0.93 and said.startswith("how many") else f"say {said}"
@@ -132,6 +135,8 @@ def asked(rng, said):
 
 def wondered(rng, said):
     """A sentence that asks whether something is so."""
+    if rng.random() < 0.4:
+        return rng.choice(FRAMES["wondered"]).format(c=said, C=said)
     if rng.random() < 0.68:
         return f"answer whether {said}"
     return rng.choice(("tell whether {}", "true when {}, else false", "say whether {}", "check whether {}", "whether {}", "find out whether {}", "answer true when {}, else false", "is it so that {}?", "return whether {}")).format(said)

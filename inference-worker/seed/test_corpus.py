@@ -6,18 +6,22 @@ import os
 import pathlib
 import random
 import re
+import string
 import subprocess
 import sys
 import unittest
 
+import attempts
 import barred
 import cases
 import changes
 import corpus
 import fixed
 import flaws
+import frames
 import grammar
 import names
+import phrasing
 import readings
 import refusals
 import rules
@@ -284,6 +288,53 @@ class Split(unittest.TestCase):
                 if hasattr(row, "phrases"):
                     self.assertFalse(grammar.is_held_out(row, phrase), phrase)
             self.assertFalse(grammar.is_composition_held_out(case.method.rows))
+
+
+class Phrasings(unittest.TestCase):
+    """What was written for the rows of the tables, and around them."""
+
+    def test_each_fits_its_row(self):
+        for path in sorted(phrasing.FOLDER.glob("*.txt")):
+            for number, row, phrase in phrasing.read(path):
+                self.assertIsNotNone(row, f"{path.name} line {number}: {phrase}")
+                self.assertEqual(phrasing.misfit(row, phrase), "", f"{path.name} line {number}: {phrase}")
+
+    def test_a_phrasing_that_leaves_a_hole_out_does_not_fit(self):
+        row = next(row for row in changes.NUMBERS if row.code == "{x} = {x} + {e:6}")
+        self.assertEqual(phrasing.misfit(row, "add {e} to {x}"), "")
+        for wrong in ("add {e}", "add {e} to {y}", "Add {e} to {x}", "add {e} to {x}.", "add {e:b} to {x}", "add {e} to {x:state}"):
+            self.assertNotEqual(phrasing.misfit(row, wrong), "", wrong)
+
+    def test_a_frame_says_each_of_its_parts(self):
+        parts = {"raise": "mc", "unless-raise": "mc", "false": "mc", "unless-false": "mc", "nothing": "mc", "wrap": "mc", "either-change": "abc", "either-answer": "abc", "asked": "v", "asked-clause": "v", "wondered": "c", "two": "01", "three": "012"}
+        self.assertEqual(set(frames.FRAMES), set(parts))
+        capitals = {"2": "1", "3": "1", "4": "2"}
+        for name, made in frames.FRAMES.items():
+            for frame in made:
+                said = [field for _, field, _, _ in string.Formatter().parse(frame) if field]
+                own = [capitals.get(field, field) if name == "three" and field in "34" or name == "two" and field == "2" else field.lower() for field in said]
+                self.assertEqual(sorted(own), sorted(parts[name]), f"{name}: {frame}")
+
+
+class Attempts(unittest.TestCase):
+    """What an earlier model wrote."""
+
+    def test_a_correction_shows_an_attempt_that_fails_its_example(self):
+        drawer, found = wishes.Drawer(random.Random(8)), 0
+        for scenario, wish in random.Random(2).sample(attempts.attempted(False), 120):
+            try:
+                case = flaws.correction(drawer.rng, drawer.scenario_case(scenario, wish))
+            except (LookupError, wishes.Rejected):
+                continue
+            found += 1
+            self.assertIn("<|attempt|>" + case.attempt.rstrip(), case.prompt())
+            function = wishes.compiled(case.attempt, case.selector)
+            shown = [wishes.difference(wishes.Outcome(function, state), asked, state.told()) for state, asked in case.shown]
+            if not case.flaw.startswith("line "):
+                self.assertTrue(any(shown), case.prompt())
+            whole = wishes.compiled(case.source, case.selector)
+            self.assertFalse(any(wishes.difference(wishes.Outcome(whole, state), asked, state.told()) for state, asked in case.shown))
+        self.assertGreater(found, 40)
 
 
 class Barred(unittest.TestCase):

@@ -205,7 +205,7 @@ class WrittenMethod(Method):
 
     def __init__(self, world, compiled):
         scenario, self.world = world.scenario, world
-        renamed = functools.partial(in_names, {slot.name: world.paths[slot.path].rpartition(".")[2] for slot in scenario.slots})
+        self.renamed = renamed = functools.partial(in_names, {slot.name: world.paths[slot.path].rpartition(".")[2] for slot in scenario.slots})
         for path, selector, parameters, lines in scenario.methods:
             source = f"def {selector}({', '.join(['self', *parameters])}):\n" + "\n".join(map(renamed, lines)) + "\n"
             world.sends.append((world.paths.get(path, path), selector, compiled(source, selector)))
