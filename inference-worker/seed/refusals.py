@@ -4,8 +4,11 @@ import re
 
 import names
 import place as places
-from values import of_image, written
+import scenario as scenarios
 import vocabulary
+import written
+from values import of_image
+from values import written as in_notation
 from wishes import Case, Rejected, image_kind
 from world import World
 
@@ -21,6 +24,8 @@ OUTSIDE = (
 ).split("|")
 ODD = ("send_mail post_online download read_page open_file write_file save_to_disk print_out take_picture call_by_phone tell_weather translate guess roll_die run_command start_program stop_machine read_password wait_long walk_there cook_meal "
        "drive_away fly_off buy_more order_online pay_by_card search_web look_up_outside ask_someone tell_future copy_files connect_to_host").split()
+# Of the refusals so many are of scenarios.
+TOLD = 0.45
 VAGUE = {
     "num": ("Raise it.|Add the given number.|Make it more.|Lower it.|Add one.|Count up.|Take one off.|Set it to the given number.|Double it.|Change it by so much.|Answer it.|Reset it.", "lower increase_it add_one count_on double_it set_it change_by reset_it tell_it make_more take_off"),
     "texts": ("Put it at the end.|Add the given text to the list.|Sort it.|Empty it.|Answer how many there are.|Take the first away.|Take the given one out.|Answer the last.|Turn it around.|Join them.", "put_in add_entry sort_it empty_it tell_count drop_first take_out tell_last turn_around join_them"),
@@ -34,6 +39,8 @@ VAGUE = {
 def refusal(drawer):
     """A case that is to be refused."""
     rng = drawer.rng
+    if rng.random() < TOLD and scenarios.load(drawer.held, refused=True):
+        return told(drawer, rng.choice(scenarios.load(drawer.held, refused=True)))
     chance = rng.random()
     if chance < 0.36:
         return absent(drawer)
@@ -48,7 +55,7 @@ def refusal(drawer):
 
 def examples(rng, case):
     """What examples of something that cannot be done look like."""
-    arguments = "(" + ", ".join(written(of_image(rng, kind)) if kind != "ref" else '"@1"' for kind in case.arguments) + ") -> "
+    arguments = "(" + ", ".join(in_notation(of_image(rng, kind)) if kind != "ref" else '"@1"' for kind in case.arguments) + ") -> "
     chance = rng.random()
     if chance < 0.12:
         return []
@@ -59,7 +66,7 @@ def examples(rng, case):
 
 def given(rng, case):
     """What an example gives of all slots."""
-    told = [f"{name}={written(of_image(rng, kind))}" for name, _, kind in (slot.partition(":") for slot in case.slots) if kind not in ("method", "ref", "bytes")]
+    told = [f"{name}={in_notation(of_image(rng, kind))}" for name, _, kind in (slot.partition(":") for slot in case.slots) if kind not in ("method", "ref", "bytes")]
     text = " ".join(told) + " " if told else ""
     return text if len(text) < 170 else ""
 
@@ -110,6 +117,23 @@ def misfit(drawer):
     case.slots[case.slots.index(used[0])] = f"{name}:{rng.choice(other)}"
     case.examples = examples(rng, case)
     return refused(case, "no slot fits")
+
+
+def told(drawer, scenario):
+    """A wish in people's words that cannot be carried out."""
+    rng = drawer.rng
+    drawer.world = world = written.WrittenWorld(rng, scenario, rng.choice(scenario.wishes), drawer.held)
+    selector = rng.choice(scenario.selectors)
+    if any(slot.path == selector for slot in world.slots):
+        raise Rejected("a slot of the message's name")
+    state = world.draw()
+    slots = [f"{slot.path}:{image_kind(state[slot.path])}" for slot in world.slots]
+    rng.shuffle(slots)
+    arguments = [image_kind(value) for value in state.arguments]
+    case = Case(family="refuse", selector=selector, arguments=arguments, slots=slots, others=[], wish=written.told(world), examples=[], source=None, refusal="", receiver=f"#{rng.randint(1, 9999)}", parents=drawer.parents())
+    case.examples = examples(rng, case)
+    case.refusal = scenarios.REFUSALS[scenario.refusal].format(selector)
+    return case
 
 
 def bare(drawer, kinds, selector, wish, arguments=()):

@@ -18,6 +18,8 @@ PART = re.compile(r"(.*?):([a-z]+1?(?:\([^()]*\))?)(?:\s+|$)")
 METHOD = re.compile(r"(?:([a-z_0-9]+)\.)?([a-z][a-z0-9_]*)\(([^()]*)\)")
 GIVEN = re.compile(r"([a-z0-9_.\[\]]+)=")
 DECODE = json.JSONDecoder()
+# Why a wish cannot be carried out, and how the model says it.
+REFUSALS = {"absent": "no slot fits {}", "ambiguous": "more than one slot fits {}", "outside": "nothing in the image does {}", "unclear": "the wish does not say what {} is to do"}
 
 
 class Slot:
@@ -81,6 +83,7 @@ class Scenario:
 
     def __init__(self, block):
         self.selectors, self.slots, self.takes, self.wishes, self.lines, self.checks, self.methods = [], [], [], [], [], [], []
+        self.refusal = None
         for line in block.split("\n"):
             key, _, rest = line.partition(":")
             if line.startswith("    "):
@@ -102,12 +105,16 @@ class Scenario:
                 self.takes = [kind_of(text) for text in re.findall(r"[a-z]+1?(?:\([^()]*\))?", rest)]
             elif key == "wish":
                 self.wishes.append(rest.strip())
+            elif key == "refuse":
+                self.refusal = rest.strip()
             elif key == "check":
                 self.checks.append(Check(rest.strip()))
             elif line.strip() not in ("", "code:"):
                 raise ValueError(f"no such line: {line[:60]!r}")
-        if not (self.selectors and self.wishes and self.lines and self.checks):
+        if self.refusal is None and not (self.selectors and self.wishes and self.lines and self.checks):
             raise ValueError("selectors, wishes, method and checks are wanted")
+        if self.refusal is not None and (self.refusal not in REFUSALS or not (self.selectors and self.wishes) or self.lines or self.checks):
+            raise ValueError(f"what is to be refused has selectors, wishes, no method, no check, and a reason: {', '.join(REFUSALS)}")
         for name in self.selectors:
             if not NAME.fullmatch(name) or name in names.BARRED:
                 raise ValueError(f"no selector: {name}")
@@ -169,13 +176,13 @@ def read(path):
     return found, wrong
 
 
-@functools.lru_cache(maxsize=2)
-def load(held_out):
-    """The scenarios of one side of the split."""
+@functools.lru_cache(maxsize=4)
+def load(held_out, refused=False):
+    """The scenarios of one side of the split: those with a method, or those that are to be refused."""
     made = []
     for path in sorted(FOLDER.glob("*.txt")):
         found, wrong = read(path)
         if wrong:
             raise ValueError(f"{path.name} block {wrong[0][0]}: {wrong[0][2]}")
         made += [scenario for _, scenario in found]
-    return [scenario for scenario in made if scenario.is_held_out() == held_out]
+    return [scenario for scenario in made if scenario.is_held_out() == held_out and (scenario.refusal is not None) == refused]

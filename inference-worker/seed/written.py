@@ -150,7 +150,7 @@ class WrittenWorld(World):
         return state.things[path]
 
     def draw(self):
-        if self.rng.random() < FREE:
+        if not self.scenario.checks or self.rng.random() < FREE:
             return super().draw()
         state = self.stated(self.rng.choice(self.scenario.checks))
         self.vary(state)
@@ -257,6 +257,8 @@ def misses(scenario, rng):
         if why := barred.reason(re.sub("[{}]", "", wish)):
             yield f"{why}: {wish}"
         world = WrittenWorld(rng, scenario, wish)
+        if scenario.refusal is not None:
+            continue
         try:
             method = WrittenMethod(world, wishes.compiled)
         except (SyntaxError, IndentationError) as error:
@@ -294,6 +296,7 @@ def misses(scenario, rng):
 
 def faults(scenario, rng):
     """What is wrong with a scenario: with its checks, or with its method on other values."""
+    import refusals
     import wishes
 
     yield from misses(scenario, rng)
@@ -301,7 +304,10 @@ def faults(scenario, rng):
     drawer = wishes.Drawer(rng)
     while tried < 12 and sum(rejected.values()) < 60:
         try:
-            drawer.attempt("written", scenario)
+            if scenario.refusal is None:
+                drawer.attempt("written", scenario)
+            else:
+                refusals.told(drawer, scenario)
             tried += 1
         except (LookupError, NameError, wishes.Rejected) as error:
             rejected[str(error)] = rejected.get(str(error), 0) + 1
