@@ -1,6 +1,7 @@
 """The grammar: fills the holes of the tables' rows, with slots, arguments, constants and one another."""
 
 import hashlib
+import re
 
 import changes
 import names
@@ -238,6 +239,7 @@ class Filtered:
         short = said[1:] if said.startswith(("=above", "=below", "=over", "=under")) else None
         if said.startswith("="):
             return ("are " if many else "is ") + said[1:], short
+        said = said if many else re.sub(r"(?<=[sxzo])~|(?<=[cs]h)~", "es", said)
         return said.replace("have^", "have" if many else "has").replace("~", "" if many else "s"), short
 
     def say(self, sentence):

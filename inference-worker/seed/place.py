@@ -93,6 +93,6 @@ def name_words(rng, kind, held):
 def usable(words):
     """Whether words may stand together as the name of a slot."""
     name = "_".join(words)
-    if len(set(words)) < len(words) or name in names.BARRED or any(word in names.BARRED for word in words[:1]) and len(words) == 1:
+    if len(set(words)) < len(words) or name in names.BARRED or name in ("parents", "wishes") or any(word in names.BARRED for word in words[:1]) and len(words) == 1:
         return False
     return name.isidentifier() and not vocabulary.barred.is_name_barred(name)

@@ -30,7 +30,7 @@ class Sentence:
         """The text with all names in it, each sentence with a capital."""
         while "\x01" in text:
             text = MARK.sub(lambda found: self._called(self.places[int(found[1])], found[2]), text)
-        text = text.strip()
+        text = re.sub(r"\?[,;] (\w)", lambda found: "? " + found[1].upper(), text.strip())
         text = text if text.endswith((".", "?", "!")) else text + "."
         return re.sub(r"(^|[.?!] )([a-z])", lambda found: found[1] + found[2].upper(), text)
 
