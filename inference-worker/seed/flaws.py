@@ -77,6 +77,11 @@ def unknown(rng, case):
     return case
 
 
+def is_attempted(case):
+    """Whether a model failed at the case's wish once."""
+    return attempts.key(case.method.world.wish) in attempts.load()
+
+
 def misread(rng, case):
     """What a model once wrote to the case's wish, in the names of this case."""
     body = rng.choice(attempts.load()[attempts.key(case.method.world.wish)])
@@ -89,7 +94,7 @@ def misread(rng, case):
 
 def correction(rng, case):
     """The case with a flawed attempt and what the trial says of it; Rejected when the attempt passes."""
-    is_misread = case.family == "written" and attempts.key(case.method.world.wish) in attempts.load() and rng.random() < 0.85
+    is_misread = case.family == "written" and is_attempted(case) and rng.random() < 0.85
     if not is_misread and rng.random() < 0.1:
         return unknown(rng, case)
     attempt = misread(rng, case) if is_misread else wrong(rng, case)

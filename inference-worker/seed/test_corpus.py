@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import json
 import os
 import pathlib
 import random
@@ -21,6 +22,7 @@ import flaws
 import frames
 import grammar
 import names
+import persona
 import phrasing
 import readings
 import refusals
@@ -335,6 +337,51 @@ class Attempts(unittest.TestCase):
             whole = wishes.compiled(case.source, case.selector)
             self.assertFalse(any(wishes.difference(wishes.Outcome(whole, state), asked, state.told()) for state, asked in case.shown))
         self.assertGreater(found, 40)
+
+
+class Personas(unittest.TestCase):
+    """What the personas are asked, and what they should answer."""
+
+    def test_what_a_method_touches(self):
+        source = """def move_over(self, first, number):
+    if self.gate.is_shut or number > self.stock.get(first, 0):
+        raise ValueError("not allowed")
+    self.lower.depth = self.lower.depth + number
+    for item in self.lamps:
+        item.watts = 0
+    self._p_changed = True
+    return self.describe() + self.gate.name_it(number)
+"""
+        touched = persona.Touched(source)
+        self.assertEqual(touched.told(), "reads gate.is_shut stock lower.depth lamps; changes lower.depth each.watts; sends describe gate.name_it")
+        self.assertTrue(touched.fails and touched.is_held_back and not touched.answers_false)
+        plan = persona.plan(source)
+        self.assertTrue(persona.is_plan(plan))
+        self.assertEqual((plan["archetype"], [one["facet"] for one in plan["facets"]]), ("technical deconstruction", ["brick.parts", "brick.limits", "babs.dependencies"]))
+        reads = persona.plan("def tell(self):\n    return self.notes.count(3)\n")
+        self.assertEqual((reads["archetype"], reads["facets"], reads["retrievals"]), ("factual inquiry", [], ["notes"]))
+
+    def test_an_answer_follows_from_its_case(self):
+        drawer = wishes.Drawer(random.Random(12))
+        for _ in range(40):
+            prompt, completion, case, _ = persona.draw("brick", drawer)
+            self.assertTrue(prompt.endswith("<|covenant|>") and persona.is_plan(json.loads(completion.removesuffix("<|end|>"))), prompt)
+            prompt, completion, case, _ = persona.draw("babs", drawer)
+            for path in persona.Touched(case.source).changes:
+                self.assertIn(path, completion.split("; ")[1])
+            prompt, completion, case, _ = persona.draw("robin", drawer)
+            self.assertTrue(completion.startswith(f"def {case.selector}(") and "\n<|attempt|>reads " in prompt)
+
+    def test_what_is_to_be_refused_passes_its_examples_and_is_wrong(self):
+        drawer, kinds = wishes.Drawer(random.Random(13)), collections.Counter()
+        for _ in range(30):
+            prompt, completion, case, (source, good) = persona.draw("alfred", drawer)
+            function = wishes.compiled(source, case.selector)
+            self.assertFalse(any(wishes.difference(wishes.Outcome(function, state), asked, state.told()) for state, asked in case.shown), prompt)
+            said = json.loads(completion.removesuffix("<|end|>"))
+            self.assertTrue(persona.is_verdict(said) and (said["verdict"] == "pass") == good == (source == case.source))
+            kinds[good] += 1
+        self.assertGreater(min(kinds.values()), 5)
 
 
 class Barred(unittest.TestCase):

@@ -190,11 +190,12 @@ def work(rank, asked):
             # 2. The mean over the processes; time, loss and counts travel with it.
             now = time.time()
             side = torch.tensor([(before + now - start) / budget, plain.item(), opening.item(), told.item(), float((ids != tokens.PAD).sum()), float(len(ids))])
-            flat = torch.cat([w.grad.flatten() for w in weights] + [side])
+            # A batch in which no name is marked leaves the lookup without a gradient.
+            flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).flatten() for w in weights] + [side])
             distributed.all_reduce(flat)
             flat /= asked.processes
             for weight, grad in zip(weights, flat[:-6].split([w.numel() for w in weights])):
-                weight.grad.copy_(grad.view_as(weight))
+                weight.grad = grad.view_as(weight).clone()
             share, mean = flat[-6].item(), flat[-5].item()
             firsts.append(flat[-4].item())
             lookups.append(flat[-3].item())
