@@ -1,6 +1,7 @@
 """Correction cases: a right method made wrong in one place, or what a model once wrote to the same wish; what the trial says of it, and the right method again."""
 
 import re
+import sys
 
 import attempts
 import vocabulary
@@ -77,6 +78,34 @@ def unknown(rng, case):
     return case
 
 
+MOST_LINES = 2000
+
+
+class TooLong(Exception):
+    """A method that does not end."""
+
+
+def bounded(function):
+    """The function, which is stopped after so many lines: what a model wrote may add to the list that it goes through."""
+    def run(*arguments):
+        left = MOST_LINES
+
+        def count(frame, event, value):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise TooLong
+            return count
+
+        before = sys.gettrace()
+        sys.settrace(count)
+        try:
+            return function(*arguments)
+        finally:
+            sys.settrace(before)
+    return run
+
+
 def is_attempted(case):
     """Whether a model failed at the case's wish once."""
     return attempts.key(case.method.world.wish) in attempts.load()
@@ -106,9 +135,12 @@ def correction(rng, case):
         raise Rejected("no Python") from error
     for number, (state, wanted) in enumerate(case.shown, 1):
         try:
-            why = difference(Outcome(function, state), wanted, state.told())
+            outcome = Outcome(bounded(function) if is_misread else function, state)
+            why = difference(outcome, wanted, state.told())
         except RecursionError as error:
             raise Rejected("a map in itself") from error
+        if isinstance(outcome.raised, TooLong):
+            raise Rejected("an attempt that does not end")
         if why:
             case.flaw = f"example {number}: {why}"[:200]
             case.attempt = attempt

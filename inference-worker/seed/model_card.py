@@ -5,6 +5,8 @@
 
 import json
 
+import adapt
+import attempts
 import changes
 import corpus
 import readings
@@ -30,7 +32,8 @@ def lines():
            "every method was run and held to a meaning written apart from it before it counted.")
     known = scenario.load(False)
     yield (f"- And {len(known):,} scenarios with {sum(len(one.wishes) for one in known):,} wishes in people's own words (`written/`), which language models wrote for it without a look at the bench; "
-           "each method is held to its checks.")
+           "each method is held to its checks; "
+           f"{len(scenario.load(False, refused=True)):,} more that are to be refused, and to {len(attempts.load()):,} wishes what an earlier seed wrote and got wrong, as corrections.")
     yield f"- Seen: {told['examples']:,} cases, {told['tokens']:,} tokens, {told['step']:,} steps; loss on the completion, and with a small weight on the examples."
     yield f"- Time: {told['seconds'] / 60:.0f} minutes on two shared CPU cores, in bf16 autocast; Muon for the layers, AdamW for the rest; the rate falls to zero at the end."
     yield f"- Last loss in the log: {log[-1]['loss']} at step {log[-1]['step']} (rate {log[-1]['rate']}).\n"
@@ -44,6 +47,19 @@ def lines():
         low, high = wilson(row["best"], row["n"])
         yield f"| {family} | {row['n']} | {row['greedy'] / row['n']:.1%} | {row['best'] / row['n']:.1%} | {low:.3f} – {high:.3f} | {row['wrong'] / row['n']:.1%} |"
     yield "\nThe families are drawn about evenly, not as often as they are asked for. A refusal is right when the model refuses; its reason is not judged.\n"
+    measured = adapt.FOLDER / "measured.json"
+    if measured.exists():
+        held = json.loads(measured.read_text())
+        yield "## The personas\n"
+        yield ("Their adapters (`adapters/`, LoRA of rank " + f"{adapt.RANK}) beside the bare seed, on the same cases with names, phrasings and scenarios kept out; greedy, without a grammar. "
+               "What the bare seed has no answer for is read off the method that it writes, or told by how likely it holds the method.\n")
+        if held["base_sha256"] != told["files"]["model.safetensors"]["sha256"]:
+            yield "**These were measured on other weights than those in this folder.**\n"
+        yield "| persona | what | bare seed | persona | cases |\n| --- | --- | --- | --- | --- |"
+        for name, counts in held["table"].items():
+            for what, (without, having, n) in counts.items():
+                yield f"| {name.upper()} | {what} | {without / n:.1%} | {having / n:.1%} | {n} |"
+        yield ""
     yield "## Where it is weak\n"
     weak = sorted((row["best"] / row["n"], family) for family, row in result["table"].items())
     yield "- The lowest families: " + ", ".join(f"{family} {share:.0%}" for share, family in weak[:6]) + "."

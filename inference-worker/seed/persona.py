@@ -129,7 +129,7 @@ def flawed(drawer, case):
     for _ in range(12):
         try:
             source = flaws.misread(rng, case) if case.family == "written" and flaws.is_attempted(case) and rng.random() < 0.5 else flaws.wrong(rng, case)
-            function = wishes.compiled(source, case.selector)
+            function = flaws.bounded(wishes.compiled(source, case.selector))
             if any(wishes.difference(wishes.Outcome(function, state), asked, state.told()) for state, asked in case.shown):
                 continue
             for state, asked in zip(states, wanted):

@@ -339,6 +339,13 @@ class Attempts(unittest.TestCase):
         self.assertGreater(found, 40)
 
 
+    def test_what_does_not_end_is_stopped(self):
+        function = flaws.bounded(wishes.compiled("def run(self, items):\n    for item in items:\n        items.append(item)\n", "run"))
+        with self.assertRaises(flaws.TooLong):
+            function(None, [1])
+        self.assertEqual(flaws.bounded(sum)([1, 2]), 3)
+
+
 class Personas(unittest.TestCase):
     """What the personas are asked, and what they should answer."""
 

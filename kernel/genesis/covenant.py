@@ -16,6 +16,7 @@ max_examples = 3
 max_example_characters = 200
 max_flaw_characters = 200
 focus = True
+words_alone = True
 unseen = ["parents", "wishes", "view_record"]
 conversation = ref("covenant.conversation")
 view = ref("covenant.view")
@@ -32,11 +33,21 @@ def method_ask(self, cycle):
         "confidence": True,
         "grammar": cycle.grammar,
         "refusal": "<|refuse|>",
-    })
+    }, self.render_words(cycle.brief, cycle.able))
 
 
 def method_in(self, text):
     return text
+
+
+def render_words(self, brief, able):
+    # For every other candidate the words alone, where there are any: examples and what was wrong with an attempt are left out.
+    if not self.words_alone or "wish" not in able or brief["wish"] is None or not brief["wish"]["intent"]:
+        return None
+    words = dict(brief)
+    words["wish"] = {"intent": brief["wish"]["intent"], "examples": []}
+    words["flawed"] = ""
+    return self.render(words, able)
 
 
 def render(self, brief, able=None):

@@ -107,8 +107,9 @@ def checks(self):
     return wish is not None and any(not example.endswith("-> _") for example in wish["examples"])
 
 
-def several(self, ask):
-    # Where examples can tell candidates apart, many are asked for at once: the first greedily, where it can be new.
+def several(self, ask, words=None):
+    # Where examples can tell candidates apart, many are asked for at once: the first greedily, where it can be new. Every other one gets the
+    # prompt `words`, which shows no examples: it reads the wish otherwise, and was not written to pass where it passes.
     wanted = self.candidates
     if self.brief["round"] == 1:
         wanted = self.first_candidates
@@ -120,7 +121,12 @@ def several(self, ask):
         one = dict(ask)
         one["seed"] = self.brief["round"] * 1000 + at
         one["temperature"] = self.candidate_temperature
-        if at == 0 and (self.brief["round"] < 3 or "correct" in self.able):
+        if words is not None and at % 2 == 1:
+            one["prompt"] = words
+            is_new = at == 1 and self.brief["round"] == 1
+        else:
+            is_new = at == 0 and (self.brief["round"] < 3 or "correct" in self.able)
+        if is_new:
             one["temperature"] = self.temperature
         asks.append(one)
     return {"do": "infer_all", "asks": asks}

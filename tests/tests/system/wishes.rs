@@ -17,9 +17,16 @@ fn able(script: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> Scripted {
     Scripted::of(Some(&ABLE), &[], script)
 }
 
-/// The first round asks for one answer, so that a test knows it by its seed.
+/// The first round asks for one answer, so that a test knows it by its seed; the later ones for eight.
 fn first_alone(system: &System) {
     system.ok(&["set", "pllm", "first_candidates", "1"]);
+    system.ok(&["set", "pllm", "candidates", "8"]);
+}
+
+/// Every round asks for eight answers.
+fn eight(system: &System) {
+    system.ok(&["set", "pllm", "first_candidates", "8"]);
+    system.ok(&["set", "pllm", "candidates", "8"]);
 }
 
 fn object(system: &System, slots: &[&str]) -> String {
@@ -206,9 +213,12 @@ fn a_candidate_that_passes_is_installed() {
         asked[0].prompt
     );
     for ask in &asked[1..] {
-        assert!(ask.prompt.ends_with(
-            "<|example|>rows=[] () -> 0\n<|flaw|>example 1: answers 12, not 3\n<|attempt|>def count_rows(self):\n    return sum(self.rows)\n<|method|>"
-        ), "{}", ask.prompt);
+        // Every other one gets the words alone.
+        let end = match ask.seed % 2 {
+            0 => "<|example|>rows=[] () -> 0\n<|flaw|>example 1: answers 12, not 3\n<|attempt|>def count_rows(self):\n    return sum(self.rows)\n<|method|>",
+            _ => "<|message|>count_rows()\n<|wish|>Answer how many there are.\n<|method|>",
+        };
+        assert!(ask.prompt.ends_with(end), "{}", ask.prompt);
     }
     let source = system.ok(&["why", &list, "count_rows"])["source"].clone();
     assert!(text(&source).contains("return len(self.rows)\n"), "{source}");
@@ -235,6 +245,7 @@ fn what_most_candidates_agree_in_is_installed() {
         _ => Act::Say("<|refuse|>no slot fits take_out".into()),
     });
     let system = &scripted.system;
+    eight(system);
     let purse = object(system, &["coins=10"]);
     system.ok(&["wish", &purse, "take_out", "--example", "(4) -> _; coins=6"]);
     let sent = system.ok(&["send", &purse, "take_out", "1"]);
@@ -270,6 +281,7 @@ fn more_refusals_than_votes_are_a_refusal() {
         _ => Act::Say("<|refuse|>no slot fits guess".into()),
     });
     let system = &scripted.system;
+    eight(system);
     let gate = object(system, &["tally=4"]);
     system.ok(&["wish", &gate, "guess", "--example", "() -> 4"]);
     let before = digest(system);
