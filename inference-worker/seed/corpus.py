@@ -19,7 +19,7 @@ import trial
 import wishes
 
 WORK = pathlib.Path(__file__).with_name("work2")
-SEED = 22_000
+SEED = 23_000
 SIZE = 20_000
 # Of a hundred cases so many are messages without a wish, refusals of a wish, corrections; the others are methods with a wish.
 PLAIN, REFUSED, CORRECTED = 12, 9, 13
