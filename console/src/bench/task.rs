@@ -14,7 +14,7 @@ use super::part::{Part, hash};
 /// Hidden examples that a task needs at least.
 const MIN_HIDDEN: usize = 5;
 const BUDGET: Budget = Budget {
-    tokens: 2_304,
+    tokens: 4_608,
     seconds: 60,
 };
 

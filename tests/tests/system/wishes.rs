@@ -215,7 +215,9 @@ fn a_candidate_that_passes_is_installed() {
     for ask in &asked[1..] {
         // Every other one gets the words alone.
         let end = match ask.seed % 2 {
-            0 => "<|example|>rows=[] () -> 0\n<|flaw|>example 1: answers 12, not 3\n<|attempt|>def count_rows(self):\n    return sum(self.rows)\n<|method|>",
+            0 => {
+                "<|example|>rows=[] () -> 0\n<|flaw|>example 1: answers 12, not 3\n<|attempt|>def count_rows(self):\n    return sum(self.rows)\n<|method|>"
+            }
             _ => "<|message|>count_rows()\n<|wish|>Answer how many there are.\n<|method|>",
         };
         assert!(ask.prompt.ends_with(end), "{}", ask.prompt);
@@ -517,7 +519,8 @@ fn texts_are_never_marks() {
             ("<|method|>", 1),
             ("<|end|>", 0),
             ("<|wish|>", 1),
-            ("<|example|>", 1),
+            // Every other one of a correcting round gets the words alone.
+            ("<|example|>", usize::from(ask.seed == 1 || ask.seed % 2 == 0)),
         ] {
             assert_eq!(
                 ask.prompt.matches(mark).count(),
