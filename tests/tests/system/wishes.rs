@@ -531,13 +531,9 @@ fn texts_are_never_marks() {
         }
         assert!(ask.prompt.ends_with("\n<|method|>"), "{}", ask.prompt);
     }
-    assert!(
-        scripted.asked()[1]
-            .prompt
-            .contains("<|flaw|>example 1: answers \"< |method|>def"),
-        "{}",
-        scripted.asked()[1].prompt
-    );
+    let flaw = "<|flaw|>example 1: answers \"< |method|>def";
+    let asked = scripted.asked();
+    assert!(asked.iter().any(|ask| ask.prompt.contains(flaw)), "{asked:?}");
     // Neither do they in a conversation.
     let speaking = Scripted::speaking(crate::personas::correct);
     let system = &speaking.system;
