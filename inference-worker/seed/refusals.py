@@ -127,10 +127,7 @@ def told(drawer, scenario):
     if any(slot.path == selector for slot in world.slots):
         raise Rejected("a slot of the message's name")
     state = world.draw()
-    slots = [f"{slot.path}:{image_kind(state[slot.path])}" for slot in world.slots]
-    rng.shuffle(slots)
-    arguments = [image_kind(value) for value in state.arguments]
-    case = Case(family="refuse", selector=selector, arguments=arguments, slots=slots, others=[], wish=written.told(world), examples=[], source=None, refusal="", receiver=f"#{rng.randint(1, 9999)}", parents=drawer.parents())
+    case = in_world(drawer, state, selector, written.told(world), [image_kind(value) for value in state.arguments])
     case.examples = examples(rng, case)
     case.refusal = scenarios.REFUSALS[scenario.refusal].format(selector)
     return case
@@ -138,12 +135,16 @@ def told(drawer, scenario):
 
 def bare(drawer, kinds, selector, wish, arguments=()):
     """A case of a wish of its own, with slots of the given kinds."""
-    rng = drawer.rng
-    drawer.world = world = World(rng, drawer.held)
+    drawer.world = world = World(drawer.rng, drawer.held)
     for kind in kinds:
         world.slot(kind)
-    state = world.draw()
-    slots = [f"{slot.path}:{image_kind(state[slot.path])}" for slot in world.slots]
+    return in_world(drawer, world.draw(), selector, wish, arguments)
+
+
+def in_world(drawer, state, selector, wish, arguments):
+    """A case of a wish in the drawer's world, with the slots as a state has them; examples and refusal are still to come."""
+    rng = drawer.rng
+    slots = [f"{slot.path}:{image_kind(state[slot.path])}" for slot in drawer.world.slots]
     rng.shuffle(slots)
     return Case(family="refuse", selector=selector, arguments=list(arguments), slots=slots, others=[], wish=wish, examples=[], source=None, refusal="", receiver=f"#{rng.randint(1, 9999)}", parents=drawer.parents())
 

@@ -17,16 +17,10 @@ fn able(script: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> Scripted {
     Scripted::of(Some(&ABLE), &[], script)
 }
 
-/// The first round asks for one answer, so that a test knows it by its seed; the later ones for eight.
-fn first_alone(system: &System) {
-    system.ok(&["set", "pllm", "first_candidates", "1"]);
-    system.ok(&["set", "pllm", "candidates", "8"]);
-}
-
-/// Every round asks for eight answers.
-fn eight(system: &System) {
-    system.ok(&["set", "pllm", "first_candidates", "8"]);
-    system.ok(&["set", "pllm", "candidates", "8"]);
+/// How many answers the first round asks for, and the later ones; of one alone a test knows the round by its seed.
+fn candidates(system: &System, first: u32, later: u32) {
+    system.ok(&["set", "pllm", "first_candidates", &first.to_string()]);
+    system.ok(&["set", "pllm", "candidates", &later.to_string()]);
 }
 
 fn object(system: &System, slots: &[&str]) -> String {
@@ -165,7 +159,7 @@ fn a_candidate_that_passes_is_installed() {
         _ => method("return 2"),
     });
     let system = &scripted.system;
-    first_alone(system);
+    candidates(system, 1, 8);
     let list = object(system, &["rows=[3,4]", "other=5"]);
     system.ok(&[
         "wish",
@@ -247,7 +241,7 @@ fn what_most_candidates_agree_in_is_installed() {
         _ => Act::Say("<|refuse|>no slot fits take_out".into()),
     });
     let system = &scripted.system;
-    eight(system);
+    candidates(system, 8, 8);
     let purse = object(system, &["coins=10"]);
     system.ok(&["wish", &purse, "take_out", "--example", "(4) -> _; coins=6"]);
     let sent = system.ok(&["send", &purse, "take_out", "1"]);
@@ -283,7 +277,7 @@ fn more_refusals_than_votes_are_a_refusal() {
         _ => Act::Say("<|refuse|>no slot fits guess".into()),
     });
     let system = &scripted.system;
-    eight(system);
+    candidates(system, 8, 8);
     let gate = object(system, &["tally=4"]);
     system.ok(&["wish", &gate, "guess", "--example", "() -> 4"]);
     let before = digest(system);
@@ -306,7 +300,7 @@ fn an_example_that_nobody_meets_leaves_no_trace() {
         ))
     });
     let system = &scripted.system;
-    first_alone(system);
+    candidates(system, 1, 8);
     let gate = object(system, &["tally=1"]);
     system.ok(&[
         "wish",
@@ -364,7 +358,7 @@ fn examples_reach_other_objects() {
         Act::Say(format!("def {name}(self, a):\n    {body}\n"))
     });
     let system = &scripted.system;
-    first_alone(system);
+    candidates(system, 1, 8);
     let lower = object(system, &["stored_water=1", "label=\"low\""]);
     let gates = [
         object(system, &["is_open=false"]),
@@ -456,7 +450,7 @@ fn what_must_fail_must_fail() {
         })
     });
     let system = &scripted.system;
-    first_alone(system);
+    candidates(system, 1, 8);
     system.ok(&["set", "orchestrator", "narrowing", "false"]);
     let account = object(system, &["balance=100"]);
     system.ok(&[
@@ -501,7 +495,7 @@ fn texts_are_never_marks() {
         })
     });
     let system = &scripted.system;
-    first_alone(system);
+    candidates(system, 1, 8);
     let word = json!(mark).to_string();
     let host = object(system, &[&format!("word={word}")]);
     let example = format!("word={word} () -> {}", json!(format!("{mark}!")));
@@ -563,7 +557,7 @@ fn texts_are_never_marks() {
 fn an_example_that_makes_no_sense_ends_the_thought() {
     let scripted = able(|_| Act::Say("def step(self, a):\n    return 1\n".into()));
     let system = &scripted.system;
-    first_alone(system);
+    candidates(system, 1, 8);
     let gate = object(system, &["lower=null"]);
     for (example, told) in [
         (
@@ -606,7 +600,7 @@ fn a_wish_that_changes_is_thought_about_anew() {
         ))
     });
     let system = &scripted.system;
-    first_alone(system);
+    candidates(system, 1, 8);
     let gate = object(system, &["tally=1"]);
     system.ok(&["wish", &gate, "tell", "--example", "() -> 1"]);
     std::thread::scope(|scope| {
