@@ -34,15 +34,14 @@ def rotate(x, cos, sin):
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
-def attend(q, k, v):
-    """Causal attention of queries (B, A, T, D) to keys and values of as many or more tokens.
+def attend(q, k, v, later):
+    """Causal attention of queries (B, A, T, D) to keys and values of as many or more tokens; `later` (N, N) is -inf above its diagonal.
 
     In plain products: the way back of torch's fused attention takes four times as long on CPUs with such small heads.
     """
     T, S = q.shape[2], k.shape[2]
     scores = (q * q.shape[-1] ** -0.5) @ k.mT
-    later = torch.ones(T, S, dtype=torch.bool, device=q.device).triu(1 + S - T)
-    return scores.masked_fill(later, float("-inf")).softmax(-1).to(v.dtype) @ v
+    return (scores + later[S - T:S, :S]).softmax(-1).to(v.dtype) @ v
 
 
 class Attention(nn.Module):
@@ -54,7 +53,7 @@ class Attention(nn.Module):
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             setattr(self, name, nn.Linear(width, width, bias=False))
 
-    def forward(self, x, cos, sin, past=None):
+    def forward(self, x, cos, sin, later, past=None):
         """(B, T, H) to (B, T, H); `past` holds the keys and values of earlier tokens and is extended."""
         B, T, H = x.shape
         # 1. Project and split into heads: (B, A, T, D).
@@ -67,7 +66,7 @@ class Attention(nn.Module):
                 k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
             past[:] = [k, v]
         # 4. Attend, merge the heads, project: (B, T, H).
-        y = attend(q, k, v)
+        y = attend(q, k, v, later)
         return self.o_proj(y.transpose(1, 2).reshape(B, T, H))
 
 
@@ -95,9 +94,9 @@ class Layer(nn.Module):
         self.post_attention_layernorm = Norm(c["hidden_size"])
         self.mlp = Feed(c["hidden_size"], c["intermediate_size"])
 
-    def forward(self, x, cos, sin, past=None):
+    def forward(self, x, cos, sin, later, past=None):
         """(B, T, H) to (B, T, H)."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, past)
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, later, past)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -122,6 +121,8 @@ class Seed(nn.Module):
         angles = torch.outer(torch.arange(c["max_position_embeddings"]).float(), rates)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
+        places = c["max_position_embeddings"]
+        self.register_buffer("later", torch.full((places, places), float("-inf")).triu(1), persistent=False)
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
                 nn.init.normal_(weight, std=0.05 if "embed" in name else weight.shape[1] ** -0.5 * 0.6)
@@ -134,7 +135,7 @@ class Seed(nn.Module):
         cos, sin = self.cos[start:start + ids.shape[1]], self.sin[start:start + ids.shape[1]]
         x = self.model.embed_tokens(ids)
         for number, layer in enumerate(self.model.layers):
-            x = layer(x, cos, sin, past[number] if past is not None else None)
+            x = layer(x, cos, sin, self.later, past[number] if past is not None else None)
             if tap is not None and number == 3:
                 tap.append(x)
         return self.model.norm(x)
@@ -142,6 +143,10 @@ class Seed(nn.Module):
     def lm_head(self, stream):
         """The scores (…, V) of a stream (…, H): the head is the embedding."""
         return F.linear(stream, self.model.embed_tokens.weight)
+
+    def misses(self, stream, wanted):
+        """The loss of each wanted token (N,) by the stream (N, H) before it."""
+        return F.cross_entropy(self.lm_head(stream).float(), wanted, reduction="none")
 
     def loss(self, ids, weights, first=8.0, marks=None, lookup=None):
         """2. Mean loss over the completions' tokens, to which others are added by their weight: `weights` (B, T) is 1 where the token
@@ -155,7 +160,7 @@ class Seed(nn.Module):
         stream = self.stream(ids[:, :-1], tap=tap)
         where = weights[:, 1:] > 0
         # Only the places that count meet the head: (places, H) to (places, V).
-        losses = F.cross_entropy(self.lm_head(stream[where]).float(), ids[:, 1:][where], reduction="none")
+        losses = self.misses(stream[where], ids[:, 1:][where])
         weight = weights[:, 1:][where]
         own = weight == 1
         starts = own & (weights[:, :-1][where] < 1)

@@ -23,6 +23,7 @@ import safetensors.torch
 import torch
 import torch.distributed as distributed
 
+import batching
 import cases
 import corpus
 import tokens
@@ -32,10 +33,14 @@ from tokens import FOLDER
 STATE = corpus.WORK / "checkpoint.pt"
 LOG = corpus.WORK / "training.jsonl"
 BATCH_TOKENS = 3072  # of each process
+LONGEST = 480  # a longer case is left out
 
 
-def batches(number, tokenizer, rng, share=0.1):
-    """The batches of one shard: (ids, weights, marks), each (B, T), of like length, in a random order."""
+def batches(number, tokenizer, rng, share=0.1, processes=1):
+    """The batches of one shard: (ids, weights, marks), each (B, T), of like length, in a random order.
+
+    Those that `processes` processes take at once are of like length too, or the shorter would wait for the longer at every step.
+    """
     rows = [json.loads(line) for line in corpus.ready(number).open()]
     encoded = tokenizer.encode_batch([row[0] + row[1] for row in rows])
     marked = []
@@ -45,20 +50,15 @@ def batches(number, tokenizer, rng, share=0.1):
             for place, (a, b) in enumerate(e.offsets):
                 if a >= start and b <= end and b > a:
                     marks[place] = kind
-        marked.append((e.ids, marks))
-    marked = sorted((pair for pair in marked if len(pair[0]) <= 480), key=lambda pair: len(pair[0]) + rng.random())
-    groups, group = [], []
-    for pair in marked:
-        if group and (len(group) + 1) * len(pair[0]) > BATCH_TOKENS:
-            groups.append(group)
-            group = []
-        group.append(pair)
-    groups.append(group)
-    rng.shuffle(groups)
-    for group in groups:
-        T = max(len(row) for row, _ in group)
-        ids = torch.tensor([row + [tokens.PAD] * (T - len(row)) for row, _ in group])
-        marks = torch.tensor([row + [-1] * (T - len(row)) for _, row in group])
+        if len(e.ids) <= LONGEST:
+            marked.append((e.ids, marks))
+    rng.shuffle(marked)
+    groups = batching.by_length(marked, lambda pair: len(pair[0]), BATCH_TOKENS)
+    steps = [groups[at:at + processes] for at in range(0, len(groups), processes)]
+    rng.shuffle(steps)
+    for group in (group for step in steps if len(step) == processes for group in step):
+        ids = batching.padded([ids for ids, _ in group])
+        marks = batching.padded([marks for _, marks in group], -1)
         written = ((ids == tokens.METHOD).cumsum(1) > 0) & (ids != tokens.METHOD) & (ids != tokens.PAD)
         # What an example says follows from the wish: to foresee it is to have understood it.
         told = ((ids == tokens.EXAMPLE).cumsum(1) > 0) & (ids != tokens.EXAMPLE) & ((ids == tokens.FLAW).cumsum(1) + (ids == tokens.METHOD).cumsum(1) == 0) & (ids != tokens.PAD)
@@ -142,7 +142,7 @@ def work(rank, asked):
     tokenizer = tokens.load()
     model = Seed()
     if not asked.plain:
-        model.stream = torch.compile(model.stream, dynamic=True)
+        model.stream, model.misses = (torch.compile(part, dynamic=True) for part in (model.stream, model.misses))
     lookup = torch.nn.Linear(CONFIG["hidden_size"], len(cases.KINDS) + 2)
     weights = list(model.parameters()) + list(lookup.parameters())
     layers = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() == 2]
@@ -178,7 +178,7 @@ def work(rank, asked):
         if not corpus.shard_path(done["shard"]).exists():
             corpus.ready(done["shard"] + rank)
         distributed.barrier()
-        made = list(batches(done["shard"], tokenizer, random.Random(done["shard"]), asked.told))
+        made = list(batches(done["shard"], tokenizer, random.Random(done["shard"]), asked.told, asked.processes))
         for place in range(done["batch"], len(made) - asked.processes + 1, asked.processes):
             ids, counting, marks = made[place + rank]
             for optimiser, lr in zip(optimisers, base):
