@@ -48,16 +48,31 @@ fn hold(name: String, hold: AdapterHold) -> Call {
 fn bring(home: &Home, import: AdapterImport, json: bool) -> Result<Report, Failure> {
     let begun = Instant::now();
     let (weights, config) = parts(&import.from, import.alpha)?;
+    let name = match import.name {
+        Some(name) => name,
+        None => named_by(&import.from)?,
+    };
     let mut kernel = Kernel::identified(home, import.request.id);
     let weights = blob::give_file(&mut kernel, &weights, !json)?;
     let call = Call::AdapterImport {
-        name: import.name,
+        name,
         weights,
         config,
         replaces: import.replace,
     };
     let answer = kernel.call(call, Manner::plain())?.answer;
     Ok(report(&answer, false, begun))
+}
+
+/// What an adapter is called that lies there: the last part of its path, of a file without its ending, in capitals.
+fn named_by(from: &Path) -> Result<String, Failure> {
+    let unnamed = || Failure::usage(format!("{} has no name of its own; give --name", from.display()));
+    let last = match from.is_dir() {
+        true => from.file_name(),
+        false => from.file_stem().filter(|_| !from.ends_with(WEIGHTS)),
+    };
+    last.map(|name| name.to_string_lossy().to_uppercase())
+        .ok_or_else(unnamed)
 }
 
 /// The file of weights, and the configuration's text; empty when the weights themselves must tell it.
@@ -195,6 +210,18 @@ mod tests {
     use shared::value::BlobRef;
 
     use super::*;
+
+    #[test]
+    fn an_adapter_is_called_as_its_folder_or_file() {
+        let here = tempfile::tempdir().unwrap();
+        let folder = here.path().join("robin_2.1");
+        fs::create_dir(&folder).unwrap();
+        assert_eq!(named_by(&folder).unwrap(), "ROBIN_2.1");
+        assert_eq!(named_by(Path::new("some/brick.safetensors")).unwrap(), "BRICK");
+        for unnamed in [&folder.join(WEIGHTS), Path::new("..")] {
+            assert!(named_by(unnamed).is_err(), "{}", unnamed.display());
+        }
+    }
 
     #[test]
     fn an_adapter_tells_where_it_is_and_what_it_takes() {

@@ -93,6 +93,10 @@ impl Progress {
                     self.colour(PLAIN)
                 ));
             }
+            "ESCALATED" => {
+                let server = harmless(&event.detail);
+                text.push_str(&format!("{}  → {server}\n", self.begin_line()));
+            }
             _ => {}
         }
         text.push_str(&self.line(event));
@@ -181,6 +185,8 @@ mod tests {
         progress.pass(&event(0, "STATE_TRANSITION", "VALIDATING", ""));
         let text = progress.pass(&event(0, "VALIDATION_FAILURE", "VALIDATING", "no slot 'x'"));
         assert!(text.contains("✗ no slot 'x'\n"), "{text:?}");
+        let text = progress.pass(&event(1, "ESCALATED", "IDLE", "llama at http://x/v1"));
+        assert!(text.contains("  → llama at http://x/v1\n"), "{text:?}");
         let text = progress.pass(&event(1, "STATE_TRANSITION", "SYNTHESIZING", ""));
         assert!(text.contains("thought 4, round 1: SYNTHESIZING"), "{text:?}");
     }

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -17,8 +18,9 @@ use tempfile::TempDir;
 
 use super::quoted;
 use super::task::Task;
+use crate::arguments::{AdapterCommand, AdapterImport, RequestId};
 use crate::failure::Failure;
-use crate::{down, up};
+use crate::{adapter, down, up};
 
 const PROGRAM: &str = "batos bench";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -113,6 +115,30 @@ impl BenchHome {
                 }
             }
         }
+    }
+
+    /// Every adapter of a folder, each under its own folder's name in capitals.
+    pub fn import_adapters(&mut self, folder: &Path) -> Result<(), Failure> {
+        let unread = |error| Failure::usage(format!("cannot read {}: {error}", folder.display()));
+        let mut found: Vec<PathBuf> = fs::read_dir(folder)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>())
+            .map_err(unread)?;
+        found.retain(|path| path.is_dir());
+        found.sort();
+        if found.is_empty() {
+            return Err(Failure::usage(format!("no adapter lies in {}", folder.display())));
+        }
+        for from in found {
+            let import = AdapterImport {
+                from,
+                name: None,
+                replace: None,
+                alpha: None,
+                request: RequestId { id: None },
+            };
+            adapter::run(&self.home, AdapterCommand::Import(import), true)?;
+        }
+        Ok(())
     }
 
     /// A call whose fault is an answer, too.

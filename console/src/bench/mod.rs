@@ -147,13 +147,19 @@ fn arm(asked: &DnuBench, tasks: &[Task], without: Vec<Switch>, settings: &[Setti
     let begun = Instant::now();
     let mut home = BenchHome::up(&engine)?;
     let model = home.model()?;
+    if let Some(folder) = &asked.adapters {
+        home.import_adapters(folder)?;
+    }
     for switch in &without {
         switch.turn_off(&mut home)?;
     }
     for setting in settings {
         setting.clone().apply(&mut home)?;
     }
-    let name = switch::name(&without, settings);
+    let mut name = switch::name(&without, settings);
+    if let Some(folder) = &asked.adapters {
+        name.push_str(&format!(", adapters of {}", folder.display()));
+    }
     let mut progress = Counter::new(&name, tasks.len());
     let mut trials: Vec<Trial> = Vec::new();
     for task in tasks {

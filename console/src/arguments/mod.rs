@@ -1,11 +1,30 @@
 //! The command line of `batos`.
 
+mod adapter;
+mod bench;
+mod blob;
+mod branch;
+mod codex;
+mod memory;
+mod request;
+mod upgrade;
+mod workflow;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use shared::id::ClientId;
 
-use crate::bench::{Part, Switch};
+pub use adapter::{AdapterCommand, AdapterImport};
+pub use bench::{BenchCommand, DnuBench};
+pub use blob::{BlobCommand, BlobGet, BlobPut};
+pub use branch::BranchCommand;
+pub use codex::CodexCommand;
+pub use memory::{MemoryAdd, MemoryCommand, Pair};
+pub use request::{ClientSequence, DeadlineMs, RequestId};
+pub use upgrade::{UpgradeCommand, UpgradeKind, UpgradePlank, UpgradeRollback, UpgradeSubmit, UpgradeWait};
+pub use workflow::WorkflowCommand;
+
+use request::seconds;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -345,419 +364,6 @@ pub enum Command {
     Console,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    /// How well the system writes the methods that it lacks: DNU-Bench
-    #[command(
-        after_help = "Each task is done by the real system in a temporary home: a message that nobody understands, the thought about it, guard,\n\
-            trial, installation, and then hidden examples on fresh objects (docs/dnu.md).\nExamples:\n  \
-            batos bench dnu --part dev\n  \
-            batos bench dnu --family 'maps' --without grammar\n  \
-            batos bench dnu --part test --ablations\n  \
-            batos bench dnu --backend http://127.0.0.1:8080/v1 --backend-kind llama.cpp --limit 20\n  \
-            batos bench dnu --check                every task against its own reference method"
-    )]
-    Dnu(DnuBench),
-}
-
-#[derive(Debug, Args)]
-pub struct DnuBench {
-    /// Only this part of the tasks
-    #[arg(long, value_enum)]
-    pub part: Option<Part>,
-    /// Only this family
-    #[arg(long)]
-    pub family: Option<String>,
-    /// Only the task of this id
-    #[arg(long, value_name = "ID")]
-    pub task: Option<String>,
-    /// At most so many tasks
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// A model to measure instead of the shipped seed model: a folder or a GGUF file
-    #[arg(long, value_name = "PATH", conflicts_with = "backend")]
-    pub model: Option<PathBuf>,
-    /// A server to measure, as inference.server.url in docs/backends.md
-    #[arg(long, value_name = "URL")]
-    pub backend: Option<String>,
-    /// The model's name at that server
-    #[arg(long, value_name = "NAME", requires = "backend")]
-    pub backend_model: Option<String>,
-    /// openai, llama.cpp, vllm or ollama
-    #[arg(long, value_name = "KIND", requires = "backend")]
-    pub backend_kind: Option<String>,
-    /// Threads of the model; one is best where others keep the processor busy [default: the worker's own choice]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub threads: Option<u32>,
-    /// Do without this; may be given more than once
-    #[arg(long, value_enum)]
-    pub without: Vec<Switch>,
-    /// Run with everything on, and then without each of these switches [of no list: without each there is]
-    #[arg(long, value_enum, num_args = 0.., value_delimiter = ',', require_equals = true, conflicts_with = "without", value_name = "SWITCH,…")]
-    pub ablations: Option<Vec<Switch>>,
-    /// Run with this in a slot of the image, such as pllm.candidates=16; may be given more than once
-    #[arg(long, value_name = "OBJECT.SLOT=JSON")]
-    pub set: Vec<String>,
-    /// Hold every task to its own reference method, and ask no model
-    #[arg(long, conflicts_with_all = ["model", "backend", "without", "ablations", "set"])]
-    pub check: bool,
-    /// Name the tasks and their parts, and do nothing
-    #[arg(long, conflicts_with = "check")]
-    pub list: bool,
-    /// The folder of the tasks [default: tests/dnu of the checkout around]
-    #[arg(long, value_name = "DIR")]
-    pub tasks: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum UpgradeCommand {
-    /// Give an instruction, written beforehand or made of these options, and wait for its result
-    #[command(
-        after_help = "FILE.minisig is given along when it lies beside FILE. Where the configuration names public keys, write the\n\
-            instruction by --output with --sequence, sign it (minisign -S -m FILE), and submit FILE.\n\
-            Exit codes: 0 applied, 1 refused, failed or rolled back (the reason is in docs/upgrade.md), 3 no steward.\nExamples:\n  \
-            batos upgrade submit --kernel ./kernel --verify --backup /backups/batos\n  \
-            batos upgrade submit --model ./models/llama-3.1-8b.gguf\n  \
-            batos upgrade submit --python requirements.txt --allow toolz.frequencies\n  \
-            batos upgrade submit --kernel ./kernel --sequence 7 --output up.json && minisign -S -m up.json && batos upgrade submit up.json"
-    )]
-    Submit(Box<UpgradeSubmit>),
-    /// Tell which instruction is being carried out and in which state, how many wait, and the last result
-    Status,
-    /// List results, newest last
-    List {
-        /// At most so many
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
-    },
-    /// Go back to the kernel, or another plank, before; once more goes forth again
-    #[command(
-        after_help = "An upgrade like any other, to what planks/previous.json (previous-KIND.json) names, checked and proved in the same way."
-    )]
-    Rollback(UpgradeRollback),
-}
-
-#[derive(Debug, Args)]
-pub struct UpgradeSubmit {
-    /// An instruction in the form of docs/upgrade.md
-    #[arg(conflicts_with_all = ["plank", "id", "sequence", "expires_in", "verify", "again", "backup", "output"])]
-    pub file: Option<PathBuf>,
-    #[command(flatten)]
-    pub plank: UpgradePlank,
-    /// Of --python: what methods may use, as module.name; may be given several times
-    #[arg(long, value_name = "NAME", requires = "python")]
-    pub allow: Vec<String>,
-    /// Its id [default: of digest and time]
-    #[arg(long)]
-    pub id: Option<String>,
-    /// Its number: larger than that of every one applied before; needed where signatures are
-    #[arg(long, value_name = "N")]
-    pub sequence: Option<u64>,
-    /// Refuse it when it is not begun within so many seconds
-    #[arg(long, value_name = "SECONDS")]
-    pub expires_in: Option<u64>,
-    /// Verify the image first, and end when it has a fault
-    #[arg(long)]
-    pub verify: bool,
-    /// Try a program that was found bad before all the same
-    #[arg(long)]
-    pub again: bool,
-    /// Back the image up first, as `batos backup DIR` does
-    #[arg(long, value_name = "DIR")]
-    pub backup: Option<PathBuf>,
-    /// Write the instruction here, to be signed, and give nothing
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    #[command(flatten)]
-    pub wait: UpgradeWait,
-}
-
-/// Make an instruction that replaces one of these.
-#[derive(Debug, Args)]
-#[group(id = "plank", multiple = false)]
-pub struct UpgradePlank {
-    /// Make an instruction that replaces the kernel by this program
-    #[arg(long, value_name = "PROGRAM")]
-    pub kernel: Option<PathBuf>,
-    /// The same of the inference-worker: what is being written is written to its end by the old one
-    #[arg(long, value_name = "PROGRAM")]
-    pub inference_worker: Option<PathBuf>,
-    /// The same of the method-workers, one after the other
-    #[arg(long, value_name = "PROGRAM")]
-    pub method_worker: Option<PathBuf>,
-    /// The same of the steward, which becomes this program and keeps what it supervises
-    #[arg(long, value_name = "PROGRAM")]
-    pub steward: Option<PathBuf>,
-    /// The same of the base model: a folder, or a GGUF file
-    #[arg(long, value_name = "MODEL")]
-    pub model: Option<PathBuf>,
-    /// A Python environment for methods, built by pip from this file of requirements
-    #[arg(long, value_name = "REQUIREMENTS")]
-    pub python: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum UpgradeKind {
-    #[default]
-    Kernel,
-    InferenceWorker,
-    MethodWorker,
-    Steward,
-    Model,
-    Python,
-}
-
-#[derive(Debug, Args)]
-pub struct UpgradeRollback {
-    /// What is to go back
-    #[arg(long, value_enum, default_value_t)]
-    pub kind: UpgradeKind,
-    /// Its number: larger than that of every one applied before; needed where signatures are
-    #[arg(long, value_name = "N")]
-    pub sequence: Option<u64>,
-    /// Write the instruction here, to be signed, and give nothing
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    #[command(flatten)]
-    pub wait: UpgradeWait,
-}
-
-#[derive(Debug, Args)]
-pub struct UpgradeWait {
-    /// Return once the instruction is in the inbox, also where no steward runs
-    #[arg(long)]
-    pub no_wait: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum CodexCommand {
-    /// Write the codex of the image into a file
-    Export {
-        /// A TOML file, or - for standard output
-        #[arg(default_value = "-")]
-        file: PathBuf,
-    },
-    /// Make a file the codex of the image, in one transaction
-    #[command(
-        after_help = "Example:\n  batos codex export codex.toml\n  batos codex import codex.toml --dry-run"
-    )]
-    Import {
-        /// A TOML file, or - for standard input
-        file: PathBuf,
-        /// Only tell what would change
-        #[arg(long)]
-        dry_run: bool,
-        #[command(flatten)]
-        request: RequestId,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum BranchCommand {
-    /// Begin a branch
-    New {
-        /// 1 to 64 of A-Z a-z 0-9 _ -
-        name: String,
-        #[command(flatten)]
-        request: RequestId,
-    },
-    /// List the branches, and whether each could be committed now
-    List,
-    /// Tell what a branch changes, slot by slot
-    #[command(visible_alias = "diff")]
-    Show { name: String },
-    /// Throw a branch away
-    Drop { name: String },
-    /// Make all that a branch changes one transaction; in conflict the places are named and the branch stays
-    Commit {
-        name: String,
-        #[command(flatten)]
-        request: RequestId,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum BlobCommand {
-    /// Give a content; prints the blob's value, which names it in slots and arguments
-    #[command(after_help = "Example:\n  batos blob put film.mp4 --object account --slot film")]
-    Put(BlobPut),
-    /// Read a content, to standard output or into a file
-    #[command(
-        after_help = "Examples:\n  batos blob get account.film -o film.mp4\n  batos blob get 0123…ef | sha256sum"
-    )]
-    Get(BlobGet),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum MemoryCommand {
-    /// Index files; what the memory has already, or nearly, is left out
-    Add(MemoryAdd),
-    /// Find what answers a question; each hit says why it was found
-    Search {
-        #[arg(required = true, value_name = "QUERY")]
-        question: Vec<String>,
-        /// So many hits at most
-        #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        k: u32,
-        /// Only what has this pair of meta; again for more
-        #[arg(long = "filter", value_name = "K=V", value_parser = pair)]
-        filters: Vec<Pair>,
-        /// What was valid then: 2026-11-21, 2026-11-21T03:00:00Z, -10m
-        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-        at: Option<String>,
-    },
-    /// Show a document with its chunks, or a chunk: its id, its source, or its file
-    Show { object: String },
-    /// Take a document, or one chunk, out of the memory
-    Forget { object: String },
-    /// Give chunks the vectors that they lack: those that were added before the encoder was there
-    Encode,
-    /// Tell how much the memory holds, and who encodes
-    Stats,
-}
-
-#[derive(Debug, Args)]
-pub struct MemoryAdd {
-    /// Files, folders, or - for standard input
-    #[arg(required = true, value_name = "FILE|DIR")]
-    pub files: Vec<PathBuf>,
-    /// A pair that every chunk carries, for filters; again for more
-    #[arg(long, value_name = "K=V", value_parser = pair)]
-    pub meta: Vec<Pair>,
-    /// Its name in the memory [default: the full path]; the same name again supersedes
-    #[arg(long, value_name = "NAME")]
-    pub source: Option<String>,
-    /// What it is, where ending and beginning do not tell
-    #[arg(long, value_parser = ["text", "markdown", "html", "code", "jsonl", "pdf"])]
-    pub format: Option<String>,
-    /// What its date is [default: when the file was changed]
-    #[arg(long, value_name = "TIME", value_parser = date)]
-    pub date: Option<DateUs>,
-}
-
-impl MemoryAdd {
-    pub fn format(&self) -> Option<&'static str> {
-        let formats = ["text", "markdown", "html", "code", "jsonl", "pdf"];
-        formats
-            .into_iter()
-            .find(|format| Some(*format) == self.format.as_deref())
-    }
-}
-
-/// A key and its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    pub key: String,
-    pub value: String,
-}
-
-/// A date in microseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DateUs(pub i64);
-
-fn pair(text: &str) -> Result<Pair, String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok(Pair {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        }),
-        _ => Err("a key, =, and a value, such as project=wing".into()),
-    }
-}
-
-fn date(text: &str) -> Result<DateUs, String> {
-    let time = match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        _ => text.to_owned(),
-    };
-    let time = time.parse::<jiff::Timestamp>();
-    time.map(|time| DateUs(time.as_microsecond()))
-        .map_err(|_| "a date such as 2026-11-21 or 2026-11-21T03:00:00Z".into())
-}
-
-#[derive(Debug, Subcommand)]
-pub enum AdapterCommand {
-    /// Make a PEFT folder or a safetensors file the next generation of an adapter
-    Import(AdapterImport),
-    /// List the adapters: generation, where they are, what they take, how often they were used; and what memory is used for
-    List,
-    /// Show every generation of an adapter, newest first
-    Show { name: String },
-    /// Take an adapter's name away; its generations go at the next pack
-    Drop {
-        name: String,
-        #[command(flatten)]
-        request: RequestId,
-    },
-    /// Load an adapter ahead
-    Stage { name: String },
-    /// Load an adapter and keep it in memory
-    Pin { name: String },
-    /// Let a pinned adapter give way again
-    Unpin { name: String },
-}
-
-#[derive(Debug, Args)]
-pub struct AdapterImport {
-    /// A folder with adapter_config.json and adapter_model.safetensors, or a safetensors file
-    #[arg(value_name = "DIR|FILE")]
-    pub from: PathBuf,
-    /// Letters, digits and _
-    #[arg(long)]
-    pub name: String,
-    /// The generation that it replaces; needed when the name exists
-    #[arg(long, value_name = "N")]
-    pub replace: Option<u64>,
-    /// Its alpha, where no configuration tells it
-    #[arg(long)]
-    pub alpha: Option<f64>,
-    #[command(flatten)]
-    pub request: RequestId,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum WorkflowCommand {
-    /// List the workflows, those that are taken first before the others
-    List,
-    /// Show a workflow: who works in which state, and where each may lead
-    Show {
-        name: String,
-        /// As a graph for Graphviz
-        #[arg(long)]
-        dot: bool,
-    },
-    /// Make a copy under a new name, to be changed
-    Clone {
-        name: String,
-        new: String,
-        #[command(flatten)]
-        request: RequestId,
-    },
-    /// Think about the same missions by two workflows, keep nothing of it, and tell what each came to and cost
-    Compare {
-        a: String,
-        b: String,
-        /// Numbers of past thoughts; `batos thoughts` lists them
-        #[arg(value_name = "THOUGHT")]
-        thoughts: Vec<u64>,
-        /// A file with a mission a line: OBJECT SELECTOR [JSON…], or OBJECT :view
-        #[arg(long, value_name = "FILE")]
-        missions: Option<PathBuf>,
-    },
-    /// Take a workflow first for its kind of mission
-    Adopt {
-        name: String,
-        #[command(flatten)]
-        request: RequestId,
-    },
-    /// Take a workflow away; refused while it is the first of its kind, or the last
-    Drop {
-        name: String,
-        #[command(flatten)]
-        request: RequestId,
-    },
-}
-
 #[derive(Debug, Args)]
 pub struct View {
     /// '#12', a path such as personas.brick, or a name
@@ -777,28 +383,6 @@ pub struct View {
     /// Give up after so many seconds; the thought goes on
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub deadline: Option<DeadlineMs>,
-}
-
-#[derive(Debug, Args)]
-pub struct BlobPut {
-    /// A file, or - for standard input
-    pub file: PathBuf,
-    /// Make the content the value of a slot of this object
-    #[arg(long, requires = "slot")]
-    pub object: Option<String>,
-    /// The slot's name
-    #[arg(long, requires = "object", value_name = "NAME")]
-    pub slot: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct BlobGet {
-    /// The content's 64 hexadecimal digits, or the slot that holds it
-    #[arg(value_name = "DIGEST|OBJECT.SLOT")]
-    pub blob: String,
-    /// Write here; the file is whole or as it was before
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -829,46 +413,6 @@ pub struct New {
     pub name: Option<String>,
     #[command(flatten)]
     pub request: RequestId,
-}
-
-#[derive(Debug, Args)]
-pub struct RequestId {
-    /// Identify the request, so that a repeat is answered and not run again: 32 hex digits, a colon, a number from 1
-    #[arg(long = "request-id", value_name = "HEX32:SEQ", value_parser = request_id)]
-    pub id: Option<ClientSequence>,
-}
-
-/// A request's identity, chosen by a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientSequence {
-    pub client: ClientId,
-    pub sequence: u64,
-}
-
-/// A deadline in milliseconds, at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeadlineMs(pub u64);
-
-fn seconds(text: &str) -> Result<DeadlineMs, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.001..=86_400.0 * 365.0).contains(&seconds) => {
-            Ok(DeadlineMs((seconds * 1000.0) as u64))
-        }
-        _ => Err("a number of seconds from 0.001, such as 2.5".into()),
-    }
-}
-
-fn request_id(text: &str) -> Result<ClientSequence, String> {
-    let parts = text.split_once(':').and_then(|(client, sequence)| {
-        let hex = client.len() == 32 && client.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let client = u128::from_str_radix(client, 16).ok().filter(|_| hex)?;
-        let sequence = sequence.parse().ok().filter(|sequence| *sequence > 0)?;
-        Some(ClientSequence {
-            client: ClientId(client.to_be_bytes()),
-            sequence,
-        })
-    });
-    parts.ok_or_else(|| "32 hex digits, a colon and a number from 1".into())
 }
 
 #[cfg(test)]
@@ -908,20 +452,6 @@ mod tests {
         };
         assert_eq!(send.arguments, ["-5", "-1.5", "-", "@f"]);
         assert_eq!(send.deadline, Some(DeadlineMs(2500)));
-    }
-
-    #[test]
-    fn a_request_id_is_checked() {
-        let good = request_id("000102030405060708090a0b0c0d0e0f:7").unwrap();
-        assert_eq!((good.client.0[15], good.sequence), (15, 7));
-        for bad in [
-            "",
-            "00:1",
-            "000102030405060708090a0b0c0d0e0f:0",
-            "+00102030405060708090a0b0c0d0e0f:1",
-        ] {
-            assert!(request_id(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]
