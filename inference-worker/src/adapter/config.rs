@@ -68,6 +68,8 @@ const CHANGED_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
 /// A checked configuration.
 #[derive(Debug)]
 pub struct Config {
+    /// The SHA-256 of the weights that it was trained on, in hexadecimal, where `revision` is `sha256:` and that.
+    pub trained_on: Option<String>,
     rank: Option<usize>,
     alpha: f64,
     uses_root: bool,
@@ -105,7 +107,10 @@ impl Config {
                 return Err("its configuration does not say lora_alpha; give it with --alpha".into());
             }
         };
+        let revision = keys.get("revision").and_then(Value::as_str);
+        let trained_on = revision.and_then(|revision| revision.strip_prefix("sha256:"));
         Ok(Config {
+            trained_on: trained_on.map(str::to_ascii_lowercase),
             rank,
             alpha,
             uses_root: keys.get("use_rslora").is_some_and(|value| value == true),

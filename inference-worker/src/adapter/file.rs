@@ -59,6 +59,16 @@ impl AdapterFile {
                 ));
             }
         };
+        if let (Some(trained_on), Some(weights)) = (&config.trained_on, &base.weights)
+            && trained_on != weights
+        {
+            return Err(format!(
+                "it was trained on other weights of {} (SHA-256 {}…) than those that run here ({}…): it was made for another base",
+                base.name,
+                shown(&trained_on.chars().take(12).collect::<String>()),
+                weights.chars().take(12).collect::<String>(),
+            ));
+        }
         let mut halves: BTreeMap<(usize, Product), Halves> = BTreeMap::new();
         // In order, so that the same file is always refused for the same tensor.
         for (name, stored) in tensors.into_iter().collect::<BTreeMap<_, _>>() {

@@ -97,6 +97,8 @@ impl Group {
 pub struct Base {
     pub name: String,
     pub shape: Shape,
+    /// The SHA-256 of its weights in hexadecimal, where its card tells it.
+    pub weights: Option<String>,
     /// For each layer and group, whether its input comes as blocks of eight bits.
     quantised: Vec<[bool; 4]>,
 }
@@ -119,6 +121,7 @@ impl Base {
         Base {
             name: name.to_owned(),
             shape: model.shape,
+            weights: None,
             quantised: quantised.collect(),
         }
     }
@@ -128,6 +131,7 @@ impl Base {
         Base {
             name: name.to_owned(),
             shape,
+            weights: None,
             quantised: vec![[false; 4]; shape.layers],
         }
     }

@@ -79,6 +79,34 @@ fn an_adapter_of_another_base_is_refused() {
     assert!(error.contains("another base"), "{error}");
 }
 
+/// The same shape, and other numbers in it: nothing but the digest tells it.
+#[test]
+fn an_adapter_of_other_weights_is_refused() {
+    let weights = fixtures().join("adapters/llama2-all/adapter_model.safetensors");
+    let config = fixtures().join("adapters/llama2-all/adapter_config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
+    let (own, other) = ("ab".repeat(32), "cd".repeat(32));
+    let mut base = base("llama2");
+    base.weights = Some(own.clone());
+    config["revision"] = format!("sha256:{other}").into();
+    let error = refusal(&weights, &config.to_string(), &base);
+    assert!(
+        error.contains("other weights") && error.contains("cdcdcdcdcdcd…"),
+        "{error}"
+    );
+    // A branch of a repository is no digest, and a model without a card cannot be compared.
+    for (revision, told) in [
+        (format!("sha256:{}", own.to_uppercase()), Some(own.clone())),
+        ("main".to_owned(), Some(own.clone())),
+        (format!("sha256:{other}"), None),
+    ] {
+        config["revision"] = revision.into();
+        base.weights = told;
+        open(&weights, &config.to_string(), &base).unwrap();
+    }
+}
+
 /// A safetensors file of one pair for layer 0 of `llama2`, with something changed.
 fn write(path: &Path, tensors: &[(&str, &[usize], &[f32])]) {
     let mut header = serde_json::Map::new();

@@ -15,6 +15,12 @@ pub struct ManifestFile {
     sha256: String,
 }
 
+impl ManifestFile {
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
 /// What is told of a file beside it.
 pub enum Told {
     Sha256(ManifestFile),

@@ -95,6 +95,16 @@ pub fn abilities(model: &Path) -> Option<Vec<String>> {
     manifest.abilities
 }
 
+/// The SHA-256 that the card of a model folder tells of its weights, in hexadecimal; they were held to it when they were loaded.
+pub fn weights_digest(model: &Path) -> Option<String> {
+    let text = fs::read(model.join(MANIFEST)).ok()?;
+    let manifest: Manifest = serde_json::from_slice(&text).ok()?;
+    manifest
+        .files
+        .get(safetensors::WEIGHTS)
+        .map(|file| file.sha256().to_owned())
+}
+
 /// The stamp of a model: a folder, or a GGUF file.
 pub fn stamp(model: &Path) -> Stamp {
     let look = |path: PathBuf| {

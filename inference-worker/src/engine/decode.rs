@@ -130,7 +130,9 @@ fn load(
         let model = &ready.model;
         let cache_bytes = ready.blocks.count() as u64 * model.block_bytes();
         adapters.gauges.base_loaded(model.bytes(), cache_bytes);
-        model.base(&ready.checkpoint.description.name)
+        let mut base = model.base(&ready.checkpoint.description.name);
+        base.weights = checkpoint::weights_digest(&settings.model);
+        base
     });
     adapters.set_base(base);
     let description = ready.as_ref().map(|ready| ready.checkpoint.description.clone());
