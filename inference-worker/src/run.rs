@@ -14,7 +14,7 @@ use crate::embed::EmbedArguments;
 use crate::encoder::{self, Encoder};
 use crate::engine::{Engine, Settings};
 use crate::generate::GenerateArguments;
-use crate::remote::ServerArguments;
+use crate::remote::{ServerArguments, When};
 use crate::server::Server;
 use crate::{embed, generate, grammar, listener, measure};
 
@@ -107,6 +107,11 @@ pub struct ModelArguments {
 impl ModelArguments {
     /// Fails with what a server's settings lack.
     pub fn settings(self) -> anyhow::Result<Settings> {
+        let server = self.server.server().map_err(anyhow::Error::msg)?;
+        anyhow::ensure!(
+            self.model.is_some() || server.as_ref().is_none_or(|server| server.when == When::Always),
+            "--server-when needed wants a --model that the server stands by for"
+        );
         Ok(Settings {
             model: self.model.unwrap_or_default(),
             model_hash: self.model_hash,
@@ -118,7 +123,7 @@ impl ModelArguments {
                 warm_bytes: self.adapters_warm_mib << 20,
                 hot_bytes: self.adapters_hot_mib << 20,
             },
-            server: self.server.server().map_err(anyhow::Error::msg)?,
+            server,
         })
     }
 }
@@ -172,6 +177,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         hash: arguments.embedder_hash,
         threads: settings.threads,
     }))?;
+    let beside = Engine::start_beside(&settings)?;
     let engine = Engine::start(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -185,7 +191,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         };
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let server = Server::new(engine, encoder, arguments.standby);
+        let server = Server::new(engine, beside, encoder, arguments.standby);
         let own_socket = own.as_ref().map(|own| &own.listener);
         tokio::select! {
             () = server.clone().serve(&listener, own_socket) => {}

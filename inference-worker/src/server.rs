@@ -1,6 +1,6 @@
 //! The socket: many connections, many requests on each; a lost connection cancels its requests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -32,6 +32,8 @@ const MAX_GRAMMARS: usize = 64;
 #[derive(Clone)]
 pub struct Server {
     engine: Engine,
+    /// The server that stands by for what the model cannot do.
+    beside: Option<Engine>,
     encoder: Encoder,
     gate: Arc<Gate>,
 }
@@ -55,13 +57,14 @@ enum Door {
 }
 
 impl Server {
-    pub fn new(engine: Engine, encoder: Encoder, is_standby: bool) -> Server {
+    pub fn new(engine: Engine, beside: Option<Engine>, encoder: Encoder, is_standby: bool) -> Server {
         let gate = Gate {
             is_open: watch::channel(!is_standby).0,
             conversations: watch::channel(0).0,
         };
         Server {
             engine,
+            beside,
             encoder,
             gate: Arc::new(gate),
         }
@@ -137,6 +140,7 @@ struct Open {
     /// Of requests that have not come yet.
     adapters: HashMap<u64, Adapter>,
     grammars: HashMap<u64, Grammar>,
+    escalated: HashSet<u64>,
 }
 
 impl Drop for Open {
@@ -151,6 +155,7 @@ impl Open {
     fn begin(
         &mut self,
         engine: &Engine,
+        beside: Option<&Engine>,
         events: &mpsc::UnboundedSender<InferenceEvent>,
         mut request: Generate,
         options: Options,
@@ -158,6 +163,14 @@ impl Open {
     ) {
         let adapter = self.adapters.remove(&request.request);
         let grammar = self.grammars.remove(&request.request);
+        let engine = match (self.escalated.remove(&request.request), beside) {
+            (false, _) => engine,
+            (true, Some(beside)) => beside,
+            (true, None) => {
+                let message = "no server stands by for what the model cannot do";
+                return fail(events, request.request, message.to_owned());
+            }
+        };
         if let Err(message) = check(&request, &options) {
             return fail(events, request.request, message);
         }
@@ -241,6 +254,7 @@ pub fn check(request: &Generate, options: &Options) -> Result<(), String> {
 async fn converse(server: Server, stream: Stream, door: Door) -> Result<(), FrameError> {
     let Server {
         engine,
+        beside,
         encoder,
         gate,
     } = server;
@@ -276,14 +290,21 @@ async fn converse(server: Server, stream: Stream, door: Door) -> Result<(), Fram
                 }
             }
             Ok(InferenceRequest::Generate(request)) => {
-                open.begin(&engine, &events, request, Options::default(), Vec::new());
+                open.begin(
+                    &engine,
+                    beside.as_ref(),
+                    &events,
+                    request,
+                    Options::default(),
+                    Vec::new(),
+                );
             }
             Ok(InferenceRequest::GenerateWith {
                 generate,
                 options,
                 messages,
             }) => {
-                open.begin(&engine, &events, generate, options, messages);
+                open.begin(&engine, beside.as_ref(), &events, generate, options, messages);
             }
             Ok(InferenceRequest::Adapt { request, adapter }) => {
                 if open.adapters.len() < MAX_ADAPTED {
@@ -308,6 +329,16 @@ async fn converse(server: Server, stream: Stream, door: Door) -> Result<(), Fram
                     open.grammars.clear();
                 }
                 open.grammars.insert(request, grammar);
+            }
+            Ok(InferenceRequest::Escalate { request }) => {
+                if open.escalated.len() >= MAX_GRAMMARS {
+                    open.escalated.clear();
+                }
+                open.escalated.insert(request);
+            }
+            Ok(InferenceRequest::DescribeServer) => {
+                let described = beside.as_ref().map(Engine::describe);
+                let _ = events.send(InferenceEvent::ServerDescribed(described));
             }
             Ok(InferenceRequest::Serve) if door == Door::Own => {
                 gate.is_open.send_replace(true);

@@ -47,6 +47,12 @@ pub enum InferenceRequest {
     Yield,
     /// Answered by [`InferenceEvent::Abilities`].
     Abilities,
+    /// The generation of this number, asked for next on this connection, is written by the server that stands by for what the model cannot do.
+    Escalate {
+        request: u64,
+    },
+    /// Answered by [`InferenceEvent::ServerDescribed`].
+    DescribeServer,
 }
 
 /// What a text must be.
@@ -323,6 +329,8 @@ pub enum InferenceEvent {
     },
     /// What the model's own card says that it can do (`docs/mind.md`); none where it says nothing.
     Abilities(Option<Vec<String>>),
+    /// The server that stands by (`docs/backends.md`), or why it cannot be used; none where there is none.
+    ServerDescribed(Option<Result<Description, InferenceFault>>),
 }
 
 /// What a worker does and has done since it was started.

@@ -71,7 +71,7 @@ pub struct Inference {
     pub cache_mib: Option<u64>,
     pub adapters_warm_mib: Option<u64>,
     pub adapters_hot_mib: Option<u64>,
-    /// Writes in the place of the model.
+    /// Writes in the place of the model, or stands by for what that cannot do.
     pub server: Option<Server>,
 }
 
@@ -79,6 +79,8 @@ pub struct Inference {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     pub url: String,
+    /// `always` or `needed`.
+    pub when: String,
     pub model: Option<String>,
     pub kind: Option<String>,
     pub key_file: Option<PathBuf>,
@@ -205,7 +207,8 @@ impl Configuration {
                 log: raw.kernel.log,
             },
             inference: Inference {
-                is_seed: raw.inference.model.is_none() && raw.inference.server.is_none(),
+                is_seed: raw.inference.model.is_none()
+                    && raw.inference.server.as_ref().is_none_or(RawServer::stands_by),
                 model_hash,
                 model,
                 embedder,
@@ -331,6 +334,7 @@ struct RawInference {
 #[serde(deny_unknown_fields)]
 struct RawServer {
     url: String,
+    when: Option<String>,
     model: Option<String>,
     kind: Option<String>,
     key_file: Option<PathBuf>,
@@ -342,6 +346,11 @@ struct RawServer {
 }
 
 impl RawServer {
+    /// Whether a model writes, and this what the model cannot do.
+    fn stands_by(&self) -> bool {
+        self.when.as_deref() == Some("needed")
+    }
+
     fn check(self, home: &Home) -> Result<Server, String> {
         // Here rather than in the worker: a key in a URL would stand among its arguments.
         if self.url.contains('@') || self.url.contains('?') {
@@ -382,6 +391,7 @@ impl RawServer {
         };
         Ok(Server {
             url: self.url,
+            when: one_of("inference.server.when", self.when, ["always", "needed"])?,
             model: self.model,
             kind: self.kind,
             key_file: self.key_file.map(|path| home.path().join(path)),
@@ -600,6 +610,7 @@ mod tests {
             ("http://x/v1", Some("vllm"))
         );
         assert_eq!(server.key_file.as_deref(), Some(Path::new("/h/k")));
+        assert_eq!(server.when, "always");
         assert_eq!(
             (server.retries, server.silence_ms, server.connect_ms),
             (Some(0), Some(9), None)
@@ -627,6 +638,10 @@ mod tests {
             ),
             ("[inference]\nthreads = 0", "inference.threads"),
             ("[inference.server]\nmodel = \"x\"", "url"),
+            (
+                "[inference.server]\nurl = \"http://x\"\nwhen = \"often\"",
+                "inference.server.when",
+            ),
             ("[inference.server]\nurl = \"localhost\"", "inference.server.url"),
             (
                 "[inference.server]\nurl = \"http://x\"\nkind = \"gpt\"",

@@ -356,6 +356,7 @@ pub fn inference_arguments(home: &Home, configuration: &Configuration, chosen: &
         };
         let number = |value: Option<u32>| value.map(|value| value.to_string().into());
         say("--server-url", Some(server.url.clone().into()));
+        say("--server-when", Some(server.when.clone().into()));
         say("--server-model", server.model.clone().map(Into::into));
         say("--server-kind", server.kind.clone().map(Into::into));
         say("--server-key-file", server.key_file.clone().map(Into::into));

@@ -26,7 +26,7 @@ use crate::checkpoint::{self, Weights};
 use crate::device::place::Place;
 use crate::grammar::Constraint;
 use crate::meters::METERS;
-use crate::remote::{self, Server};
+use crate::remote::{self, Server, When};
 use compiling::Compiling;
 
 /// How a model is run.
@@ -42,7 +42,7 @@ pub struct Settings {
     pub cache_bytes: u64,
     pub adapters: Budgets,
     pub place: Place,
-    /// Writes instead of a model.
+    /// Writes instead of a model, or stands by ([`Engine::start_beside`]).
     pub server: Option<Server>,
 }
 
@@ -87,9 +87,9 @@ pub struct Job {
 }
 
 impl Engine {
-    /// Begins to load the model, or to look for the server; requests may come at once.
+    /// Begins to load the model, or to look for the server that writes in its place; requests may come at once.
     pub fn start(mut settings: Settings) -> std::io::Result<Engine> {
-        if let Some(server) = settings.server.take() {
+        if let Some(server) = settings.server.take_if(|server| server.when == When::Always) {
             return Engine::start_server(server, settings.adapters);
         }
         let (messages, queue) = channel();
@@ -121,6 +121,17 @@ impl Engine {
             model,
             adapters,
         })
+    }
+
+    /// Begins to look for the server that stands by for what the model cannot do, where there is one.
+    pub fn start_beside(settings: &Settings) -> std::io::Result<Option<Engine>> {
+        let server = settings
+            .server
+            .clone()
+            .filter(|server| server.when == When::Needed);
+        server
+            .map(|server| Engine::start_server(server, settings.adapters))
+            .transpose()
     }
 
     fn start_server(server: Server, budgets: Budgets) -> std::io::Result<Engine> {

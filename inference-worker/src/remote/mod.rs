@@ -28,7 +28,7 @@ use answer::Answer;
 use connection::{Connector, Trouble};
 use events::Events;
 use settings::Kind;
-pub use settings::{Server, ServerArguments};
+pub use settings::{Server, ServerArguments, When};
 use wanted::Wanted;
 
 /// Requests that the server is asked at the same time; more wait their turn.

@@ -24,12 +24,25 @@ pub enum Kind {
     Ollama,
 }
 
-/// A server that speaks OpenAI's protocol, in the place of a model.
+/// When a server writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// In the place of a model.
+    #[default]
+    Always,
+    /// When who asks says so: a model writes, and the server stands by for what it cannot do.
+    Needed,
+}
+
+/// A server that speaks OpenAI's protocol, in the place of a model or beside it.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServerArguments {
     /// Have a server write, such as http://127.0.0.1:8080/v1, and load no model.
     #[arg(long, value_name = "URL")]
     server_url: Option<String>,
+    /// Whether it writes always, or a model does and the server what that cannot do.
+    #[arg(long, value_enum, default_value_t)]
+    server_when: When,
     /// The model's name there; by default the only one that the server has.
     #[arg(long, value_name = "NAME")]
     server_model: Option<String>,
@@ -60,6 +73,7 @@ pub struct ServerArguments {
 #[derive(Clone, Debug)]
 pub struct Server {
     pub url: Address,
+    pub when: When,
     pub model: Option<String>,
     pub kind: Kind,
     pub key: Option<Key>,
@@ -147,6 +161,7 @@ impl ServerArguments {
         };
         Ok(Some(Server {
             url,
+            when: self.server_when,
             model: self.server_model,
             kind: self.server_kind,
             key,

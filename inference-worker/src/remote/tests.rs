@@ -104,6 +104,7 @@ fn serve(
 fn engine(url: &str, change: impl FnOnce(&mut Server)) -> Engine {
     let mut server = Server {
         url: Address::of(url).unwrap(),
+        when: When::Always,
         model: Some("small".into()),
         kind: Kind::LlamaCpp,
         key: None,

@@ -299,14 +299,16 @@ impl Kernel {
         }
     }
 
-    /// Thinks, and corrects what came of it, within the mission's budget, until a round comes to something or no other makes sense.
+    /// Thinks, and corrects what came of it, within the mission's budget, until a round comes to something or no other makes sense. What the
+    /// model cannot do goes to the server that stands by, where there is one.
     pub(super) async fn rounds(self: &Arc<Self>, thinking: &Thinking<'_>) -> Result<Option<Answer>, Fault> {
         let spent = thinking.spent;
         spent.begin();
-        let mut corrections = 0;
+        let (mut round, mut corrections) = (0, 0);
         let mut correction = None;
+        let mut server: Option<String> = None;
         loop {
-            let round = corrections + 1;
+            round += 1;
             lock(thinking.mission).rounds = round;
             let cycle = Cycle {
                 kernel: self,
@@ -314,26 +316,35 @@ impl Kernel {
                 round,
                 correction: correction.take(),
                 tokens_left: spent.budget.tokens.saturating_sub(spent.tokens()),
+                is_escalated: server.is_some(),
             };
+            if let (Some(server), 0) = (&server, corrections) {
+                cycle.tell_escalation(server);
+            }
             let end = tokio::select! {
                 biased;
                 end = cycle.run() => end,
-                fault = spent.over() => End::Failed {
-                    fault,
-                    correction: None,
-                },
+                fault = spent.over() => End::Failed { fault, left: None },
             };
-            match end {
+            let (fault, left) = match end {
                 End::Complete(answer) => return Ok(answer),
-                End::Failed {
-                    correction: Some(left),
-                    ..
-                } if corrections < spent.budget.corrections => {
-                    corrections += 1;
-                    correction = Some(left);
+                End::Failed { fault, left } => (fault, left),
+            };
+            let Some(left) = left else {
+                return Err(fault);
+            };
+            if left.is_correctable && corrections < spent.budget.corrections {
+                corrections += 1;
+            } else if left.escalates && server.is_none() && thinking.tried.is_none() {
+                server = self.mind.model.server().await;
+                if server.is_none() {
+                    return Err(fault);
                 }
-                End::Failed { fault, .. } => return Err(fault),
+                corrections = 0;
+            } else {
+                return Err(fault);
             }
+            correction = Some(left.correction);
         }
     }
 

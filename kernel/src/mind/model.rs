@@ -60,6 +60,8 @@ pub struct Question {
     /// None: the model alone.
     pub adapter: Option<Adapter>,
     pub grammar: Option<Grammar>,
+    /// Asked of the server that stands by for what the model cannot do.
+    pub is_escalated: bool,
 }
 
 impl Question {
@@ -144,6 +146,7 @@ impl Model {
             InferenceRequest::Describe,
             InferenceRequest::DescribeEmbedder,
             InferenceRequest::Figures,
+            InferenceRequest::DescribeServer,
         ] {
             asynchronous::write(&mut stream, &request).await?;
             match asynchronous::read(&mut stream).await? {
@@ -158,6 +161,20 @@ impl Model {
                         .map_err(|fault| fault.message);
                 }
                 InferenceEvent::Figures(figures) => told.figures = Some(figures),
+                InferenceEvent::ServerDescribed(None) => {}
+                InferenceEvent::ServerDescribed(Some(described)) => {
+                    if let Ok(model) = &mut told.model {
+                        model.push_str(&match described {
+                            Ok(server) => format!("; what it cannot do: {}", in_words(&server)),
+                            Err(fault) => {
+                                format!(
+                                    "; the server for what it cannot do is not there: {}",
+                                    fault.message
+                                )
+                            }
+                        });
+                    }
+                }
                 // Nothing else was asked for.
                 _ => return Err(FrameError::Ended),
             }
@@ -332,6 +349,29 @@ impl Model {
         }
     }
 
+    /// The server that stands by for what the model cannot do, in words; none where there is none, or it does not answer.
+    pub async fn server(&self) -> Option<String> {
+        let conversation = async {
+            let mut stream = self.connect().await?;
+            self.find_worker(&mut stream).await?;
+            asynchronous::write(&mut stream, &InferenceRequest::DescribeServer).await?;
+            loop {
+                if let InferenceEvent::ServerDescribed(described) = asynchronous::read(&mut stream).await? {
+                    return Ok::<_, FrameError>(described);
+                }
+            }
+        };
+        match timeout(PRESENT, conversation).await {
+            Ok(Ok(Some(Ok(server)))) => Some(in_words(&server)),
+            Ok(Ok(Some(Err(fault)))) => {
+                tracing::warn!(%fault, "the server for what the model cannot do is not there");
+                None
+            }
+            // Without a server, or of a worker that is too old to know of one.
+            _ => None,
+        }
+    }
+
     fn absent(&self, error: &FrameError) -> Fault {
         Fault::new(
             reason::NO_MODEL,
@@ -365,6 +405,10 @@ impl Model {
         if let Some(grammar) = question.grammar.clone() {
             let request = generate.request;
             asynchronous::write(&mut stream, &InferenceRequest::Constrain { request, grammar }).await?;
+        }
+        if question.is_escalated {
+            let request = generate.request;
+            asynchronous::write(&mut stream, &InferenceRequest::Escalate { request }).await?;
         }
         let request = InferenceRequest::GenerateWith {
             generate,

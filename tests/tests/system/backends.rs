@@ -3,24 +3,28 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value as Json, json};
 
 use crate::harness::{System, number, program, text, until};
 
-/// Answers every request for a text with a method that answers 42.
-fn server() -> u16 {
+/// Answers every request for a text with a method that answers 42: its port, and how many such requests came.
+fn server() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = written.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            answer(stream.unwrap());
+            answer(stream.unwrap(), &count);
         }
     });
-    port
+    (port, written)
 }
 
-fn answer(mut stream: TcpStream) {
+fn answer(mut stream: TcpStream, written: &AtomicUsize) {
     let mut reader = BufReader::new(&mut stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -45,6 +49,7 @@ fn answer(mut stream: TcpStream) {
         let body: Json = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["model"], "stand-in");
         assert!(text(&body["prompt"]).contains("tell_answer"), "{body}");
+        written.fetch_add(1, Ordering::SeqCst);
         let chunk = |text: &str, finish: Json| json!({"choices": [{"text": text, "finish_reason": finish}]});
         let chunks = [
             chunk("def tell_answer(self):\n", Json::Null),
@@ -58,7 +63,7 @@ fn answer(mut stream: TcpStream) {
 
 #[test]
 fn a_server_writes_the_method_and_the_figures_are_told() {
-    let url = format!("http://127.0.0.1:{}/v1", server());
+    let url = format!("http://127.0.0.1:{}/v1", server().0);
     let system = System::without_model()
         .configure(&format!("[inference.server]\nurl = \"{url}\"\n"))
         .up();
@@ -77,6 +82,48 @@ fn a_server_writes_the_method_and_the_figures_are_told() {
         "{figures}"
     );
     assert_eq!(metrics(&system, "batos_requests_total{end=\"stop\"}"), "1");
+}
+
+/// The seed writes what it can; what it is not sure of goes to the server that stands by, and only that.
+#[test]
+fn what_the_model_cannot_do_goes_to_the_server_that_stands_by() {
+    let (port, written) = server();
+    let url = format!("http://127.0.0.1:{port}/v1");
+    let system = System::new()
+        .configure(&format!(
+            "[inference.server]\nurl = \"{url}\"\nwhen = \"needed\"\n"
+        ))
+        .up();
+    let both = format!("what it cannot do: stand-in at {url}");
+    until("both models", || {
+        let told = system.ok(&["status"])["kernel"]["model"].clone();
+        let told = told.as_str()?;
+        (told.starts_with("seed (") && told.ends_with(&both)).then_some(())
+    });
+    // This server can only write methods.
+    system.ok(&["set", "orchestrator", "assumed_abilities", r#"["method"]"#]);
+    system.ok(&["send", "genesis", "display_yourself"]);
+    assert_eq!(written.load(Ordering::SeqCst), 0);
+    // Nothing is as likely as that.
+    system.ok(&["set", "orchestrator", "least_confidence", "0.5"]);
+    system.ok(&["new", "traits", "answer_count=1", "--name", "oracle"]);
+    assert_eq!(system.result(&["send", "oracle", "tell_answer"]), json!(42));
+    assert_eq!(written.load(Ordering::SeqCst), 1);
+    let thought = system.ok(&["why", "oracle", "tell_answer"])["thought"].clone();
+    let events = thought["events"].as_array().unwrap();
+    let escalated = events
+        .iter()
+        .find(|event| event["kind"] == "ESCALATED")
+        .unwrap_or_else(|| panic!("{thought}"));
+    assert_eq!(
+        (&escalated["round"], text(&escalated["detail"])),
+        (&json!(2), format!("stand-in at {url}").as_str())
+    );
+    // Who wants no server to be asked says so.
+    system.ok(&["set", "orchestrator", "escalates", "false"]);
+    let refused = system.refused(&["send", "oracle", "tell_answer_again"], "not_understood");
+    assert!(text(&refused["message"]).contains("not sure"), "{refused}");
+    assert_eq!(written.load(Ordering::SeqCst), 1);
 }
 
 #[test]

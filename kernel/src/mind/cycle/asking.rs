@@ -222,6 +222,7 @@ impl Cycle<'_> {
                 options: options(directive),
                 adapter,
                 grammar,
+                is_escalated: self.is_escalated,
             },
             persona: directive.member_text("persona"),
             schema,

@@ -78,17 +78,25 @@ pub struct Cycle<'a> {
     pub correction: Option<Correction>,
     /// What the model may still write for the mission.
     pub tokens_left: u64,
+    /// Whether the server is asked that stands by for what the model cannot do.
+    pub is_escalated: bool,
 }
 
 /// How a cycle ended.
 pub enum End {
     /// Durable; the message's answer, if it was carried out.
     Complete(Option<Answer>),
-    /// Nothing is left of it in the objects. With a correction another round may make sense.
-    Failed {
-        fault: Fault,
-        correction: Option<Correction>,
-    },
+    /// Nothing is left of it in the objects.
+    Failed { fault: Fault, left: Option<Left> },
+}
+
+/// What a round that failed leaves, and to whom.
+pub struct Left {
+    pub correction: Correction,
+    /// Another round of the same model makes sense.
+    pub is_correctable: bool,
+    /// A round of the server makes sense that stands by.
+    pub escalates: bool,
 }
 
 /// What a round that failed leaves to the next one.
@@ -104,10 +112,7 @@ pub struct Correction {
 
 impl End {
     fn failed(fault: Fault) -> End {
-        End::Failed {
-            fault,
-            correction: None,
-        }
+        End::Failed { fault, left: None }
     }
 }
 
@@ -295,6 +300,7 @@ impl Cycle<'_> {
                 })),
             ),
             ("wish", attempt.wish.as_ref().map_or(Value::None, Wish::value)),
+            ("escalated", Value::Bool(self.is_escalated)),
             (
                 "tokens_left",
                 Value::Int(i64::try_from(self.tokens_left).unwrap_or(i64::MAX)),
@@ -406,7 +412,13 @@ impl Cycle<'_> {
                     .unwrap_or_else(|| reason::NOT_UNDERSTOOD.into());
                 let message = directive.member_text("message").unwrap_or_default();
                 let mission = self.lock().clone();
-                let correction = is_true(directive, "correct").then(|| self.correction(directive, &message));
+                let (is_correctable, escalates) =
+                    (is_true(directive, "correct"), is_true(directive, "escalate"));
+                let left = (is_correctable || escalates).then(|| Left {
+                    correction: self.correction(directive, &message),
+                    is_correctable,
+                    escalates,
+                });
                 let receiver = name_of(World::of(&self.kernel.image.state), mission.receiver);
                 let failed = match Aim::of(&mission).is_view() {
                     true => format!("no view of {receiver} came to be: {message}"),
@@ -416,7 +428,7 @@ impl Cycle<'_> {
                     ),
                 };
                 let fault = Fault::new(known_reason(&reason), failed);
-                Ok(Step::End(End::Failed { fault, correction }))
+                Ok(Step::End(End::Failed { fault, left }))
             }
             other => Err(broken_mind(&format!(
                 "a state answered an unknown directive {other:?}"

@@ -19,6 +19,16 @@ impl Cycle<'_> {
         });
     }
 
+    /// Tells that another model thinks from now on.
+    pub fn tell_escalation(&self, server: &str) {
+        self.tell("ESCALATED", "idle", server);
+        self.audit("ESCALATED", |event| {
+            event.current_state = "idle".to_owned();
+            event.active_persona = "orchestrator".to_owned();
+            event.validation_result = Some(server.to_owned());
+        });
+    }
+
     /// Records an event in the mission and tells who watches.
     pub(super) fn tell(&self, kind: &str, state: &str, detail: &str) {
         let event = {
