@@ -19,11 +19,16 @@ focus = True
 words_alone = True
 unseen = ["parents", "wishes", "view_record"]
 conversation = ref("covenant.conversation")
+adapted = ref("covenant.adapted")
 view = ref("covenant.view")
 
 
 def method_ask(self, cycle):
-    return cycle.several({
+    return cycle.several(self.asking_method(cycle), self.render_words(cycle.brief, cycle.able))
+
+
+def asking_method(self, cycle):
+    return {
         "do": "infer",
         "persona": cycle.thinker.persona,
         "prompt": self.render(cycle.brief, cycle.able),
@@ -33,7 +38,7 @@ def method_ask(self, cycle):
         "confidence": True,
         "grammar": cycle.grammar,
         "refusal": "<|refuse|>",
-    }, self.render_words(cycle.brief, cycle.able))
+    }
 
 
 def method_in(self, text):

@@ -97,7 +97,7 @@ def facets(self):
 
 
 def temperature_now(self):
-    if self.brief["round"] > 1:
+    if self.brief["round"] > 1 and not self.brief["escalated"]:
         return self.correction_temperature
     return self.temperature
 
@@ -108,22 +108,37 @@ def checks(self):
 
 
 def several(self, ask, words=None):
-    # Where examples can tell candidates apart, many are asked for at once: the first greedily, where it can be new. Every other one gets the
-    # prompt `words`, which shows no examples: it reads the wish otherwise, and was not written to pass where it passes.
+    # Every other one gets the prompt `words`, which shows no examples.
+    if words is None:
+        return self.by_turns(ask, [{}])
+    return self.by_turns(ask, [{}, {"prompt": words}])
+
+
+def is_wished(self):
+    wish = self.brief["wish"]
+    return self.checks() and wish["intent"] != ""
+
+
+def by_turns(self, ask, ways):
+    # Where examples can tell candidates apart, many are asked for at once, by turns in different ways: each a map of what it has instead of the
+    # ask's own. One reads the wish otherwise than another, and was not written to pass where that passes. The first of each greedily, where it
+    # can be new.
     wanted = self.candidates
     if self.brief["round"] == 1:
         wanted = self.first_candidates
+    if self.brief["escalated"]:
+        wanted = self.escalated_candidates
     count = min(wanted, self.brief["tokens_left"] // self.candidate_tokens, 16)
     if not self.checks() or count < 2:
         return ask
     asks = []
     for at in range(count):
         one = dict(ask)
+        one.update(ways[at % len(ways)])
         one["seed"] = self.brief["round"] * 1000 + at
         one["temperature"] = self.candidate_temperature
-        if words is not None and at % 2 == 1:
-            one["prompt"] = words
-            is_new = at == 1 and self.brief["round"] == 1
+        if self.brief["round"] == 1:
+            is_new = at < len(ways)
         else:
             is_new = at == 0 and (self.brief["round"] < 3 or "correct" in self.able)
         if is_new:
@@ -141,7 +156,9 @@ def asking(self, asked, max_tokens):
         "temperature": self.temperature_now(),
         "seed": self.brief["round"],
     }
-    if self.is_conversing:
+    if asked["system"] is None:
+        ask["prompt"] = asked["prompt"]
+    elif self.is_conversing:
         ask["system"] = asked["system"]
         ask["prompt"] = asked["prompt"]
     else:
@@ -157,6 +174,10 @@ def asking_json(self, asked, max_tokens, schema):
 
 def asking_review(self, asked):
     return self.asking_json(asked, self.covenant.review_tokens, self.covenant.review_schema)
+
+
+def is_reviewed(self):
+    return "review" in self.workflow.needs or "adapter ALFRED" in self.workflow.needs
 
 
 def note_drawer(self):

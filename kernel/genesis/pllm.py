@@ -8,6 +8,7 @@ correction_temperature = 0.4
 max_tokens = 256
 first_candidates = 16
 candidates = 16
+escalated_candidates = 1
 candidate_temperature = 0.8
 candidate_tokens = 96
 grammar = "method"

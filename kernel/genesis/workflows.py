@@ -2,8 +2,9 @@
 
 They can be cloned, changed, compared (`batos workflow compare`), adopted and dropped while the system runs."""
 parents = [ref("traits")]
-order = ["full", "short", "view", "view_plain"]
+order = ["full", "adapted", "short", "view", "view_plain"]
 full = ref("workflows.full")
+adapted = ref("workflows.adapted")
 short = ref("workflows.short")
 view = ref("workflows.view")
 view_plain = ref("workflows.view_plain")

@@ -1,11 +1,14 @@
 """How a model that speaks is asked: for the plan, by the facets, for the method, for the verdict. Change it here and the next thought is
 asked differently. Names and kinds of slots are told, never what stands in them."""
 parents = [ref("covenant")]
+guardian = ref("personas.alfred")
 plan_tokens = 512
 answer_tokens = 256
 method_tokens = 768
 review_tokens = 192
 most_retrievals = 4
+is_reading = True
+most_schema = 1000
 guidance = [
     "State lives in slots: self.name reads a slot, self.name = value writes it. Only slots that are listed exist.",
     "A method that changes anything ends every changing path with self._p_changed = True.",
@@ -38,6 +41,16 @@ def plan_schema(self, cycle):
         "facets": {"type": "array", "items": facet, "maxItems": cycle.workflow.most_facets},
         "retrievals": {"type": "array", "items": self.text_schema(1, 200), "maxItems": self.most_retrievals},
     })
+
+
+def facet_names(self, cycle):
+    return [name for name, question in cycle.facets()]
+
+
+def facet_asked(self, cycle, name):
+    persona, pillar = name.split(".")
+    question = self.facet_question(cycle, dict(cycle.facets())[name])
+    return primitive("send", primitive("get_slot", cycle.personas, persona, None), "invoke_" + pillar + "_facet", [question])
 
 
 def facet_question(self, cycle, question):
@@ -101,7 +114,7 @@ def brief_in_words(self, brief):
         "The method begins: " + head,
         "Its slots, with their kinds: " + ", ".join(self.visible_slots(receiver, brief["selector"], 2)),
         "It delegates to: " + ", ".join(brief["chain"]),
-    ] + self.guidance
+    ] + self.bounds(brief) + self.guidance
     wish = brief["wish"]
     if wish is not None:
         others = self.others(brief)
@@ -118,6 +131,25 @@ def brief_in_words(self, brief):
         if brief["flawed"]:
             lines.append("What was written then:\n" + brief["flawed"])
     return "\n".join(lines)
+
+
+def bounds(self, brief):
+    # The data covenants that hold for the receiver; a transaction that breaks one is refused as a whole.
+    kin = [brief["name"], primitive("object_id", brief["receiver"])] + brief["chain"]
+    told = []
+    for covenant in primitive("get_slot", self.guardian, "covenants", []):
+        for bind in covenant["binds"]:
+            if bind.endswith("[]"):
+                prototype = bind[:-2]
+                what = "each of its entries"
+            else:
+                prototype, dot, slot = bind.rpartition(".")
+                what = "the slot " + slot
+            if prototype in kin:
+                told.append("- " + what + ": " + covenant["name"] + ", " + covenant["schema"][:self.most_schema])
+    if told:
+        told = ["What it holds is bound by JSON Schemas; a change that breaks one fails as a whole:"] + told
+    return told
 
 
 def listed(self, items):

@@ -5,27 +5,22 @@ persona = ref("personas.babs")
 
 
 def _process_synthesis_(self, event, payload):
-    if event == "enter" and self.plan["retrievals"]:
+    if event == "enter" and self.covenant.is_reading and self.plan["retrievals"]:
         return {"do": "retrieve", "queries": self.plan["retrievals"]}
     if event == "retrieved":
         self.found = payload["found"]
         self._p_changed = True
+    names = self.covenant.facet_names(self)
     if event != "inferred_all":
-        asks = [self.asking(self.facet_question(name, question), self.covenant.answer_tokens) for name, question in self.facets()]
+        asks = [self.asking(self.covenant.facet_asked(self, name), self.covenant.answer_tokens) for name in names]
         if not asks:
             return self.advance()
         return {"do": "infer_all", "asks": asks}
     partials = []
-    for (name, question), answer in zip(self.facets(), payload["answers"]):
+    for name, answer in zip(names, payload["answers"]):
         if not answer["ok"]:
             return self.fail(answer["reason"], name + " did not answer: " + answer["message"], False)
         partials.append({"facet": name, "answer": answer["text"]})
     self.partials = partials
     self._p_changed = True
     return self.advance()
-
-
-def facet_question(self, name, question):
-    persona, pillar = name.split(".")
-    asked = self.covenant.facet_question(self, question)
-    return primitive("send", primitive("get_slot", self.personas, persona, None), "invoke_" + pillar + "_facet", [asked])

@@ -4,13 +4,17 @@ state_name = "idle"
 
 
 def _process_synthesis_(self, event, payload):
-    if event == "enter" and self.abilities is None and not self.needs_nothing():
-        return {"do": "abilities"}
     declared = None
-    if event == "able":
-        # Without a model there may still be a way that needs none.
-        declared = payload["abilities"] if payload["ok"] else []
-    self.able = self.abilities_of(declared)
+    if self.brief["escalated"]:
+        # Of the model of a server nothing is known.
+        self.able = self.assumed_abilities
+    else:
+        if event == "enter" and self.abilities is None and not self.needs_nothing():
+            return {"do": "abilities"}
+        if event == "able":
+            # Without a model there may still be a way that needs none.
+            declared = payload["abilities"] if payload["ok"] else []
+        self.able = self.abilities_of(declared)
     named = self.brief["workflow"]
     if named is None:
         workflow = self.choose_workflow(self.brief["kind"], self.able)

@@ -83,6 +83,6 @@ def agree(self):
 
 
 def accept(self, trial):
-    if "review" not in self.workflow.needs:
+    if not self.is_reviewed():
         return self.advance()
     return self.asking_review(self.covenant.review_question(self, trial))

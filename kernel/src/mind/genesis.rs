@@ -15,7 +15,7 @@ use crate::description;
 use crate::image::draft::Change;
 
 /// Name and source of every primordial object, in id order from `#1`.
-const MANIFEST: [(&str, &str); 45] = [
+const MANIFEST: [(&str, &str); 47] = [
     ("lobby", include_str!("../../genesis/lobby.py")),
     ("traits", include_str!("../../genesis/traits.py")),
     ("pllm", include_str!("../../genesis/pllm.py")),
@@ -106,6 +106,14 @@ const MANIFEST: [(&str, &str); 45] = [
     ("views.chart", include_str!("../../genesis/views/chart.py")),
     ("views.view", include_str!("../../genesis/views/view.py")),
     ("awakening", include_str!("../../genesis/awakening.py")),
+    (
+        "covenant.adapted",
+        include_str!("../../genesis/covenant/adapted.py"),
+    ),
+    (
+        "workflows.adapted",
+        include_str!("../../genesis/workflows/adapted.py"),
+    ),
 ];
 
 /// A genesis file that does not describe an object.

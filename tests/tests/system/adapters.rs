@@ -91,6 +91,104 @@ fn an_adapter_is_imported_held_and_dropped_and_outlives_every_process() {
     assert_eq!(import(&system, "ROBIN", &[])["adapter"]["generation"], 2);
 }
 
+/// The seed with its personas' adapters: all four take part in what is installed.
+#[test]
+fn the_seed_thinks_by_its_personas() {
+    let system = System::new().up();
+    for persona in ["brick", "babs", "robin", "alfred"] {
+        let from = repository().join("inference-worker/seed/adapters").join(persona);
+        let imported = system.ok(&["adapter", "import", from.to_str().unwrap()]);
+        assert_eq!(imported["adapter"]["name"], persona.to_uppercase());
+    }
+    system.ok(&["new", "traits", "tally=3", "--name", "gate"]);
+    system.ok(&[
+        "wish",
+        "gate",
+        "count_up",
+        "Add one to the tally.",
+        "--example",
+        "tally=3 () -> _; tally=4",
+    ]);
+    let sent = system.ok(&["send", "gate", "count_up"]);
+    assert_eq!(system.inspect("gate")["slots"]["tally"]["value"], 4);
+    let events = answers(&system);
+    let of = |persona: &str| -> Vec<&Json> {
+        let said = events.iter().filter(|event| event["active_persona"] == persona);
+        said.collect()
+    };
+    // Each reads the prompt of the method with the end that it was trained on (inference-worker/seed/persona.py).
+    let (plan, touched, verdict) = (of("BRICK")[0], of("BABS")[0], of("ALFRED")[0]);
+    let prompt = text(&plan["llm_prompt"]).strip_suffix("<|covenant|>").unwrap();
+    assert!(
+        prompt.ends_with("\n<|wish|>Add one to the tally.\n<|example|>tally=3 () -> _; tally=4\n"),
+        "{prompt}"
+    );
+    let planned: Json = serde_json::from_str(text(&plan["llm_response_raw"])).unwrap();
+    assert_eq!(planned["archetype"], "technical deconstruction");
+    assert_eq!(text(&touched["llm_prompt"]), format!("{prompt}<|slots|>"));
+    let said = text(&touched["llm_response_raw"]);
+    assert!(said.contains("changes tally;"), "{said}");
+    let woven = format!("{prompt}<|attempt|>{said}\n<|method|>");
+    let methods = of("ROBIN");
+    let count = |asked: &str| {
+        methods
+            .iter()
+            .filter(|event| event["llm_prompt"] == asked)
+            .count()
+    };
+    assert_eq!((methods.len(), count(&woven)), (16, 5), "{sent}");
+    assert_eq!(count(&format!("{prompt}<|method|>")), 6);
+    let gate = system.inspect("gate");
+    let source = text(&gate["slots"]["count_up"]["value"]["$method"]);
+    assert_eq!(
+        text(&verdict["llm_prompt"]),
+        format!("{prompt}<|attempt|>{}\n<|flaw|>", source.trim_end())
+    );
+    let judged: Json = serde_json::from_str(text(&verdict["llm_response_raw"])).unwrap();
+    assert_eq!(judged["verdict"], "pass");
+    // They were not trained on a message without a wish, nor can one of them be missing.
+    let short = |from: usize| {
+        let asked = answers(&system).split_off(from);
+        assert!(!asked.is_empty());
+        assert!(
+            asked.iter().all(|event| event["active_persona"] == "ROBIN"),
+            "{asked:?}"
+        );
+        from + asked.len()
+    };
+    system.ok(&["send", "genesis", "display_yourself"]);
+    let asked = short(events.len());
+    system.ok(&["adapter", "drop", "BABS"]);
+    system.ok(&[
+        "wish",
+        "gate",
+        "count_off",
+        "Take one from the tally.",
+        "--example",
+        "tally=3 () -> _; tally=2",
+    ]);
+    system.ok(&["send", "gate", "count_off"]);
+    short(asked);
+}
+
+/// What models have answered, in the order of the stream of consciousness.
+fn answers(system: &System) -> Vec<Json> {
+    let read = || {
+        let stream = fs::read_to_string(system.home().join("audit/thoughts.jsonl")).unwrap_or_default();
+        let events: Vec<Json> = stream
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        let is_over = events
+            .last()
+            .is_some_and(|event| event["event_type"] == "MISSION_ENDED");
+        is_over.then_some(events)
+    };
+    let mut events = until("the stream is written", read);
+    events.retain(|event| event["event_type"] == "ARTIFACT_GENERATED");
+    events
+}
+
 #[test]
 fn a_generation_is_replaced_only_by_who_knows_which() {
     let system = System::new().up();

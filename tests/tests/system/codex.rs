@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value as Json, json};
 
 use crate::harness::{System, slot_names, text};
+use crate::personas;
 use crate::scripted::{Act, Scripted};
 
 const ACCOUNT: &str = r#"
@@ -172,5 +173,32 @@ fn a_thought_keeps_covenants_and_corrects_itself() {
     assert!(
         failures.len() == 1 && failures[0].contains("a balance is never negative"),
         "{thought}"
+    );
+}
+
+/// A model that speaks is told what binds the receiver before it plans or writes, and nothing of what binds others.
+#[test]
+fn covenants_are_told_before_anything_is_written() {
+    let scripted = Scripted::speaking(personas::correct);
+    let system = &scripted.system;
+    system.ok(&["new", "traits", "balance=10", "count=0", "--name", "account"]);
+    system.ok(&["new", "account", "--name", "savings"]);
+    system.ok(&["new", "traits", "count=0", "--name", "other"]);
+    system.ok(&["codex", "import", &with(system, ACCOUNT)]);
+    system.ok(&["send", "savings", "count_up"]);
+    let asked = scripted.asked();
+    let told = "- the slot balance: a balance is never negative, {\"type\": \"number\", \"minimum\": 0}\n\
+                - each of its entries: entries are short texts, ";
+    assert!(
+        asked.len() > 4 && asked.iter().all(|ask| ask.words().contains(told)),
+        "{}",
+        asked[0].words()
+    );
+    system.ok(&["send", "other", "count_up"]);
+    let later = scripted.asked().split_off(asked.len());
+    assert!(
+        !later.is_empty() && later.iter().all(|ask| !ask.words().contains("JSON Schema")),
+        "{}",
+        later[0].words()
     );
 }

@@ -357,7 +357,7 @@ impl Trials {
 }
 
 /// Primordial objects.
-const OBJECTS: u64 = 45;
+const OBJECTS: u64 = 47;
 
 /// Every fault where it can happen, once (and mended by the next round) and in every round (so that the mission fails).
 fn everywhere() -> Vec<Fault> {
