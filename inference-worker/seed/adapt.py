@@ -59,23 +59,27 @@ def adapt(model):
 
 
 def base_hash():
-    """The hash of the model that an adapter belongs to."""
+    """The hash of the model that is loaded now, which an adapter belongs to."""
     return hashlib.sha256((tokens.FOLDER / "model.safetensors").read_bytes()).hexdigest()
 
 
-def save(made, name, notes):
-    """Writes adapter_config.json and adapter_model.safetensors."""
+def save(made, name, base, notes):
+    """Writes adapter_config.json, adapter_model.safetensors, and training.json with the hash of the base."""
     folder = FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
     weights = {f"{path}.lora_{half}.weight": getattr(one, half).detach().bfloat16().contiguous() for path, one in made.items() for half in "AB"}
     safetensors.torch.save_file(weights, str(folder / "adapter_model.safetensors"), {"format": "pt"})
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": ALPHA, "target_modules": [name for names in PRODUCTS.values() for name in names], "bias": "none", "inference_mode": True}
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": ALPHA, "target_modules": [name for names in PRODUCTS.values() for name in names], "bias": "none", "inference_mode": True,
+              "base_model_name_or_path": "seed", "revision": f"sha256:{base}"}
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (folder / "training.json").write_text(json.dumps({"persona": name, "base_sha256": base_hash(), **notes}, indent=2) + "\n")
+    (folder / "training.json").write_text(json.dumps({"persona": name, "base_sha256": base, **notes}, indent=2) + "\n")
 
 
 def load(name):
-    """The kept model with an adapter."""
+    """The kept model with an adapter; refused when it is another model's."""
+    told = json.loads((FOLDER / name / "training.json").read_text())
+    if told["base_sha256"] != base_hash():
+        raise SystemExit(f"{FOLDER / name} was trained on other weights than those in {tokens.FOLDER}; train it anew")
     model = evaluate.load()
     held = safetensors.torch.load_file(str(FOLDER / name / "adapter_model.safetensors"))
     for path, one in adapt(model).items():
@@ -100,7 +104,7 @@ def train(name, minutes, rate, threads):
     """Trains one adapter for some minutes; the rate falls to zero in a cosine."""
     torch.set_num_threads(threads)
     torch.manual_seed(7)
-    model, tokenizer = evaluate.load(), tokens.load()
+    base, model, tokenizer = base_hash(), evaluate.load(), tokens.load()
     made = adapt(model)
     weights = [half for one in made.values() for half in (one.A, one.B)]
     optimiser = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
@@ -122,7 +126,7 @@ def train(name, minutes, rate, threads):
             print(json.dumps({"persona": name, "step": step, "examples": seen, "loss": round(sum(losses) / len(losses), 4), "seconds": round(time.time() - start)}), flush=True)
             shown, last, losses = time.time(), losses, []
     last = losses or last
-    save(made, name, {"steps": step, "examples": seen, "seconds": round(time.time() - start), "loss": round(sum(last) / len(last), 4)})
+    save(made, name, base, {"steps": step, "examples": seen, "seconds": round(time.time() - start), "loss": round(sum(last) / len(last), 4)})
 
 
 def main():

@@ -28,7 +28,10 @@ def load():
     """The failed attempts at each wish."""
     if not FILE.exists():
         return {}
-    return {row["wish"]: row["attempts"] for row in map(json.loads, FILE.read_text().splitlines())}
+    found = {}
+    for row in map(json.loads, FILE.read_text().splitlines()):
+        found.setdefault(row["wish"], []).extend(row["attempts"])
+    return found
 
 
 @functools.lru_cache(maxsize=2)
@@ -55,7 +58,7 @@ def failed(evaluate, tokenizer, model, drawer, scenario, wish, count, generator)
     for text, _ in written.most_common():
         source = text.removesuffix(evaluate.END)
         why = evaluate.judged(shown, text)
-        if text.startswith(evaluate.REFUSE) or not text.endswith(evaluate.END) or why in ("", "TimeoutError", "RecursionError"):
+        if text.startswith(evaluate.REFUSE) or not text.endswith(evaluate.END) or why in ("", "TimeoutError", "RecursionError", "TypeError"):
             continue
         try:
             wishes.compiled(source, case.selector)

@@ -13,7 +13,7 @@ def by_length(rows, length, most):
             groups.append(group)
             group = []
         group.append(row)
-    return groups + [group]
+    return groups + [group] if group else groups
 
 
 def padded(rows, filler=tokens.PAD):

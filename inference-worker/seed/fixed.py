@@ -22,7 +22,8 @@ WORDS.update("genesis pllm traits codex account person counter list book garden 
 # Whatever stands in the tables and texts of the cases with a wish.
 for _file in "changes place grammar method readings refusals sentence stories vocabulary wishes tokens flaws".split():
     WORDS.update(re.findall(r"[a-z]+", pathlib.Path(__file__).with_name(_file + ".py").read_text().lower()))
-for _file in sorted(pathlib.Path(__file__).with_name("written").glob("*.txt")):
+_HERE = pathlib.Path(__file__).parent
+for _file in sorted([*_HERE.glob("written/*.txt"), *_HERE.glob("phrasings/*.txt"), _HERE / "frames.txt"]):
     WORDS.update(re.findall(r"[a-z]+", _file.read_text().lower()))
 
 

@@ -106,6 +106,17 @@ def bounded(function):
     return run
 
 
+def fault(function, state, wanted):
+    """Why a method is wrong in a state, empty when it is right; Rejected when that cannot be told."""
+    try:
+        outcome = Outcome(function, state)
+        if isinstance(outcome.raised, TooLong):
+            raise Rejected("an attempt that does not end")
+        return difference(outcome, wanted, state.told())
+    except (RecursionError, TypeError) as error:
+        raise Rejected("a map in itself, or an answer that no image can hold") from error
+
+
 def is_attempted(case):
     """Whether a model failed at the case's wish once."""
     return attempts.key(case.method.world.wish) in attempts.load()
@@ -134,13 +145,7 @@ def correction(rng, case):
     except (SyntaxError, KeyError) as error:
         raise Rejected("no Python") from error
     for number, (state, wanted) in enumerate(case.shown, 1):
-        try:
-            outcome = Outcome(bounded(function) if is_misread else function, state)
-            why = difference(outcome, wanted, state.told())
-        except RecursionError as error:
-            raise Rejected("a map in itself") from error
-        if isinstance(outcome.raised, TooLong):
-            raise Rejected("an attempt that does not end")
+        why = fault(bounded(function) if is_misread else function, state, wanted)
         if why:
             case.flaw = f"example {number}: {why}"[:200]
             case.attempt = attempt

@@ -1,5 +1,5 @@
-"""What the personas are better at with their adapters: the kept model, asked with each adapter and without, on names, phrasings and
-scenarios that no training holds.
+"""What the personas are better at with their adapters: the kept model, asked with each adapter and without, on names and scenarios
+that no training holds.
 
 `python measures.py --each 100 --json adapters/measured.json` prints a row for each measure. The bare seed is asked as it knows how to be asked:
 for a plan and for what is touched, these are read off the method that it writes; for a verdict, it passes what it holds likely enough.
@@ -15,6 +15,7 @@ import torch
 
 import adapt
 import evaluate
+import fixed
 import persona
 import tokens
 import wishes
@@ -94,6 +95,9 @@ def brick(table, cases, bare, adapted, _):
 def babs(table, cases, bare, adapted, _):
     """What is touched."""
     for prompt, _, case, _ in cases:
+        if case.refusal is not None:
+            table.count("nothing, of what cannot be carried out; bare: it refuses", (bare.write(case.prompt()) or "").startswith(evaluate.REFUSE), adapted.write(prompt) == persona.NOTHING)
+            continue
         wanted, said = parts(persona.Touched(case.source).told()), parts(adapted.write(prompt))
         of = touched(bare.write(case.prompt()))
         read_off = parts(of and of.told())
@@ -108,7 +112,10 @@ def robin(table, cases, bare, adapted, grounding):
         source = writer.write(prompt)
         return source is not None and not evaluate.judged(check, source + evaluate.END)
 
-    for _, _, case, check in cases:
+    for prompt, _, case, check in cases:
+        if case.refusal is not None:
+            table.count("refusals of what cannot be carried out", *((writer.write(asked) or "").startswith(evaluate.REFUSE) for writer, asked in ((bare, case.prompt()), (adapted, prompt))))
+            continue
         if grounding is not None:
             said = grounding.write(persona.ask_babs(case)) or ""
             table.count("methods right, out of what BABS answers; bare: of the wish", judged(bare, case.prompt()), judged(adapted, persona.ask_robin(case, said)))
@@ -117,9 +124,14 @@ def robin(table, cases, bare, adapted, grounding):
 
 
 def alfred(table, cases, bare, adapted, _):
-    """Verdicts on methods that pass the examples."""
+    """Verdicts on methods that pass the examples, and data that is mended."""
     scores = []
-    for prompt, _, case, (source, good) in cases:
+    for prompt, completion, case, judged in cases:
+        if judged is None:
+            wanted = parsed(completion.removesuffix(evaluate.END))
+            table.count("data as its schema and what is said of it want it", parsed(bare.write(prompt)) == wanted, parsed(adapted.write(prompt)) == wanted)
+            continue
+        source, good = judged
         plain, said = parsed(bare.write(prompt)), parsed(adapted.write(prompt))
         table.count("a verdict by the schema", persona.is_verdict(plain), persona.is_verdict(said))
         scores.append((bare.likelihood(case.prompt(), source), good, persona.is_verdict(said) and (said["verdict"] == "pass") == good))
@@ -135,9 +147,13 @@ MEASURES = {"brick": brick, "babs": babs, "robin": robin, "alfred": alfred}
 def drawn(name, each):
     """Cases that no training holds; those of ROBIN with a check of a source."""
     drawer = wishes.Drawer(random.Random(f"persona-hidden-{name}"), held=True)
-    for _ in range(each):
+    found = 0
+    while found < each:
         prompt, completion, case, more = persona.draw(name, drawer)
-        if name == "robin":
+        if isinstance(case, wishes.Case) and not any(fixed.strange(slot.partition(":")[0]) for slot in (*case.slots, *case.others)):
+            continue  # held out by its hash, and yet somewhere in the training text
+        found += 1
+        if name == "robin" and case.refusal is None:
             states = [drawer.world.draw() for _ in range(12)]
             more = evaluate.runs(case, states, [drawer.wanted(case.method, state) for state in states])
         yield prompt, completion, case, more
@@ -161,6 +177,8 @@ def main():
     bare, grounding = Writer(evaluate.load(), tokenizer), writer("babs")
     tables = {}
     for name in asked.persona or persona.NAMES:
+        if writer(name) is None:
+            parser.error(f"{adapt.FOLDER / name} holds no adapter; `python adapt.py {name}` trains one")
         table = Table()
         MEASURES[name](table, drawn(name, asked.each), bare, writer(name), grounding)
         tables[name] = table.rows

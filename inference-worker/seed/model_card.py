@@ -51,7 +51,7 @@ def lines():
     if measured.exists():
         held = json.loads(measured.read_text())
         yield "## The personas\n"
-        yield ("Their adapters (`adapters/`, LoRA of rank " + f"{adapt.RANK}) beside the bare seed, on the same cases with names, phrasings and scenarios kept out; greedy, without a grammar. "
+        yield ("Their adapters (`adapters/`, LoRA of rank " + f"{adapt.RANK}) beside the bare seed, on the same cases with names and scenarios kept out; greedy, without a grammar. "
                "What the bare seed has no answer for is read off the method that it writes, or told by how likely it holds the method.\n")
         if held["base_sha256"] != told["files"]["model.safetensors"]["sha256"]:
             yield "**These were measured on other weights than those in this folder.**\n"

@@ -1,5 +1,5 @@
 """What the personas are asked about a mission, and what they should answer: BRICK a plan, BABS what is touched, ROBIN the method out of
-that, ALFRED a verdict.
+that, ALFRED a verdict, or data that keeps to its schema (mending.py).
 
 All read the prompt of the method, with another end. A right answer follows from the case: from its method's syntax tree, from its effect.
 """
@@ -8,12 +8,20 @@ import ast
 import json
 
 import flaws
+import mending
+import refusals
 import wishes
 
 NAMES = ("brick", "babs", "robin", "alfred")
 ARCHETYPES = ("technical deconstruction", "factual inquiry", "care and meaning")
 FACETS = ("brick.parts", "brick.limits", "babs.dependencies")
+# Of ALFRED's cases so many are data to be mended.
+MENDED = 0.25
 PASS = {"verdict": "pass", "reason": "it does what the wish says"}
+REFUSE = {"verdict": "refuse", "reason": "it does not do what the wish says"}
+# Of the cases of BABS and ROBIN so many are wishes that cannot be carried out.
+REFUSED = 0.08
+NOTHING = "reads nothing; changes nothing; sends nothing"
 
 
 class Touched:
@@ -38,7 +46,7 @@ class Touched:
         self.fails = any(isinstance(node, ast.Raise) for node in ast.walk(method))
         self.answers_false = any(isinstance(inner, ast.Return) and isinstance(inner.value, ast.Constant) and inner.value.value is False for node in ends for inner in node.body)
         self.is_held_back = bool(ends)
-        self.writes_text = any(isinstance(node, ast.JoinedStr) or isinstance(node, ast.Attribute) and node.attr in ("join", "title", "upper", "lower", "capitalize", "replace") for node in ast.walk(method))
+        self.writes_text = any(isinstance(node, ast.JoinedStr) or isinstance(node, ast.Attribute) and id(node) in called and node.attr in ("join", "title", "upper", "lower", "capitalize", "replace") for node in ast.walk(method))
 
     def path(self, node):
         """`self.lower.depth` as `lower.depth`, `item.watts` as `each.watts`, an argument's slot as `1.score`; None for what is no slot."""
@@ -59,7 +67,9 @@ class Touched:
 
     def is_plain(self, node):
         """Whether what is called is a method of a text, list or map, and no slot."""
-        return node.attr in PLAIN or not (isinstance(node.value, ast.Name) and node.value.id == "self" or isinstance(node.value, ast.Attribute) or isinstance(node.value, ast.Name) and node.value.id in self.arguments)
+        if isinstance(node.value, ast.Name):
+            return node.value.id != "self" and (node.attr in PLAIN or node.value.id not in (*self.arguments, "item"))
+        return node.attr in PLAIN or not isinstance(node.value, (ast.Attribute, ast.Subscript))
 
     def told(self):
         """One line of it."""
@@ -85,7 +95,7 @@ def plan(source):
 
 
 def is_plan(value):
-    """Whether a value is a plan by the schema of `covenant.conversation`."""
+    """Whether a value is a plan by the schema of `covenant.adapted`."""
     return (isinstance(value, dict) and set(value) == {"archetype", "facets", "retrievals"} and value["archetype"] in ARCHETYPES and isinstance(value["facets"], list) and isinstance(value["retrievals"], list)
             and all(isinstance(one, dict) and set(one) == {"facet", "question"} and one["facet"] in FACETS and isinstance(one["question"], str) and one["question"] for one in value["facets"])
             and all(isinstance(one, str) and one for one in value["retrievals"]))
@@ -122,54 +132,87 @@ def ask_alfred(case, source):
 
 
 def flawed(drawer, case):
-    """(a wrong method that passes the examples that are shown, where it goes wrong)."""
+    """A wrong method that passes the examples that are shown."""
     rng = drawer.rng
     states = [*case.states, *(drawer.world.draw() for _ in range(6))]
     wanted = [drawer.wanted(case.method, state) for state in states]
     for _ in range(12):
         try:
             source = flaws.misread(rng, case) if case.family == "written" and flaws.is_attempted(case) and rng.random() < 0.5 else flaws.wrong(rng, case)
+            wishes.permit(source, source)
             function = flaws.bounded(wishes.compiled(source, case.selector))
-            if any(wishes.difference(wishes.Outcome(function, state), asked, state.told()) for state, asked in case.shown):
+            if any(flaws.fault(function, state, asked) for state, asked in case.shown):
                 continue
-            for state, asked in zip(states, wanted):
-                why = wishes.difference(wishes.Outcome(function, state), asked, state.told())
-                if why:
-                    return source, why
-        except (wishes.Rejected, SyntaxError, KeyError, RecursionError):
+            if any(flaws.fault(function, state, asked) for state, asked in zip(states, wanted)):
+                return source
+        except (wishes.Rejected, SyntaxError, KeyError):
             continue
     raise wishes.Rejected("nothing wrong that the examples let pass")
 
 
-def asked(name, drawer):
-    """A case of a persona's work: (prompt, completion, case, what else belongs to it)."""
-    rng = drawer.rng
-    case = drawer.attempt()
-    if name == "brick":
-        return ask_brick(case), json.dumps(plan(case.source)) + "<|end|>", case, None
-    told = Touched(case.source).told()
+def refused(name, drawer):
+    """A wish that cannot be carried out: nothing is touched, and ROBIN refuses."""
+    case = refusals.refusal(drawer)
+    wishes.permit(case.prompt().split("<|receiver|>")[1] + case.completion())
     if name == "babs":
-        return ask_babs(case), told + "<|end|>", case, None
-    if name == "robin":
-        partial = told
-        if rng.random() < 0.2:  # BABS errs at times
-            try:
-                partial = Touched(flaws.wrong(rng, case)).told()
-            except (wishes.Rejected, SyntaxError):
-                pass
-        return ask_robin(case, partial), case.source + "<|end|>", case, None
+        return ask_babs(case), NOTHING + "<|end|>", case, None
+    return ask_robin(case, NOTHING), case.completion(), case, None
+
+
+def verdict(drawer, is_right):
+    """A verdict of ALFRED on a method that passes its examples, and is right or wrong."""
+    case = drawer.attempt()
     if not case.shown:
         raise wishes.Rejected("no example to pass")
-    if rng.random() < 0.5:
-        return ask_alfred(case, case.source), json.dumps(PASS) + "<|end|>", case, (case.source, True)
-    source, why = flawed(drawer, case)
-    return ask_alfred(case, source), json.dumps({"verdict": "refuse", "reason": why[:80]}) + "<|end|>", case, (source, False)
+    source = case.source if is_right else flawed(drawer, case)
+    return ask_alfred(case, source), json.dumps(PASS if is_right else REFUSE) + "<|end|>", case, (source, is_right)
+
+
+def woven(drawer):
+    """The method, out of what BABS says, who errs at times."""
+    case = drawer.attempt()
+    partial = Touched(case.source).told()
+    if drawer.rng.random() < 0.2:
+        try:
+            partial = Touched(flaws.wrong(drawer.rng, case)).told()
+        except (wishes.Rejected, SyntaxError):
+            pass
+    return ask_robin(case, partial), case.source + "<|end|>", case, None
+
+
+def drawn(name, drawer):
+    """What draws cases of a persona's work: each (prompt, completion, case, what else belongs to it)."""
+    chance = drawer.rng.random()
+    if name == "alfred" and chance < MENDED:
+        data = mending.Mending(drawer.rng, drawer.held)
+        return lambda: (data.prompt(), data.completion(), data, None)
+    if name == "alfred":
+        is_right = drawer.rng.random() < 0.5
+        return lambda: verdict(drawer, is_right)
+    if name == "brick":
+        return lambda: planned(drawer)
+    if chance < REFUSED:
+        return lambda: refused(name, drawer)
+    return (lambda: touching(drawer)) if name == "babs" else (lambda: woven(drawer))
+
+
+def planned(drawer):
+    """The plan of a method."""
+    case = drawer.attempt()
+    return ask_brick(case), json.dumps(plan(case.source), ensure_ascii=False) + "<|end|>", case, None
+
+
+def touching(drawer):
+    """What a method touches."""
+    case = drawer.attempt()
+    return ask_babs(case), Touched(case.source).told() + "<|end|>", case, None
 
 
 def draw(name, drawer):
-    """The same, whatever is rejected."""
+    """A case of a persona's work; what is rejected is drawn again, of the same kind."""
+    draws = drawn(name, drawer)
     while True:
         try:
-            return asked(name, drawer)
+            return draws()
         except (LookupError, wishes.Rejected, wishes.Disagrees):
             continue

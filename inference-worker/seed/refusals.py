@@ -9,7 +9,7 @@ import vocabulary
 import written
 from values import of_image
 from values import written as in_notation
-from wishes import Case, Rejected, image_kind
+from wishes import Case, Rejected, image_kind, slots_of_others
 from world import World
 
 OUTSIDE = (
@@ -146,7 +146,7 @@ def in_world(drawer, state, selector, wish, arguments):
     rng = drawer.rng
     slots = [f"{slot.path}:{image_kind(state[slot.path])}" for slot in drawer.world.slots]
     rng.shuffle(slots)
-    return Case(family="refuse", selector=selector, arguments=list(arguments), slots=slots, others=[], wish=wish, examples=[], source=None, refusal="", receiver=f"#{rng.randint(1, 9999)}", parents=drawer.parents())
+    return Case(family="refuse", selector=selector, arguments=list(arguments), slots=slots, others=slots_of_others(drawer.world, state, slots), wish=wish, examples=[], source=None, refusal="", receiver=f"#{rng.randint(1, 9999)}", parents=drawer.parents())
 
 
 def argument_for(rng, wish):

@@ -22,6 +22,7 @@ import flaws
 import frames
 import grammar
 import names
+import mending
 import persona
 import phrasing
 import readings
@@ -365,6 +366,9 @@ class Personas(unittest.TestCase):
         plan = persona.plan(source)
         self.assertTrue(persona.is_plan(plan))
         self.assertEqual((plan["archetype"], [one["facet"] for one in plan["facets"]]), ("technical deconstruction", ["brick.parts", "brick.limits", "babs.dependencies"]))
+        named = persona.Touched("def tell(self, other):\n    return self.lamps[0].light() + self.count() + str(self.title) + other.name.upper()\n")
+        self.assertEqual((named.told(), named.writes_text), ("reads lamps title 1.name; changes nothing; sends lamps.light count", True))
+        self.assertFalse(persona.Touched("def tell(self):\n    return self.title\n").writes_text)
         reads = persona.plan("def tell(self):\n    return self.notes.count(3)\n")
         self.assertEqual((reads["archetype"], reads["facets"], reads["retrievals"]), ("factual inquiry", [], ["notes"]))
 
@@ -374,21 +378,35 @@ class Personas(unittest.TestCase):
             prompt, completion, case, _ = persona.draw("brick", drawer)
             self.assertTrue(prompt.endswith("<|covenant|>") and persona.is_plan(json.loads(completion.removesuffix("<|end|>"))), prompt)
             prompt, completion, case, _ = persona.draw("babs", drawer)
-            for path in persona.Touched(case.source).changes:
-                self.assertIn(path, completion.split("; ")[1])
+            if case.refusal is not None:
+                self.assertEqual(completion, persona.NOTHING + "<|end|>")
+            else:
+                self.assertEqual(completion.split("; ")[1], "changes " + (" ".join(persona.Touched(case.source).changes) or "nothing"))
             prompt, completion, case, _ = persona.draw("robin", drawer)
-            self.assertTrue(completion.startswith(f"def {case.selector}(") and "\n<|attempt|>reads " in prompt)
+            self.assertTrue(completion.startswith("<|refuse|>" if case.refusal is not None else f"def {case.selector}(") and "\n<|attempt|>reads " in prompt)
 
     def test_what_is_to_be_refused_passes_its_examples_and_is_wrong(self):
         drawer, kinds = wishes.Drawer(random.Random(13)), collections.Counter()
         for _ in range(30):
-            prompt, completion, case, (source, good) = persona.draw("alfred", drawer)
+            prompt, completion, case, judged = persona.draw("alfred", drawer)
+            if judged is None:
+                continue
+            source, good = judged
             function = wishes.compiled(source, case.selector)
             self.assertFalse(any(wishes.difference(wishes.Outcome(function, state), asked, state.told()) for state, asked in case.shown), prompt)
             said = json.loads(completion.removesuffix("<|end|>"))
             self.assertTrue(persona.is_verdict(said) and (said["verdict"] == "pass") == good == (source == case.source))
             kinds[good] += 1
         self.assertGreater(min(kinds.values()), 5)
+
+    def test_data_is_broken_where_it_is_said_and_mended_by_its_schema(self):
+        for number in range(400):
+            data = mending.Mending(random.Random(number), held=number % 2 == 0)
+            self.assertEqual(mending.breaks(data.schema, data.mended), [], data.prompt())
+            broken = mending.breaks(data.schema, data.broken)
+            self.assertEqual(len(broken), len(data.errors), data.prompt())
+            for name in broken:
+                self.assertTrue(any(name in error for error in data.errors), data.prompt())
 
 
 class Barred(unittest.TestCase):

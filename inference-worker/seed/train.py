@@ -1,7 +1,7 @@
 """The training: reads shards in order, and writes a checkpoint and a usable model/ every few minutes.
 
 `python train.py --minutes 80 --processes 2` begins; `--from model` begins with the weights of a kept model, such as the one that ships, and with
-the shards after those that it has seen; `--resume` goes on from work2/checkpoint.pt, with any number of processes, each of one thread: on a machine shared with builds, processes that meet once a step
+the shards after those that it has seen; `--resume` goes on from work2/checkpoint.pt, with any number of processes (with another one the shard is begun anew), each of one thread: on a machine shared with builds, processes that meet once a step
 stand far better than threads that meet in every product. The learning rate depends only on the share of the minutes that is spent: a short
 warm-up, a plateau, and a linear way to zero, so a run is always annealed when its time is up.
 """
@@ -150,7 +150,7 @@ def work(rank, asked):
     base = [asked.muon, asked.adam, asked.adam]
     optimisers = [Muon(layers, lr=base[0]), torch.optim.AdamW(others, lr=base[1], betas=(0.9, 0.95), weight_decay=0.0),
                   torch.optim.AdamW(lookup.parameters(), lr=base[2], weight_decay=0.0)]
-    done = {"step": 0, "tokens": 0, "examples": 0, "seconds": 0.0, "earlier": 0.0, "shard": 0, "batch": 0}
+    done = {"step": 0, "tokens": 0, "examples": 0, "seconds": 0.0, "earlier": 0.0, "shard": 0, "batch": 0, "processes": asked.processes}
     if asked.kept and not asked.resume:
         kept = safetensors.torch.load_file(str(asked.kept / "model.safetensors"))
         model.load_state_dict({name: weight.float() for name, weight in kept.items()})
@@ -165,6 +165,8 @@ def work(rank, asked):
         for optimiser, held in zip(optimisers, state["optimisers"]):
             optimiser.load_state_dict(held)
         done.update(state["done"])  # an earlier program kept less
+        if done["processes"] != asked.processes:
+            done.update(batch=0, processes=asked.processes)
     budget, start, before = asked.minutes * 60, time.time(), done["seconds"]
     saved, shown, losses, firsts, lookups, share = start, start, [], [], [], before / budget
 

@@ -97,6 +97,16 @@ def image_kind(value):
 SPACE = {**trial.ALLOWED, "math": math, "datetime": datetime, "ValueError": ValueError, "frozenset": frozenset, "divmod": divmod, "pow": pow, "map": map, "filter": filter}
 
 
+def slots_of_others(world, state, slots):
+    """The slots of the objects that the receiver's slots and the arguments hold, in the order of the receiver's slots."""
+    order = [slot.partition(":")[0] for slot in slots]
+    starts = sorted((path for path in world.others if not path.isdigit()), key=order.index) + [slot.path + "[0]" for slot in world.slots if slot.kind == "refs" and slot.path + "[0]" in state.things]
+    found = []
+    for start in starts + sorted(path for path in state.things if path.isdigit()):
+        found += [f"{start}.{name}:{image_kind(value)}" for name, value in vars(state.things[start]).items() if name not in ("_path", "_p_changed") and not callable(value)]
+    return found[:16]
+
+
 def compiled(source, selector):
     """The function of a source."""
     space = {"__builtins__": SPACE, "math": math, "datetime": datetime}
@@ -260,13 +270,7 @@ class Drawer:
         slots += [f"{selector}:method" for path, selector, _ in world.sends if path == "self"]
         if rng.random() < 0.12:
             slots.append(f"{'_'.join(self.verb_words())}:method")
-        order = [slot.partition(":")[0] for slot in slots]
-        starts = sorted((path for path in world.others if not path.isdigit()), key=order.index) + [slot.path + "[0]" for slot in world.slots if slot.kind == "refs" and slot.path + "[0]" in base.things]
-        others = []
-        for start in starts + sorted(path for path in base.things if path.isdigit()):
-            thing = base.things[start]
-            others += [f"{start}.{name}:{image_kind(value)}" for name, value in vars(thing).items() if name not in ("_path", "_p_changed") and not callable(value)]
-        case = Case(family=method.family, selector=selector, arguments=[image_kind(value) for value in base.arguments], slots=slots, others=others[:16], wish=method.wish, examples=shown, source=source,
+        case = Case(family=method.family, selector=selector, arguments=[image_kind(value) for value in base.arguments], slots=slots, others=slots_of_others(world, base, slots), wish=method.wish, examples=shown, source=source,
                     refusal=None, receiver=f"#{rng.randint(1, 9999)}" if rng.random() < 0.8 else "_".join(self.verb_words()[:1]), parents=self.parents(), method=method, base=base, states=states, rows=rows)
         case.named = [slot for slot in world.slots if slot in self.writer.sentence.places]
         case.shown = kept
