@@ -185,9 +185,15 @@ mod tests {
         progress.pass(&event(0, "STATE_TRANSITION", "VALIDATING", ""));
         let text = progress.pass(&event(0, "VALIDATION_FAILURE", "VALIDATING", "no slot 'x'"));
         assert!(text.contains("✗ no slot 'x'\n"), "{text:?}");
-        let text = progress.pass(&event(1, "ESCALATED", "IDLE", "llama at http://x/v1"));
-        assert!(text.contains("  → llama at http://x/v1\n"), "{text:?}");
         let text = progress.pass(&event(1, "STATE_TRANSITION", "SYNTHESIZING", ""));
         assert!(text.contains("thought 4, round 1: SYNTHESIZING"), "{text:?}");
+    }
+
+    #[test]
+    fn who_is_asked_instead_is_told() {
+        let mut progress = Progress::new(false);
+        progress.pass(&event(1, "STATE_TRANSITION", "FAILED", ""));
+        let text = progress.pass(&event(2, "ESCALATED", "IDLE", "llama at http://x/v1"));
+        assert!(text.contains("  → llama at http://x/v1\n"), "{text:?}");
     }
 }

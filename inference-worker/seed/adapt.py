@@ -76,15 +76,26 @@ def save(made, name, base, notes):
 
 
 def load(name):
-    """The kept model with an adapter; refused when it is another model's."""
+    """The kept model with an adapter."""
+    told_of(name)
+    model = evaluate.load()
+    take(adapt(model), name)
+    return model.eval()
+
+
+def told_of(name):
+    """What is told of the training of an adapter; refused when it is another model's."""
     told = json.loads((FOLDER / name / "training.json").read_text())
     if told["base_sha256"] != base_hash():
         raise SystemExit(f"{FOLDER / name} was trained on other weights than those in {tokens.FOLDER}; train it anew")
-    model = evaluate.load()
+    return told
+
+
+def take(made, name):
+    """Puts the numbers of a saved adapter into a model's adapters."""
     held = safetensors.torch.load_file(str(FOLDER / name / "adapter_model.safetensors"))
-    for path, one in adapt(model).items():
+    for path, one in made.items():
         one.A.data, one.B.data = held[f"{path}.lora_A.weight"].float(), held[f"{path}.lora_B.weight"].float()
-    return model.eval()
 
 
 def batches(name, tokenizer, rng):
@@ -100,16 +111,21 @@ def batches(name, tokenizer, rng):
             yield batching.padded([head + tail for head, tail in group]), batching.padded([[0.0] * len(head) + [1.0] * len(tail) for head, tail in group], 0.0)
 
 
-def train(name, minutes, rate, threads):
-    """Trains one adapter for some minutes; the rate falls to zero in a cosine."""
+def train(name, minutes, rate, threads, goes_on):
+    """Trains one adapter for some minutes, or goes on with the one that is there; the rate falls to zero in a cosine."""
     torch.set_num_threads(threads)
     torch.manual_seed(7)
     base, model, tokenizer = base_hash(), evaluate.load(), tokens.load()
     made = adapt(model)
+    before = {"steps": 0, "examples": 0, "seconds": 0}
+    if goes_on:
+        before = told_of(name)
+        take(made, name)
+    model.stream, model.misses = (torch.compile(part, dynamic=True) for part in (model.stream, model.misses))
     weights = [half for one in made.values() for half in (one.A, one.B)]
     optimiser = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
     start, shown, step, seen, losses, last = time.time(), time.time(), 0, 0, [], []
-    for ids, counting in batches(name, tokenizer, random.Random(f"adapter-{name}")):
+    for ids, counting in batches(name, tokenizer, random.Random(f"adapter-{name}-{before['examples']}")):
         share = (time.time() - start) / (minutes * 60)
         if share >= 1:
             break
@@ -126,7 +142,8 @@ def train(name, minutes, rate, threads):
             print(json.dumps({"persona": name, "step": step, "examples": seen, "loss": round(sum(losses) / len(losses), 4), "seconds": round(time.time() - start)}), flush=True)
             shown, last, losses = time.time(), losses, []
     last = losses or last
-    save(made, name, base, {"steps": step, "examples": seen, "seconds": round(time.time() - start), "loss": round(sum(last) / len(last), 4)})
+    done = {"steps": step, "examples": seen, "seconds": round(time.time() - start)}
+    save(made, name, base, {what: before[what] + count for what, count in done.items()} | {"loss": round(sum(last) / len(last), 4)})
 
 
 def main():
@@ -136,10 +153,11 @@ def main():
     parser.add_argument("--minutes", type=float, default=6, help="of each")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true", help="go on with the adapters that are there")
     asked = parser.parse_args()
     signal.signal(signal.SIGALRM, evaluate.alarmed)
     for name in asked.persona:
-        train(name, asked.minutes, asked.rate, asked.threads)
+        train(name, asked.minutes, asked.rate, asked.threads, asked.resume)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import hashlib
 import json
 import os
 import pathlib
@@ -371,6 +372,15 @@ class Personas(unittest.TestCase):
         self.assertFalse(persona.Touched("def tell(self):\n    return self.title\n").writes_text)
         reads = persona.plan("def tell(self):\n    return self.notes.count(3)\n")
         self.assertEqual((reads["archetype"], reads["facets"], reads["retrievals"]), ("factual inquiry", [], ["notes"]))
+
+    def test_the_adapters_that_ship_belong_to_the_model_that_ships(self):
+        here = pathlib.Path(__file__).parent
+        weights = hashlib.sha256((here / "model" / "model.safetensors").read_bytes()).hexdigest()
+        for name in persona.NAMES:
+            folder = here / "adapters" / name
+            self.assertEqual(json.loads((folder / "training.json").read_text())["base_sha256"], weights, f"train {name} anew: python adapt.py {name}")
+            self.assertEqual(json.loads((folder / "adapter_config.json").read_text())["revision"], f"sha256:{weights}")
+        self.assertEqual(json.loads((here / "adapters" / "measured.json").read_text())["base_sha256"], weights)
 
     def test_an_answer_follows_from_its_case(self):
         drawer = wishes.Drawer(random.Random(12))
