@@ -4,17 +4,51 @@
 """
 
 import json
+import pathlib
+import re
 
 import adapt
 import attempts
 import changes
 import corpus
+import plot
 import readings
 import scenario
 import stories
 from evaluate import wilson
 from model import CONFIG
 from tokens import FOLDER
+
+BENCH = pathlib.Path(__file__).resolve().parents[2] / "docs" / "dnu-results.md"
+
+
+def rows_of(text):
+    """The rows of the first table of a text, as lists of cells."""
+    table = re.search(r"(?:^\|.*\n)+", text, re.M)[0]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table.split("\n") if row and not row.startswith("| ---")]
+
+
+def bench():
+    """What DNU-Bench says of the model, from docs/dnu-results.md; coverage.svg beside the card."""
+    text = BENCH.read_text()
+    section = lambda title: text.split(f"## {title}\n")[1].split("\n## ")[0]
+    yield "## DNU-Bench, test part\n"
+    yield "The model in the real system: asked, guarded, tried, installed, and held to examples that it was not shown (`docs/dnu-results.md`, `docs/dnu.md`).\n"
+    head, *rows = rows_of(section("Test part"))
+    kept = [head.index(name) for name in ("family", "tasks", "pass@1", "95 % interval", "installed", "of them wrong")]
+    for number, row in enumerate([head, *rows]):
+        yield "| " + " | ".join(row[at] for at in kept) + " |" + ("\n" + "| --- " * len(kept) + "|" if number == 0 else "")
+    yield "\n## Accuracy against coverage\n"
+    yield "The development part by the least share of its answers that must agree. Coverage: tasks of which a method was installed; accuracy: how many of those are right.\n"
+    yield "| least agreement | right | installed and wrong | coverage | accuracy |\n| --- | --- | --- | --- | --- |"
+    points = []
+    for share, right, wrong, _, refused in rows_of(section("Accuracy against coverage"))[1:]:
+        good, tasks, all_tasks = int(right.split(" of ")[0]), right, int(right.split(" of ")[1]) + int(refused.split(" of ")[1])
+        installed = good + int(wrong)
+        points.append((100 * installed / all_tasks, 100 * good / installed))
+        yield f"| {share} | {tasks} | {wrong} | {points[-1][0]:.1f} % | {points[-1][1]:.1f} % |"
+    (FOLDER / "coverage.svg").write_text(plot.line(sorted(points), "tasks of which a method was installed, %", "of those right, %", dots=True))
+    yield "\n![accuracy against coverage](coverage.svg)\n"
 
 
 def lines():
@@ -37,6 +71,10 @@ def lines():
     yield f"- Seen: {told['examples']:,} cases, {told['tokens']:,} tokens, {told['step']:,} steps; loss on the completion, and with a small weight on the examples."
     yield f"- Time: {told['seconds'] / 60:.0f} minutes on two shared CPU cores, in bf16 autocast; Muon for the layers, AdamW for the rest; the rate falls to zero at the end."
     yield f"- Last loss in the log: {log[-1]['loss']} at step {log[-1]['step']} (rate {log[-1]['rate']}).\n"
+    (FOLDER / "loss.svg").write_text(plot.line([(row["tokens"] / 1e6, row["loss"]) for row in log if row["loss"] < 1], "million tokens", "loss, from where it is below 1"))
+    yield "![loss by tokens](loss.svg)\n"
+    yield "It jumps where a phase of training begins with a high rate again, and where text was added.\n"
+    yield from bench()
     yield "## Scores\n"
     yield ("Names with words, phrasings and compositions that stand nowhere in training text. A method is right when it does what it should on twelve states that no example shows. "
            "`best`: the first of the greedy answer and of eight more that passes the examples of the prompt; `wrong`: such a one that is wrong all the same.\n")

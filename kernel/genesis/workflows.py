@@ -2,7 +2,7 @@
 
 They can be cloned, changed, compared (`batos workflow compare`), adopted and dropped while the system runs."""
 parents = [ref("traits")]
-order = ["full", "adapted", "short", "view", "view_plain"]
+order = ["full", "short", "adapted", "view", "view_plain"]
 full = ref("workflows.full")
 adapted = ref("workflows.adapted")
 short = ref("workflows.short")

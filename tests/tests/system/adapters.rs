@@ -91,7 +91,7 @@ fn an_adapter_is_imported_held_and_dropped_and_outlives_every_process() {
     assert_eq!(import(&system, "ROBIN", &[])["adapter"]["generation"], 2);
 }
 
-/// The seed with its personas' adapters: all four take part in what is installed.
+/// The seed with its personas' adapters, where their workflow is adopted: all four take part in what is installed.
 #[test]
 fn the_seed_thinks_by_its_personas() {
     let system = System::new().up();
@@ -100,6 +100,7 @@ fn the_seed_thinks_by_its_personas() {
         let imported = system.ok(&["adapter", "import", from.to_str().unwrap()]);
         assert_eq!(imported["adapter"]["name"], persona.to_uppercase());
     }
+    system.ok(&["workflow", "adopt", "adapted"]);
     system.ok(&["new", "traits", "tally=3", "--name", "gate"]);
     system.ok(&[
         "wish",

@@ -47,7 +47,7 @@ fn an_older_image_is_renewed_once() {
     assert!(states.contains(&"arranging".to_owned()), "{states:?}");
     assert_eq!(
         system.inspect("workflows")["slots"]["order"]["value"],
-        json!(["full", "adapted", "short", "view", "view_plain"])
+        json!(["full", "short", "adapted", "view", "view_plain"])
     );
     // What a person changed is as that person left it.
     assert_eq!(

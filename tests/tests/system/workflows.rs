@@ -16,7 +16,7 @@ fn names(system: &System) -> Vec<String> {
 fn a_clone_is_compared_adopted_and_dropped() {
     let scripted = Scripted::speaking(personas::correct);
     let system = &scripted.system;
-    assert_eq!(names(system), ["full", "adapted", "short", "view", "view_plain"]);
+    assert_eq!(names(system), ["full", "short", "adapted", "view", "view_plain"]);
     let object = text(&system.ok(&["new", "traits", "count=0", "--name", "counted"])["object"]).to_owned();
     let past = system.ok(&["send", "counted", "count_up"])["thought"].clone();
     system.ok(&["workflow", "clone", "full", "quick"]);
@@ -84,7 +84,7 @@ fn a_clone_is_compared_adopted_and_dropped() {
     let adopted = system.ok(&["workflow", "adopt", "quick"]);
     assert_eq!(
         adopted["order"],
-        json!(["quick", "full", "adapted", "short", "view", "view_plain"])
+        json!(["quick", "full", "short", "adapted", "view", "view_plain"])
     );
     let asked = scripted.asked().len();
     system.ok(&["send", "counted", "count_off"]);
@@ -97,7 +97,7 @@ fn a_clone_is_compared_adopted_and_dropped() {
     assert!(text(&fault["message"]).contains("in use"), "{fault}");
     system.ok(&["undo", &adopted["transaction"].to_string()]);
     system.ok(&["workflow", "drop", "quick"]);
-    assert_eq!(names(system), ["full", "adapted", "short", "view", "view_plain"]);
+    assert_eq!(names(system), ["full", "short", "adapted", "view", "view_plain"]);
     // What some model needs is not taken away.
     system.refused(&["workflow", "drop", "full"], "method_raised");
     let fault = system.refused(&["workflow", "drop", "short"], "method_raised");
