@@ -58,8 +58,8 @@ def wish(drawer, family, make=None, flawed=False):
     while True:
         try:
             case = drawer.attempt(make)
-            if drawer.held and not any(fixed.strange(slot.partition(":")[0]) for slot in (*case.slots, *case.others)):
-                continue  # held out by its hash, and yet somewhere in the training text
+            if drawer.held and not fixed.is_new(case):
+                continue
             states = [drawer.world.draw() for _ in range(12)]
             wanted = [drawer.wanted(case.method, state) for state in states]
             if flawed:

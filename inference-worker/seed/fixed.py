@@ -35,3 +35,8 @@ def parts(name):
 def strange(name):
     """The words of a name that never stand in training text."""
     return [part for part in parts(name) if names.held_out(part) and names.held_out(vocabulary.singular(part)) and part not in WORDS and names.singular(part) not in WORDS and names.plural(part) not in WORDS]
+
+
+def is_new(case):
+    """Whether a case with held-out names has one that stands nowhere in the training text: a hash alone may hold out a word that does."""
+    return any(strange(slot.partition(":")[0]) for slot in (*case.slots, *case.others))

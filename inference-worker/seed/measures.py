@@ -150,8 +150,8 @@ def drawn(name, each):
     found = 0
     while found < each:
         prompt, completion, case, more = persona.draw(name, drawer)
-        if isinstance(case, wishes.Case) and not any(fixed.strange(slot.partition(":")[0]) for slot in (*case.slots, *case.others)):
-            continue  # held out by its hash, and yet somewhere in the training text
+        if isinstance(case, wishes.Case) and not fixed.is_new(case):
+            continue
         found += 1
         if name == "robin" and case.refusal is None:
             states = [drawer.world.draw() for _ in range(12)]
@@ -173,14 +173,14 @@ def main():
     signal.signal(signal.SIGALRM, evaluate.alarmed)
     torch.set_num_threads(asked.threads)
     tokenizer = tokens.load()
-    writer = lambda name: Writer(adapt.load(name), tokenizer) if (adapt.FOLDER / name / "adapter_model.safetensors").exists() else None
-    bare, grounding = Writer(evaluate.load(), tokenizer), writer("babs")
+    adapted = {name: Writer(adapt.load(name), tokenizer) for name in persona.NAMES if (adapt.FOLDER / name / "adapter_model.safetensors").exists()}
+    bare = Writer(evaluate.load(), tokenizer)
     tables = {}
     for name in asked.persona or persona.NAMES:
-        if writer(name) is None:
+        if name not in adapted:
             parser.error(f"{adapt.FOLDER / name} holds no adapter; `python adapt.py {name}` trains one")
         table = Table()
-        MEASURES[name](table, drawn(name, asked.each), bare, writer(name), grounding)
+        MEASURES[name](table, drawn(name, asked.each), bare, adapted[name], adapted.get("babs"))
         tables[name] = table.rows
         for what, (without, having, n) in table.rows.items():
             print(f"{name:7} {what:84} bare {without / n:6.1%}  adapted {having / n:6.1%}  of {n}", flush=True)

@@ -90,19 +90,21 @@ pub struct Manifest {
 
 /// What the card of a model folder says that the model can do.
 pub fn abilities(model: &Path) -> Option<Vec<String>> {
-    let text = fs::read(model.join(MANIFEST)).ok()?;
-    let manifest: Manifest = serde_json::from_slice(&text).ok()?;
-    manifest.abilities
+    card(model)?.abilities
 }
 
 /// The SHA-256 that the card of a model folder tells of its weights, in hexadecimal; they were held to it when they were loaded.
 pub fn weights_digest(model: &Path) -> Option<String> {
-    let text = fs::read(model.join(MANIFEST)).ok()?;
-    let manifest: Manifest = serde_json::from_slice(&text).ok()?;
-    manifest
+    card(model)?
         .files
         .get(safetensors::WEIGHTS)
         .map(|file| file.sha256().to_owned())
+}
+
+/// The card of a model folder, where it has one that can be read.
+fn card(model: &Path) -> Option<Manifest> {
+    let text = fs::read(model.join(MANIFEST)).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 /// The stamp of a model: a folder, or a GGUF file.
