@@ -196,12 +196,11 @@ impl Model {
     }
 
     async fn embedder_on(&self, stream: &mut Stream) -> Result<Result<Embedder, String>, FrameError> {
-        asynchronous::write(stream, &InferenceRequest::DescribeEmbedder).await?;
-        loop {
-            if let InferenceEvent::EmbedderDescribed(described) = asynchronous::read(stream).await? {
-                return Ok(described.map_err(|fault| fault.message));
-            }
-        }
+        answer_to(stream, &InferenceRequest::DescribeEmbedder, |event| match event {
+            InferenceEvent::EmbedderDescribed(described) => Some(described.map_err(|fault| fault.message)),
+            _ => None,
+        })
+        .await
     }
 
     /// Has texts encoded, in their order; or says why nobody encodes. What of a text is beyond what the encoder reads is cut off.
@@ -255,12 +254,11 @@ impl Model {
             let mut stream = self.connect().await?;
             self.find_worker(&mut stream).await?;
             let request = InferenceRequest::Adapters { request: 1, ask };
-            asynchronous::write(&mut stream, &request).await?;
-            loop {
-                if let InferenceEvent::Adapters { answer, .. } = asynchronous::read(&mut stream).await? {
-                    return Ok::<_, FrameError>(answer);
-                }
-            }
+            answer_to(&mut stream, &request, |event| match event {
+                InferenceEvent::Adapters { answer, .. } => Some(answer),
+                _ => None,
+            })
+            .await
         };
         match timeout(patience, conversation).await {
             Ok(Ok(answer)) => answer.map_err(adapter_fault),
@@ -341,12 +339,11 @@ impl Model {
             return Ok(Err(fault));
         }
         *is_described = true;
-        asynchronous::write(&mut stream, &InferenceRequest::Abilities).await?;
-        loop {
-            if let InferenceEvent::Abilities(abilities) = asynchronous::read(&mut stream).await? {
-                return Ok(Ok(abilities));
-            }
-        }
+        answer_to(&mut stream, &InferenceRequest::Abilities, |event| match event {
+            InferenceEvent::Abilities(abilities) => Some(Ok(abilities)),
+            _ => None,
+        })
+        .await
     }
 
     /// The server that stands by for what the model cannot do, in words; none where there is none, or it does not answer.
@@ -354,12 +351,15 @@ impl Model {
         let conversation = async {
             let mut stream = self.connect().await?;
             self.find_worker(&mut stream).await?;
-            asynchronous::write(&mut stream, &InferenceRequest::DescribeServer).await?;
-            loop {
-                if let InferenceEvent::ServerDescribed(described) = asynchronous::read(&mut stream).await? {
-                    return Ok::<_, FrameError>(described);
-                }
-            }
+            answer_to(
+                &mut stream,
+                &InferenceRequest::DescribeServer,
+                |event| match event {
+                    InferenceEvent::ServerDescribed(described) => Some(described),
+                    _ => None,
+                },
+            )
+            .await
         };
         match timeout(PRESENT, conversation).await {
             Ok(Ok(Some(Ok(server)))) => Some(in_words(&server)),
@@ -488,6 +488,20 @@ impl Model {
     async fn connect(&self) -> Result<Stream, FrameError> {
         let name = self.socket.as_path().to_fs_name::<GenericFilePath>()?;
         Ok(Stream::connect(name).await?)
+    }
+}
+
+/// Sends a request, and reads on until what comes is the answer to it.
+async fn answer_to<T>(
+    stream: &mut Stream,
+    request: &InferenceRequest,
+    answer: impl Fn(InferenceEvent) -> Option<T>,
+) -> Result<T, FrameError> {
+    asynchronous::write(stream, request).await?;
+    loop {
+        if let Some(answer) = answer(asynchronous::read(stream).await?) {
+            return Ok(answer);
+        }
     }
 }
 
