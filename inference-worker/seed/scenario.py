@@ -176,6 +176,13 @@ def read(path):
     return found, wrong
 
 
+@functools.lru_cache(maxsize=2)
+def drawn(held_out):
+    """Those that cases are drawn of: of the files that `written/newest` names, which a model that goes on training has not seen, thrice."""
+    newest = set((FOLDER / "newest").read_text().split())
+    return [scenario for scenario in load(held_out) for _ in range(3 if scenario.file in newest else 1)]
+
+
 @functools.lru_cache(maxsize=4)
 def load(held_out, refused=False):
     """The scenarios of one side of the split: those with a method, or those that are to be refused."""
@@ -184,5 +191,7 @@ def load(held_out, refused=False):
         found, wrong = read(path)
         if wrong:
             raise ValueError(f"{path.name} block {wrong[0][0]}: {wrong[0][2]}")
+        for _, scenario in found:
+            scenario.file = path.name
         made += [scenario for _, scenario in found]
     return [scenario for scenario in made if scenario.is_held_out() == held_out and (scenario.refusal is not None) == refused]

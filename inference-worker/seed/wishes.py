@@ -187,7 +187,7 @@ class Drawer:
         weights = WEIGHTS if not self.unseen and self.composed is None else WEIGHTS[:-1] + (0,)
         make = family or rng.choices(FAMILIES, weights)[0]
         if make == "written":
-            return self.scenario_case(scenario or rng.choice(scenarios.load(self.held)))
+            return self.scenario_case(scenario or rng.choice(scenarios.drawn(self.held)))
         self.world = world = World(rng, self.held)
         if make != "story" and rng.random() < 0.13:
             world.holder = world.slot("ref") if rng.random() < 0.7 else world.argument("ref")
