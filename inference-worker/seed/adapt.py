@@ -76,19 +76,13 @@ def save(made, name, base, notes):
 
 
 def load(name):
-    """The kept model with an adapter."""
-    told_of(name)
-    model = evaluate.load()
-    take(adapt(model), name)
-    return model.eval()
-
-
-def told_of(name):
-    """What is told of the training of an adapter; refused when it is another model's."""
+    """The kept model with an adapter; refused when it is another model's."""
     told = json.loads((FOLDER / name / "training.json").read_text())
     if told["base_sha256"] != base_hash():
         raise SystemExit(f"{FOLDER / name} was trained on other weights than those in {tokens.FOLDER}; train it anew")
-    return told
+    model = evaluate.load()
+    take(adapt(model), name)
+    return model.eval()
 
 
 def take(made, name):
@@ -119,7 +113,8 @@ def train(name, minutes, rate, threads, goes_on):
     made = adapt(model)
     before = {"steps": 0, "examples": 0, "seconds": 0}
     if goes_on:
-        before = told_of(name)
+        # One that belongs to the weights which these went on from is a better beginning than none.
+        before = json.loads((FOLDER / name / "training.json").read_text())
         take(made, name)
     model.stream, model.misses = (torch.compile(part, dynamic=True) for part in (model.stream, model.misses))
     weights = [half for one in made.values() for half in (one.A, one.B)]
@@ -153,7 +148,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=6, help="of each")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="go on with the adapters that are there")
+    parser.add_argument("--resume", action="store_true", help="go on with the adapters that are there, those of earlier weights too")
     asked = parser.parse_args()
     signal.signal(signal.SIGALRM, evaluate.alarmed)
     for name in asked.persona:

@@ -40,7 +40,7 @@ def bench():
         yield "| " + " | ".join(row[at] for at in kept) + " |" + ("\n" + "| --- " * len(kept) + "|" if number == 0 else "")
     yield "\n## Accuracy against coverage\n"
     yield "The development part by the least share of its answers that must agree. Coverage: tasks of which a method was installed; accuracy: how many of those are right.\n"
-    yield "| least agreement | right | installed and wrong | coverage | accuracy |\n| --- | --- | --- | --- | --- |"
+    yield "| must agree | right | installed and wrong | coverage | accuracy |\n| --- | --- | --- | --- | --- |"
     points = []
     for share, right, wrong, _, refused in rows_of(section("Accuracy against coverage"))[1:]:
         good, tasks, all_tasks = int(right.split(" of ")[0]), right, int(right.split(" of ")[1]) + int(refused.split(" of ")[1])
