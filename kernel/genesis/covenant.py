@@ -5,6 +5,10 @@ are shown in the first round: a small model is easily led astray by the others. 
 
 A wish (docs/wishes.md) is told to a model that has the ability `wish`, and what was wrong with the round before to one that has
 the ability `correct`. Texts are data: none of `marks` comes into a prompt by them.
+
+The order of slots tells nothing, and a small model still reads a wish otherwise where they stand in another one. So correcting
+rounds show them in `orders` others, each round in new ones, beside the attempt. Of these rounds there are `corrections` at most (None:
+as many as orchestrator.corrections allows), and `blind_corrections` where no example tells what came of one.
 """
 parents = [ref("traits")]
 rule = "state lives in slots; a change ends with self._p_changed = True"
@@ -17,6 +21,9 @@ max_example_characters = 200
 max_flaw_characters = 200
 focus = True
 words_alone = True
+orders = 3
+corrections = None
+blind_corrections = 2
 unseen = ["parents", "wishes", "view_record"]
 conversation = ref("covenant.conversation")
 adapted = ref("covenant.adapted")
@@ -24,7 +31,20 @@ view = ref("covenant.view")
 
 
 def method_ask(self, cycle):
-    return cycle.several(self.asking_method(cycle), self.render_words(cycle.brief, cycle.able))
+    brief = cycle.brief
+    words = self.render_words(brief, cycle.able, 0)
+    ways = [{}]
+    if brief["round"] == 1 or words is None:
+        if words is not None:
+            ways.append({"prompt": words})
+        return cycle.by_turns(self.asking_method(cycle), ways)
+    anew = dict(brief)
+    anew["flawed"] = ""
+    first = 1 + (brief["round"] - 2) * self.orders
+    for order in range(first, first + self.orders):
+        ways.append({"prompt": self.render_words(brief, cycle.able, order)})
+        ways.append({"prompt": self.render(anew, cycle.able, order)})
+    return cycle.by_turns(self.asking_method(cycle), ways, True)
 
 
 def asking_method(self, cycle):
@@ -45,18 +65,18 @@ def method_in(self, text):
     return text
 
 
-def render_words(self, brief, able):
+def render_words(self, brief, able, order):
     # For every other candidate the words alone, where there are any: examples and what was wrong with an attempt are left out.
     if not self.words_alone or "wish" not in able or brief["wish"] is None or not brief["wish"]["intent"]:
         return None
     words = dict(brief)
     words["wish"] = {"intent": brief["wish"]["intent"], "examples": []}
     words["flawed"] = ""
-    return self.render(words, able)
+    return self.render(words, able, order)
 
 
-def render(self, brief, able=None):
-    # Who asks for a brief alone, as a state that was written before wishes, gets what every model can read.
+def render(self, brief, able=None, order=0):
+    # Who asks for a brief alone, as a state that was written before wishes, gets what every model can read. Order 0 is that of the objects.
     able = able or []
     receiver = brief["receiver"]
     wish = None
@@ -68,11 +88,11 @@ def render(self, brief, able=None):
     lines = [
         "<|covenant|>" + self.rule,
         "<|receiver|>" + primitive("object_id", receiver),
-        "<|slots|>" + " ".join(self.visible_slots(receiver, brief["selector"], round)),
+        "<|slots|>" + " ".join(self.visible_slots(receiver, brief["selector"], round, order)),
         "<|parents|>" + " ".join(brief["chain"]),
     ]
     if wish is not None:
-        others = self.others(brief)
+        others = self.others(brief, order)
         if others:
             lines.append("<|others|>" + " ".join(others))
     lines.append("<|message|>" + brief["selector"] + "(" + ", ".join(brief["argument_kinds"]) + ")")
@@ -101,12 +121,18 @@ def shown_examples(self, wish):
     return short[:self.max_examples]
 
 
-def others(self, brief):
+def in_order(self, slots, order):
+    # Every second order is the one before read from behind, and every two orders begin one slot further on.
+    begin = order // 2 % max(1, len(slots))
+    slots = slots[begin:] + slots[:begin]
+    return slots[::-1] if order % 2 else slots
+
+
+def others(self, brief, order=0):
     receiver = brief["receiver"]
     found = []
-    for name, kind, holder in primitive("all_slots", receiver):
-        if self.is_hidden(name, receiver, holder):
-            continue
+    shown = [slot for slot in primitive("all_slots", receiver) if not self.is_hidden(slot[0], receiver, slot[2])]
+    for name, kind, holder in self.in_order(shown, order):
         if kind == "ref":
             found += self.data_of(name, primitive("get_slot", receiver, name, None), receiver)
         if kind == "list":
@@ -135,7 +161,7 @@ def is_hidden(self, name, receiver, holder):
     return name in self.unseen or primitive("object_id", holder) == "#2" or (inherited and name == "comment")
 
 
-def visible_slots(self, receiver, selector, round):
+def visible_slots(self, receiver, selector, round, order=0):
     data = []
     methods = []
     named = []
@@ -150,7 +176,7 @@ def visible_slots(self, receiver, selector, round):
             named.append(name + ":" + kind)
     if named and round == 1 and self.focus:
         return named[:self.max_slots]
-    return data[:self.max_slots] + methods[:self.max_methods]
+    return self.in_order(data, order)[:self.max_slots] + methods[:self.max_methods]
 
 
 def wish_for(self, receiver, selector):

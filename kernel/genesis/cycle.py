@@ -25,6 +25,7 @@ asked = 0
 waiting = []
 passed = []
 agreed = None
+held = []
 tried = []
 best = None
 max_attempt_characters = 10000
@@ -107,11 +108,18 @@ def checks(self):
     return wish is not None and any(not example.endswith("-> _") for example in wish["examples"])
 
 
-def several(self, ask, words=None):
-    # Every other one gets the prompt `words`, which shows no examples.
-    if words is None:
-        return self.by_turns(ask, [{}])
-    return self.by_turns(ask, [{}, {"prompt": words}])
+def asked_before(self):
+    # How many answers earlier rounds of the same model were asked for. A server's few are not counted among a small model's many.
+    if self.brief["held"] is None or self.brief["escalated"]:
+        return 0
+    return self.brief["held"]["asked"]
+
+
+def passed_before(self):
+    # What passed in an earlier round, and too few answers agreed in, keeps its votes.
+    if self.brief["held"] is None or self.brief["escalated"]:
+        return []
+    return self.brief["held"]["passed"]
 
 
 def is_wished(self):
@@ -119,10 +127,10 @@ def is_wished(self):
     return self.checks() and wish["intent"] != ""
 
 
-def by_turns(self, ask, ways):
+def by_turns(self, ask, ways, are_new=False):
     # Where examples can tell candidates apart, many are asked for at once, by turns in different ways: each a map of what it has instead of the
     # ask's own. One reads the wish otherwise than another, and was not written to pass where that passes. The first of each greedily, where it
-    # can be new.
+    # can be new: `are_new` says that no earlier round had the ways after the first.
     wanted = self.candidates
     if self.brief["round"] == 1:
         wanted = self.first_candidates
@@ -137,10 +145,11 @@ def by_turns(self, ask, ways):
         one.update(ways[at % len(ways)])
         one["seed"] = self.brief["round"] * 1000 + at
         one["temperature"] = self.candidate_temperature
-        if self.brief["round"] == 1:
-            is_new = at < len(ways)
-        else:
-            is_new = at == 0 and (self.brief["round"] < 3 or "correct" in self.able)
+        is_new = at < len(ways)
+        if at == 0 and self.brief["round"] > 1:
+            is_new = self.brief["round"] < 3 or "correct" in self.able
+        elif self.brief["round"] > 1:
+            is_new = is_new and are_new
         if is_new:
             one["temperature"] = self.temperature
         asks.append(one)

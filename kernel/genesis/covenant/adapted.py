@@ -50,7 +50,7 @@ def method_ask(self, cycle):
     answer = cycle.partials[0]["answer"].split("\n")[0]
     woven = self.question(cycle.personas.robin, self.head(cycle) + self.attempt_mark + self.plain(answer) + "\n" + self.method_mark)
     ways = [{}, {"prompt": woven["prompt"], "persona": woven["persona"], "adapter": woven["adapter"]}]
-    words = self.render_words(brief, cycle.able)
+    words = self.render_words(brief, cycle.able, 0)
     if words is not None:
         ways.append({"prompt": words})
     return cycle.by_turns(self.asking_method(cycle), ways)

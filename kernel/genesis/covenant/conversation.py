@@ -7,6 +7,7 @@ answer_tokens = 256
 method_tokens = 768
 review_tokens = 192
 most_retrievals = 4
+corrections = 2
 is_reading = True
 most_schema = 1000
 guidance = [
@@ -65,7 +66,7 @@ def method_ask(self, cycle):
     ask = cycle.asking(self.question(cycle.thinker, self.method_task, parts), self.method_tokens)
     ask["grammar"] = cycle.grammar
     ask["confidence"] = True
-    return cycle.several(ask)
+    return cycle.by_turns(ask, [{}])
 
 
 def method_in(self, text):

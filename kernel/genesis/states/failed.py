@@ -8,9 +8,18 @@ def _process_synthesis_(self, event, payload):
         "do": "doom",
         "reason": self.failure["reason"],
         "message": self.failure["message"],
-        "correct": self.failure["correct"],
+        "correct": self.failure["correct"] and self.may_correct(),
         "escalate": self.escalates and not self.brief["escalated"] and self.failure["reason"] != "bad_example",
         "flaw": self.failure["flaw"],
         "flawed": self.failure["flawed"],
         "tried": self.brief["tried"] + self.tried,
+        "held": {"asked": self.asked_before() + self.asked, "passed": self.held},
     }
+
+
+def may_correct(self):
+    # Where examples tell what came of a round, others are worth their tokens; else a method that passes late is hardly the one that is meant.
+    most = self.covenant.blind_corrections
+    if self.checks():
+        most = self.covenant.corrections
+    return most is None or self.brief["corrections"] < most

@@ -36,6 +36,11 @@ def _process_synthesis_(self, event, payload):
             votes[text] = votes.get(text, 0) + 1
             if votes[text] == 1:
                 sources.append(text)
+    if event == "inferred_all":
+        for one in self.passed_before():
+            votes[one["source"]] = votes.get(one["source"], 0) + one["votes"]
+            if one["source"] not in sources:
+                sources.append(one["source"])
     if not sources:
         if is_known:
             message = "the model wrote only what had failed before: " + self.brief["flaw"]

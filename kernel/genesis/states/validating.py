@@ -68,10 +68,11 @@ def agree(self):
     most = max(votes.values())
     if self.refusals > most:
         return self.fail("refused", "the model refused in " + str(self.refusals) + " of " + str(self.asked) + " answers", False)
-    agreement = most / self.asked
-    if agreement < self.least_agreement:
-        told = "only " + str(most) + " of " + str(self.asked) + " answers of the model agree in what the method does, and orchestrator.least_agreement is " + str(self.least_agreement)
-        return self.fail("unsure", told, self.brief["round"] == 1)
+    asked = self.asked_before() + self.asked
+    if most < self.least_votes or most / asked < self.least_agreement:
+        self.held = [{"source": one["source"], "votes": self.votes[one["source"]]} for one in self.passed]
+        told = "only " + str(most) + " of " + str(asked) + " answers of the model agree in what the method does; orchestrator.least_votes is "
+        return self.fail("unsure", told + str(self.least_votes) + ", least_agreement " + str(self.least_agreement), True)
     chosen = [one for one in self.passed if votes[one["trial"]["behaviour"]] == most][0]
     self.artifact = chosen["source"]
     # Should the auditor refuse it, the others are left.
@@ -79,7 +80,7 @@ def agree(self):
     self.agreed = chosen["trial"]
     self.review = None
     self._p_changed = True
-    return {"do": "verdict", "ok": True, "message": "agreement: " + str(most) + " of " + str(self.asked) + " answers do the same"}
+    return {"do": "verdict", "ok": True, "message": "agreement: " + str(most) + " of " + str(asked) + " answers do the same"}
 
 
 def accept(self, trial):

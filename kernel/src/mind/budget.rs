@@ -18,7 +18,7 @@ const TOKENS: u64 = 20_000;
 const TIME: Duration = Duration::from_secs(600);
 const AT_ONCE: usize = 8;
 /// Correcting rounds after the first.
-const CORRECTIONS: u32 = 2;
+const CORRECTIONS: u32 = 6;
 
 /// The slots of the orchestrator that say what a mission may cost; read when it begins.
 #[derive(Clone, Copy, Debug, PartialEq)]

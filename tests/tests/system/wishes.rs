@@ -207,14 +207,28 @@ fn a_candidate_that_passes_is_installed() {
         asked[0].prompt
     );
     for ask in &asked[1..] {
-        // Every other one gets the words alone.
-        let end = match ask.seed % 2 {
+        // One in seven corrects the attempt; by turns the others get the words alone and all that the wish tells, with the slots in another order.
+        let way = ask.seed % 1000 % 7;
+        let end = match way {
             0 => {
                 "<|example|>rows=[] () -> 0\n<|flaw|>example 1: answers 12, not 3\n<|attempt|>def count_rows(self):\n    return sum(self.rows)\n<|method|>"
             }
-            _ => "<|message|>count_rows()\n<|wish|>Answer how many there are.\n<|method|>",
+            1 | 3 | 5 => "<|message|>count_rows()\n<|wish|>Answer how many there are.\n<|method|>",
+            _ => "<|example|>rows=[3, 4, 5] () -> 3\n<|example|>rows=[] () -> 0\n<|method|>",
         };
         assert!(ask.prompt.ends_with(end), "{}", ask.prompt);
+        let slots = match way {
+            0 | 5 | 6 => "<|slots|>rows:list[int] other:int\n",
+            _ => "<|slots|>other:int rows:list[int]\n",
+        };
+        assert!(ask.prompt.contains(slots), "{way}: {}", ask.prompt);
+        let is_greedy = ask.temperature == 0.0;
+        assert_eq!(
+            is_greedy,
+            ask.seed % 1000 < 7,
+            "the first of each way: {}",
+            ask.seed
+        );
     }
     let source = system.ok(&["why", &list, "count_rows"])["source"].clone();
     assert!(text(&source).contains("return len(self.rows)\n"), "{source}");
@@ -256,17 +270,60 @@ fn what_most_candidates_agree_in_is_installed() {
     assert_eq!(said.last().unwrap(), "agreement: 4 of 8 answers do the same");
     system.refused(&["send", &purse, "take_out", "10"], "method_raised");
 
-    // Four of eight are not enough for who wants more.
+    // Four of eight are not enough for who wants more, and neither are eight of sixteen.
     system.ok(&["set", "orchestrator", "least_agreement", "0.6"]);
+    system.ok(&["set", "orchestrator", "corrections", "1"]);
     let other = object(system, &["coins=10"]);
     system.ok(&["wish", &other, "take_out", "--example", "(4) -> _; coins=6"]);
     let before = digest(system);
     let fault = system.refused(&["send", &other, "take_out", "1"], "not_understood");
     assert!(
-        text(&fault["message"]).contains("only 4 of 8 answers of the model agree"),
+        text(&fault["message"]).contains("only 8 of 16 answers of the model agree"),
         "{fault}"
     );
     assert_eq!(digest(system), before);
+}
+
+/// What passes alone is not sure enough; when a later round says it again, it is.
+#[test]
+fn votes_of_all_rounds_count() {
+    let method = |body: &str| Act::Say(format!("def take_out(self, a):\n    {body}\n"));
+    let change = "self.coins = self.coins - a\n    self._p_changed = True";
+    let scripted = able(move |asked| match asked.seed {
+        // One of the first eight passes; two rounds later one of another text does the same.
+        1003 => method(change),
+        3005 => method(&format!("if not a:\n        return None\n    {change}")),
+        seed => method(&format!("return {seed}")),
+    });
+    let system = &scripted.system;
+    candidates(system, 8, 8);
+    let purse = object(system, &["coins=10"]);
+    system.ok(&[
+        "wish",
+        &purse,
+        "take_out",
+        "Take so many out.",
+        "--example",
+        "(4) -> _; coins=6",
+    ]);
+    let sent = system.ok(&["send", &purse, "take_out", "1"]);
+    assert_eq!(system.inspect(&purse)["slots"]["coins"]["value"], 9);
+    let said = details(system, &sent["thought"]);
+    assert_eq!(said.last().unwrap(), "agreement: 2 of 24 answers do the same");
+    assert_eq!(scripted.asked().len(), 24);
+    // Who is content with one vote has it at once.
+    system.ok(&["set", "orchestrator", "least_votes", "1"]);
+    let other = object(system, &["coins=10"]);
+    system.ok(&[
+        "wish",
+        &other,
+        "take_out",
+        "Take so many out.",
+        "--example",
+        "(4) -> _; coins=6",
+    ]);
+    system.ok(&["send", &other, "take_out", "1"]);
+    assert_eq!(scripted.asked().len(), 32);
 }
 
 /// Who refuses more often than it agrees is believed.
@@ -319,7 +376,7 @@ fn an_example_that_nobody_meets_leaves_no_trace() {
     assert_eq!(digest(system), before);
     assert_eq!(slot_names(&system.inspect(&gate)), ["parents", "tally", "wishes"]);
     let asked = scripted.asked();
-    assert_eq!(asked.len(), 1 + 8 + 8);
+    assert_eq!(asked.len(), 1 + 6 * 8);
     assert!(
         asked
             .iter()
@@ -327,6 +384,7 @@ fn an_example_that_nobody_meets_leaves_no_trace() {
         "{asked:?}"
     );
     // The budget of tokens says how many candidates there are.
+    system.ok(&["set", "orchestrator", "corrections", "2"]);
     system.ok(&["set", "orchestrator", "token_budget", "300"]);
     system.refused(&["send", &gate, "tell_it"], "not_understood");
     assert_eq!(scripted.asked().len() - asked.len(), 1 + 3 + 2);
@@ -513,8 +571,11 @@ fn texts_are_never_marks() {
             ("<|method|>", 1),
             ("<|end|>", 0),
             ("<|wish|>", 1),
-            // Every other one of a correcting round gets the words alone.
-            ("<|example|>", usize::from(ask.seed == 1 || ask.seed % 2 == 0)),
+            // By turns the answers of a correcting round get the words alone.
+            (
+                "<|example|>",
+                usize::from(ask.seed == 1 || ask.seed % 1000 % 7 % 2 == 0),
+            ),
         ] {
             assert_eq!(
                 ask.prompt.matches(mark).count(),

@@ -74,6 +74,8 @@ pub struct Cycle<'a> {
     pub kernel: &'a Arc<Kernel>,
     pub thinking: &'a Thinking<'a>,
     pub round: u32,
+    /// How many rounds of the same model went before.
+    pub corrections: u32,
     /// What is to be corrected, after the first round.
     pub correction: Option<Correction>,
     /// What the model may still write for the mission.
@@ -108,6 +110,8 @@ pub struct Correction {
     pub flawed: String,
     /// Every source of the mission that did not pass.
     pub tried: Vec<String>,
+    /// How many answers were asked for, and what passed that too few agreed in; the states alone read it.
+    pub held: Value,
 }
 
 impl End {
@@ -279,6 +283,7 @@ impl Cycle<'_> {
                 self.thinking.tried.or(aim.workflow).map_or(Value::None, text),
             ),
             ("round", Value::Int(i64::from(self.round))),
+            ("corrections", Value::Int(i64::from(self.corrections))),
             ("receiver", Value::Ref(mission.receiver)),
             ("name", Value::Text(name_of(world, mission.receiver))),
             ("selector", text(aim.selector)),
@@ -299,6 +304,7 @@ impl Cycle<'_> {
                     one.tried.iter().map(|source| text(source)).collect()
                 })),
             ),
+            ("held", correction.map_or(Value::None, |one| one.held.clone())),
             ("wish", attempt.wish.as_ref().map_or(Value::None, Wish::value)),
             ("escalated", Value::Bool(self.is_escalated)),
             (
@@ -448,6 +454,7 @@ impl Cycle<'_> {
                 .iter()
                 .filter_map(|source| source.as_text().map(str::to_owned))
                 .collect(),
+            held: doom.member("held").cloned().unwrap_or(Value::None),
         }
     }
 
