@@ -14,7 +14,7 @@ use super::part::{Part, hash};
 /// Hidden examples that a task needs at least.
 const MIN_HIDDEN: usize = 5;
 const BUDGET: Budget = Budget {
-    tokens: 4_608,
+    tokens: 10_752,
     seconds: 60,
 };
 

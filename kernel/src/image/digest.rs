@@ -2,9 +2,9 @@
 
 use shared::id::TransactionId;
 
+use super::index_record::KEPT_REPLIES;
 use super::lmdb::{Direction, Lmdb, Pair, Reading, Table};
 use super::record::{StoredEntry, StoredObject};
-use super::state::KEPT_REPLIES;
 
 /// Pairs read at a time.
 const STEP: usize = 1_000;

@@ -11,12 +11,13 @@ use shared::value::Value;
 
 use super::base::{Base, BaseRecord};
 use super::draft::{Change, Draft};
+use super::index_record::entry_key;
 use super::layer::{Layer, empty_object, put};
 use super::lmdb::{Direction, Table};
 use super::log::BEGINNING;
 use super::record::{Entry, Place, RequestId};
 use super::segment::{LogError, Position};
-use super::state::{State, entry_key};
+use super::state::State;
 
 /// A view of a transaction names at most so many changes.
 const SHOWN_CHANGES: usize = 200;

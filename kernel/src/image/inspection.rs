@@ -10,10 +10,10 @@ use nix::sys::signal::Signal;
 
 use super::OpenError;
 use super::digest::each;
+use super::index_record::position_of;
 use super::lmdb::{Lmdb, Reading, Table};
 use super::rebuild::is_empty;
 use super::record::{Mark, Mission, StoredEntry, StoredObject, StoredReply};
-use super::state::position_of;
 
 /// An index without a record is no longer than this.
 const HALF_MADE_BYTES: u64 = 64 << 10;

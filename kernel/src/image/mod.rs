@@ -4,7 +4,7 @@
 //! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index. [`scan`]: ranges
 //!   of entries through both. [`doubt`], [`inspection`]: an index that cannot be believed.
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
-//! - [`indexer`]: brings the index up to date in the background. [`rebuild`]: makes it anew from the log.
+//! - [`index_record`]: what the index holds. [`indexer`]: brings it up to date in the background. [`rebuild`]: makes it anew from the log.
 //! - [`history`]: what was. [`pack`]: drops the unreachable and old history, leaving a [`base`].
 //! - [`overlay`]: changes in front of the state that are not committed: of a thought, or of a [`branch`].
 //! - [`memory`]: what the index knows of the texts that were read, and how it is searched.
@@ -25,6 +25,7 @@ pub mod draft;
 pub mod epoch;
 pub mod exercise;
 pub mod history;
+pub mod index_record;
 pub mod indexer;
 pub mod inspection;
 pub mod layer;

@@ -21,6 +21,7 @@ use super::base::{BaseRecord, BaseWriter, base_path};
 use super::committer::end_this_kernel;
 use super::digest::each;
 use super::draft::{CommitError, Draft};
+use super::index_record::{IndexPosition, entry_key, position_of};
 use super::lmdb::{Lmdb, Reading, Table};
 use super::log::{numbered, segment_path, segments, sync_folder};
 use super::memory::matrix::{self, Matrix};
@@ -28,7 +29,6 @@ use super::memory::vector::Vector;
 use super::rebuild::{catch_up, rebuild};
 use super::record::{Mission, Stage, StoredEntry, StoredObject, StoredReply};
 use super::segment::{LogError, at};
-use super::state::{IndexPosition, entry_key, position_of};
 use super::{Image, OpenError, make_folder};
 use crate::reporter::Reporter;
 

@@ -8,13 +8,14 @@ use shared::id::TransactionId;
 
 use super::OpenError;
 use super::base::{Base, BaseRecord, newest};
+use super::index_record::{IndexPosition, index_writes, position_of, put};
 use super::layer::{Held, Layer};
 use super::lmdb::{IndexWrite, Lmdb, Table};
 use super::log::{Archive, BEGINNING};
 use super::memory::fresh::Fresh;
 use super::record::{Entry, Mark, Place, StoredEntry};
 use super::segment::HEADER_BYTES;
-use super::state::{IndexPosition, State, index_writes, position_of, put};
+use super::state::State;
 use crate::reporter::Reporter;
 
 /// The state is written into the index in steps of so many changes.
@@ -120,7 +121,7 @@ pub fn load(base: &Base, index: &Lmdb, reporter: &Reporter) -> Result<(), OpenEr
             }
             BaseRecord::Entries { object, entries } => {
                 if let Some((first, _, _)) = entries.first() {
-                    let key = super::state::entry_key(object, first);
+                    let key = super::index_record::entry_key(object, first);
                     places.push(put(Table::Base, key, &place.offset));
                 }
                 for (key, changed, value) in entries {

@@ -7,10 +7,10 @@ use shared::id::ObjectId;
 use shared::key::Key;
 
 use super::doubt;
+use super::index_record::entry_key;
 use super::layer::Layer;
 use super::lmdb::{Direction, Lmdb, Table};
 use super::record::StoredEntry;
-use super::state::entry_key;
 
 /// Entries of an object in key order, or backwards.
 pub type Scanned = Vec<(Key, Arc<StoredEntry>)>;

@@ -56,8 +56,8 @@ pub fn verify(
     // The own index is compared at one moment: its newest flush.
     let index = image.state.index();
     let own = index.reading().map_err(index_failed)?;
-    let known =
-        super::state::position_of(&own)?.ok_or_else(|| OpenError::Damaged("it has no position".into()))?;
+    let known = super::index_record::position_of(&own)?
+        .ok_or_else(|| OpenError::Damaged("it has no position".into()))?;
     let last = known.position.transaction;
     reporter.begin("reading the index", Unit::Objects, None);
     let own_digest = super::digest::digest_of(&own, last).map_err(index_failed)?;

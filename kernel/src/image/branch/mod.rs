@@ -25,10 +25,11 @@ use super::OpenError;
 use super::draft::{Change, CommitError, Draft};
 use super::epoch::EpochFile;
 use super::history::{History, HistoryError};
+use super::index_record::KEPT_REPLIES;
 use super::log::{sync_folder, unix_ms};
 use super::record::{RequestId, StoredReply};
 use super::segment::{LogError, at};
-use super::state::{KEPT_REPLIES, State};
+use super::state::State;
 
 /// An image has so many branches at most.
 pub const MOST: usize = 64;
