@@ -111,7 +111,7 @@ def train(name, minutes, rate, threads, goes_on):
     torch.manual_seed(7)
     base, model, tokenizer = base_hash(), evaluate.load(), tokens.load()
     made = adapt(model)
-    before = {"steps": 0, "examples": 0, "seconds": 0}
+    before = {"examples": 0}
     if goes_on:
         # One that belongs to the weights which these went on from is a better beginning than none.
         before = json.loads((FOLDER / name / "training.json").read_text())
@@ -138,7 +138,8 @@ def train(name, minutes, rate, threads, goes_on):
             shown, last, losses = time.time(), losses, []
     last = losses or last
     done = {"steps": step, "examples": seen, "seconds": round(time.time() - start)}
-    save(made, name, base, {what: before[what] + count for what, count in done.items()} | {"loss": round(sum(last) / len(last), 4)})
+    begun = {"begun_with": before} if goes_on else {}
+    save(made, name, base, done | {"loss": round(sum(last) / len(last), 4)} | begun)
 
 
 def main():

@@ -39,7 +39,7 @@ def bench():
     for number, row in enumerate([head, *rows]):
         yield "| " + " | ".join(row[at] for at in kept) + " |" + ("\n" + "| --- " * len(kept) + "|" if number == 0 else "")
     yield "\n## Accuracy against coverage\n"
-    yield "The development part by the least share of its answers that must agree. Coverage: tasks of which a method was installed; accuracy: how many of those are right.\n"
+    yield "The development part by how many of its answers must agree (docs/wishes.md). Coverage: tasks of which a method was installed; accuracy: how many of those are right.\n"
     yield "| must agree | right | installed and wrong | coverage | accuracy |\n| --- | --- | --- | --- | --- |"
     points = []
     for share, right, wrong, _, refused in rows_of(section("Accuracy against coverage"))[1:]:

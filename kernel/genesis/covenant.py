@@ -7,8 +7,8 @@ A wish (docs/wishes.md) is told to a model that has the ability `wish`, and what
 the ability `correct`. Texts are data: none of `marks` comes into a prompt by them.
 
 The order of slots tells nothing, and a small model still reads a wish otherwise where they stand in another one. So correcting
-rounds show them in `orders` others, each round in new ones, beside the attempt. Of these rounds there are `corrections` at most (None:
-as many as orchestrator.corrections allows), and `blind_corrections` where no example tells what came of one.
+rounds show them in `orders` others beside the attempt. Of these rounds there are `corrections` at most (None: as many as
+orchestrator.corrections allows), and `blind_corrections` where no example tells what came of one.
 """
 parents = [ref("traits")]
 rule = "state lives in slots; a change ends with self._p_changed = True"
@@ -32,19 +32,24 @@ view = ref("covenant.view")
 
 def method_ask(self, cycle):
     brief = cycle.brief
-    words = self.render_words(brief, cycle.able, 0)
     ways = [{}]
-    if brief["round"] == 1 or words is None:
+    if brief["round"] == 1 or "wish" not in cycle.able or brief["wish"] is None:
+        words = self.render_words(brief, cycle.able)
         if words is not None:
             ways.append({"prompt": words})
         return cycle.by_turns(self.asking_method(cycle), ways)
     anew = dict(brief)
     anew["flawed"] = ""
+    slots = self.data_in(self.visible_slots(brief["receiver"], brief["selector"], brief["round"]))
     first = 1 + (brief["round"] - 2) * self.orders
     for order in range(first, first + self.orders):
-        ways.append({"prompt": self.render_words(brief, cycle.able, order)})
-        ways.append({"prompt": self.render(anew, cycle.able, order)})
-    return cycle.by_turns(self.asking_method(cycle), ways, True)
+        anew["order"] = order
+        is_new = order < self.number_of_orders(slots)
+        words = self.render_words(anew, cycle.able)
+        if words is not None:
+            ways.append({"prompt": words, "is_new": is_new})
+        ways.append({"prompt": self.render(anew, cycle.able), "is_new": is_new})
+    return cycle.by_turns(self.asking_method(cycle), ways)
 
 
 def asking_method(self, cycle):
@@ -65,18 +70,18 @@ def method_in(self, text):
     return text
 
 
-def render_words(self, brief, able, order):
-    # For every other candidate the words alone, where there are any: examples and what was wrong with an attempt are left out.
+def render_words(self, brief, able):
+    # The words alone, where there are any: examples and what was wrong with an attempt are left out.
     if not self.words_alone or "wish" not in able or brief["wish"] is None or not brief["wish"]["intent"]:
         return None
     words = dict(brief)
     words["wish"] = {"intent": brief["wish"]["intent"], "examples": []}
     words["flawed"] = ""
-    return self.render(words, able, order)
+    return self.render(words, able)
 
 
-def render(self, brief, able=None, order=0):
-    # Who asks for a brief alone, as a state that was written before wishes, gets what every model can read. Order 0 is that of the objects.
+def render(self, brief, able=None):
+    # Who asks for a brief alone, as a state that was written before wishes, gets what every model can read.
     able = able or []
     receiver = brief["receiver"]
     wish = None
@@ -85,14 +90,15 @@ def render(self, brief, able=None, order=0):
         # What is wanted can name slots that the selector does not.
         wish = brief["wish"]
         round = 2
+    slots = self.in_order(self.visible_slots(receiver, brief["selector"], round), brief.get("order", 0))
     lines = [
         "<|covenant|>" + self.rule,
         "<|receiver|>" + primitive("object_id", receiver),
-        "<|slots|>" + " ".join(self.visible_slots(receiver, brief["selector"], round, order)),
+        "<|slots|>" + " ".join(slots),
         "<|parents|>" + " ".join(brief["chain"]),
     ]
     if wish is not None:
-        others = self.others(brief, order)
+        others = self.others_by(slots, self.others(brief))
         if others:
             lines.append("<|others|>" + " ".join(others))
     lines.append("<|message|>" + brief["selector"] + "(" + ", ".join(brief["argument_kinds"]) + ")")
@@ -121,18 +127,42 @@ def shown_examples(self, wish):
     return short[:self.max_examples]
 
 
+def data_in(self, slots):
+    return [slot for slot in slots if not slot.endswith(":method")]
+
+
 def in_order(self, slots, order):
-    # Every second order is the one before read from behind, and every two orders begin one slot further on.
-    begin = order // 2 % max(1, len(slots))
-    slots = slots[begin:] + slots[:begin]
-    return slots[::-1] if order % 2 else slots
+    # Data slots before methods, as ever. Every second order is the one before read from behind, and every two begin one slot further on; 0 is that
+    # of the objects.
+    data = self.data_in(slots)
+    begin = order // 2 % max(1, len(data))
+    data = data[begin:] + data[:begin]
+    if order % 2:
+        data = data[::-1]
+    return data + [slot for slot in slots if slot not in data]
 
 
-def others(self, brief, order=0):
+def number_of_orders(self, slots):
+    # As many are different; later ones repeat them.
+    return 2 * len(slots) if len(slots) > 2 else len(slots)
+
+
+def others_by(self, slots, others):
+    # In the order of the slots that lead to them, those of arguments last.
+    names = [slot.split(":")[0] for slot in slots]
+    places = {}
+    for other in others:
+        start = other.split(".")[0].split("[")[0]
+        places[other] = names.index(start) if start in names else len(names)
+    return sorted(others, key=lambda other: places[other])
+
+
+def others(self, brief):
     receiver = brief["receiver"]
     found = []
-    shown = [slot for slot in primitive("all_slots", receiver) if not self.is_hidden(slot[0], receiver, slot[2])]
-    for name, kind, holder in self.in_order(shown, order):
+    for name, kind, holder in primitive("all_slots", receiver):
+        if self.is_hidden(name, receiver, holder):
+            continue
         if kind == "ref":
             found += self.data_of(name, primitive("get_slot", receiver, name, None), receiver)
         if kind == "list":
@@ -161,7 +191,7 @@ def is_hidden(self, name, receiver, holder):
     return name in self.unseen or primitive("object_id", holder) == "#2" or (inherited and name == "comment")
 
 
-def visible_slots(self, receiver, selector, round, order=0):
+def visible_slots(self, receiver, selector, round):
     data = []
     methods = []
     named = []
@@ -176,7 +206,7 @@ def visible_slots(self, receiver, selector, round, order=0):
             named.append(name + ":" + kind)
     if named and round == 1 and self.focus:
         return named[:self.max_slots]
-    return self.in_order(data, order)[:self.max_slots] + methods[:self.max_methods]
+    return data[:self.max_slots] + methods[:self.max_methods]
 
 
 def wish_for(self, receiver, selector):

@@ -26,6 +26,7 @@ waiting = []
 passed = []
 agreed = None
 held = []
+max_held = 8
 tried = []
 best = None
 max_attempt_characters = 10000
@@ -110,27 +111,40 @@ def checks(self):
 
 def asked_before(self):
     # How many answers earlier rounds of the same model were asked for. A server's few are not counted among a small model's many.
-    if self.brief["held"] is None or self.brief["escalated"]:
+    if self.brief["held"] is None or self.is_first_of_server():
         return 0
     return self.brief["held"]["asked"]
 
 
 def passed_before(self):
     # What passed in an earlier round, and too few answers agreed in, keeps its votes.
-    if self.brief["held"] is None or self.brief["escalated"]:
+    if self.brief["held"] is None or self.is_first_of_server():
         return []
     return self.brief["held"]["passed"]
 
 
+def is_first_of_server(self):
+    return self.brief["escalated"] and self.brief["rounds_before"] == 0
+
+
+def is_voted(self):
+    # One answer alone cannot agree with another, unless one of an earlier round passed.
+    return self.asked > 1 or self.passed_before() != []
+
+
 def is_wished(self):
     wish = self.brief["wish"]
-    return self.checks() and wish["intent"] != ""
+    return self.checks() and wish["intent"] is not None and wish["intent"] != ""
 
 
-def by_turns(self, ask, ways, are_new=False):
+def corrects(self):
+    return "correct" in self.able and self.brief["flawed"] != ""
+
+
+def by_turns(self, ask, ways):
     # Where examples can tell candidates apart, many are asked for at once, by turns in different ways: each a map of what it has instead of the
-    # ask's own. One reads the wish otherwise than another, and was not written to pass where that passes. The first of each greedily, where it
-    # can be new: `are_new` says that no earlier round had the ways after the first.
+    # ask's own. One reads the wish otherwise than another, and was not written to pass where that passes. The first of each greedily, where no
+    # earlier round asked so (`is_new` of the way): the same answer to the same question is no second vote.
     wanted = self.candidates
     if self.brief["round"] == 1:
         wanted = self.first_candidates
@@ -142,15 +156,18 @@ def by_turns(self, ask, ways, are_new=False):
     asks = []
     for at in range(count):
         one = dict(ask)
-        one.update(ways[at % len(ways)])
+        way = ways[at % len(ways)]
+        one.update({key: way[key] for key in way if key != "is_new"})
         one["seed"] = self.brief["round"] * 1000 + at
         one["temperature"] = self.candidate_temperature
-        is_new = at < len(ways)
-        if at == 0 and self.brief["round"] > 1:
-            is_new = self.brief["round"] < 3 or "correct" in self.able
-        elif self.brief["round"] > 1:
-            is_new = is_new and are_new
-        if is_new:
+        if self.brief["round"] == 1:
+            is_new = True
+        elif at == 0:
+            # What was wrong is new, and where no wish is shown the second round shows slots that the first did not.
+            is_new = self.corrects() or (self.brief["round"] == 2 and "wish" not in self.able)
+        else:
+            is_new = way.get("is_new", False)
+        if is_new and at < len(ways):
             one["temperature"] = self.temperature
         asks.append(one)
     return {"do": "infer_all", "asks": asks}

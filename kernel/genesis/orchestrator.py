@@ -2,7 +2,7 @@
 `assumed_abilities` are those of a model of which nothing is said."""
 parents = [ref("pllm"), ref("traits")]
 thoughts_at_once = 8
-token_budget = 20000
+token_budget = 40000
 seconds_budget = 600
 corrections = 6
 narrowing = True

@@ -15,7 +15,7 @@ use super::part::{Part, hash};
 const MIN_HIDDEN: usize = 5;
 const BUDGET: Budget = Budget {
     tokens: 10_752,
-    seconds: 60,
+    seconds: 140,
 };
 
 /// One thing that an object lacks.

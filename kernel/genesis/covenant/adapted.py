@@ -4,6 +4,7 @@ parents = [ref("covenant")]
 plan_tokens = 200
 answer_tokens = 96
 review_tokens = 48
+corrections = 2
 is_reading = False
 plan_mark = "<|covenant|>"
 touched_mark = "<|slots|>"
@@ -50,7 +51,7 @@ def method_ask(self, cycle):
     answer = cycle.partials[0]["answer"].split("\n")[0]
     woven = self.question(cycle.personas.robin, self.head(cycle) + self.attempt_mark + self.plain(answer) + "\n" + self.method_mark)
     ways = [{}, {"prompt": woven["prompt"], "persona": woven["persona"], "adapter": woven["adapter"]}]
-    words = self.render_words(brief, cycle.able, 0)
+    words = self.render_words(brief, cycle.able)
     if words is not None:
         ways.append({"prompt": words})
     return cycle.by_turns(self.asking_method(cycle), ways)

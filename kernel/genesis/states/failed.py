@@ -13,13 +13,18 @@ def _process_synthesis_(self, event, payload):
         "flaw": self.failure["flaw"],
         "flawed": self.failure["flawed"],
         "tried": self.brief["tried"] + self.tried,
-        "held": {"asked": self.asked_before() + self.asked, "passed": self.held},
+        "held": {"asked": self.asked_before() + self.asked, "passed": self.held or self.passed_untried()},
     }
 
 
 def may_correct(self):
     # Where examples tell what came of a round, others are worth their tokens; else a method that passes late is hardly the one that is meant.
-    most = self.covenant.blind_corrections
-    if self.checks():
-        most = self.covenant.corrections
-    return most is None or self.brief["corrections"] < most
+    most = primitive("get_slot", self.covenant, "blind_corrections", 2)
+    if self.checks() and "wish" in self.able:
+        most = primitive("get_slot", self.covenant, "corrections", most)
+    return most is None or self.brief["rounds_before"] < most
+
+
+def passed_untried(self):
+    # This round may have ended before it came to them.
+    return [one for one in self.passed_before() if one["source"] not in self.tried]

@@ -9,6 +9,7 @@ def _process_synthesis_(self, event, payload):
     if event == "enter":
         return self.covenant.method_ask(self)
     answers = [payload]
+    self.asked = 1
     known = []
     is_known = False
     if event == "inferred_all":
@@ -36,11 +37,10 @@ def _process_synthesis_(self, event, payload):
             votes[text] = votes.get(text, 0) + 1
             if votes[text] == 1:
                 sources.append(text)
-    if event == "inferred_all":
-        for one in self.passed_before():
-            votes[one["source"]] = votes.get(one["source"], 0) + one["votes"]
-            if one["source"] not in sources:
-                sources.append(one["source"])
+    for one in self.passed_before():
+        votes[one["source"]] = votes.get(one["source"], 0) + one["votes"]
+        if one["source"] not in sources:
+            sources.append(one["source"])
     if not sources:
         if is_known:
             message = "the model wrote only what had failed before: " + self.brief["flaw"]

@@ -14,13 +14,13 @@ def _process_synthesis_(self, event, payload):
             first = payload["findings"][0]
             found = "line " + str(first["line"]) + ": " + first["message"]
             return self.refuse("guard_refused", "the guard refused it: " + found, found, -1)
-        return {"do": "trial", "source": self.artifact, "probe": self.asked > 1}
+        return {"do": "trial", "source": self.artifact, "probe": self.is_voted()}
     if event == "tried":
         if not payload["ok"]:
             if payload["reason"] == "bad_example":
                 return self.fail("bad_example", "an example of the wish makes no sense: " + payload["message"], False)
             return self.refuse(payload["reason"], "its trial failed: " + payload["message"], payload["flaw"], payload["met"])
-        if self.asked < 2:
+        if not self.is_voted():
             return self.accept(payload)
         self.passed = self.passed + [{"source": self.artifact, "trial": payload}]
         self._p_changed = True
@@ -70,7 +70,7 @@ def agree(self):
         return self.fail("refused", "the model refused in " + str(self.refusals) + " of " + str(self.asked) + " answers", False)
     asked = self.asked_before() + self.asked
     if most < self.least_votes or most / asked < self.least_agreement:
-        self.held = [{"source": one["source"], "votes": self.votes[one["source"]]} for one in self.passed]
+        self.held = self.one_of_each(votes)
         told = "only " + str(most) + " of " + str(asked) + " answers of the model agree in what the method does; orchestrator.least_votes is "
         return self.fail("unsure", told + str(self.least_votes) + ", least_agreement " + str(self.least_agreement), True)
     chosen = [one for one in self.passed if votes[one["trial"]["behaviour"]] == most][0]
@@ -81,6 +81,15 @@ def agree(self):
     self.review = None
     self._p_changed = True
     return {"do": "verdict", "ok": True, "message": "agreement: " + str(most) + " of " + str(asked) + " answers do the same"}
+
+
+def one_of_each(self, votes):
+    # For the next round: of each behaviour the first source, with all its votes, the most agreed in first.
+    firsts = {}
+    for one in self.passed:
+        firsts.setdefault(one["trial"]["behaviour"], one["source"])
+    most = sorted(firsts, key=lambda behaviour: -votes[behaviour])[:self.max_held]
+    return [{"source": firsts[behaviour], "votes": votes[behaviour]} for behaviour in most]
 
 
 def accept(self, trial):

@@ -14,7 +14,7 @@ use tokio::time::sleep_until;
 use crate::kernel::Kernel;
 
 /// Where the image does not say otherwise.
-const TOKENS: u64 = 20_000;
+const TOKENS: u64 = 40_000;
 const TIME: Duration = Duration::from_secs(600);
 const AT_ONCE: usize = 8;
 /// Correcting rounds after the first.

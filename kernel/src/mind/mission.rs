@@ -314,7 +314,7 @@ impl Kernel {
                 kernel: self,
                 thinking,
                 round,
-                corrections,
+                rounds_before: corrections,
                 correction: correction.take(),
                 tokens_left: spent.budget.tokens.saturating_sub(spent.tokens()),
                 is_escalated: server.is_some(),

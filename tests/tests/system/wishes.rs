@@ -189,7 +189,7 @@ fn a_candidate_that_passes_is_installed() {
             "example 1",
             "0 writes, 2 examples met",
             "example 1",
-            "2 of 8 answers do the same"
+            "2 of 9 answers do the same"
         ],
         "{said:?}: what failed before and what was said twice is tried once"
     );
@@ -222,13 +222,9 @@ fn a_candidate_that_passes_is_installed() {
             _ => "<|slots|>other:int rows:list[int]\n",
         };
         assert!(ask.prompt.contains(slots), "{way}: {}", ask.prompt);
+        // Two slots have one other order, so the ways after it are no new questions.
         let is_greedy = ask.temperature == 0.0;
-        assert_eq!(
-            is_greedy,
-            ask.seed % 1000 < 7,
-            "the first of each way: {}",
-            ask.seed
-        );
+        assert_eq!(is_greedy, ask.seed % 1000 < 3, "{}", ask.seed);
     }
     let source = system.ok(&["why", &list, "count_rows"])["source"].clone();
     assert!(text(&source).contains("return len(self.rows)\n"), "{source}");
@@ -282,6 +278,51 @@ fn what_most_candidates_agree_in_is_installed() {
         "{fault}"
     );
     assert_eq!(digest(system), before);
+}
+
+/// The same answer to the same question is no second vote: what is asked greedily is asked once in a mission.
+#[test]
+fn no_question_is_asked_greedily_twice() {
+    let scripted = able(move |asked| match asked.temperature == 0.0 {
+        // As a model does that always says the same to the words alone, and nothing else that passes.
+        true if !asked.prompt.contains("<|example|>") && asked.seed < 2000 => {
+            Act::Say("def heaviest(self):\n    return max(self.weights)\n".into())
+        }
+        _ => Act::Say(format!("def heaviest(self):\n    return {}\n", asked.seed)),
+    });
+    let system = &scripted.system;
+    candidates(system, 8, 8);
+    for slots in [
+        &["weights=[3,4]"][..],
+        &["weights=[3,4]", "b=1"],
+        &["weights=[3,4]", "b=1", "c=2", "d=3"],
+    ] {
+        let scale = object(system, slots);
+        system.ok(&[
+            "wish",
+            &scale,
+            "heaviest",
+            "Answer it.",
+            "--example",
+            "weights=[1,9,2] () -> 9",
+        ]);
+        let before = scripted.asked().len();
+        let fault = system.refused(&["send", &scale, "heaviest"], "not_understood");
+        assert!(
+            text(&fault["message"]).contains("only 1 of 56 answers of the model agree"),
+            "{fault}"
+        );
+        let asked = &scripted.asked()[before..];
+        assert_eq!(asked.len(), 7 * 8);
+        let greedy: Vec<&str> = asked
+            .iter()
+            .filter(|ask| ask.temperature == 0.0)
+            .map(|ask| ask.prompt.as_str())
+            .collect();
+        let different: HashSet<&str> = greedy.iter().copied().collect();
+        assert_eq!(greedy.len(), different.len(), "{slots:?}");
+        assert!(greedy.len() >= 2, "{slots:?}");
+    }
 }
 
 /// What passes alone is not sure enough; when a later round says it again, it is.
@@ -376,7 +417,8 @@ fn an_example_that_nobody_meets_leaves_no_trace() {
     assert_eq!(digest(system), before);
     assert_eq!(slot_names(&system.inspect(&gate)), ["parents", "tally", "wishes"]);
     let asked = scripted.asked();
-    assert_eq!(asked.len(), 1 + 6 * 8);
+    // Without new ways to ask, two correcting rounds are enough.
+    assert_eq!(asked.len(), 1 + 8 + 8);
     assert!(
         asked
             .iter()
@@ -384,7 +426,6 @@ fn an_example_that_nobody_meets_leaves_no_trace() {
         "{asked:?}"
     );
     // The budget of tokens says how many candidates there are.
-    system.ok(&["set", "orchestrator", "corrections", "2"]);
     system.ok(&["set", "orchestrator", "token_budget", "300"]);
     system.refused(&["send", &gate, "tell_it"], "not_understood");
     assert_eq!(scripted.asked().len() - asked.len(), 1 + 3 + 2);

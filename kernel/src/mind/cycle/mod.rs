@@ -75,7 +75,7 @@ pub struct Cycle<'a> {
     pub thinking: &'a Thinking<'a>,
     pub round: u32,
     /// How many rounds of the same model went before.
-    pub corrections: u32,
+    pub rounds_before: u32,
     /// What is to be corrected, after the first round.
     pub correction: Option<Correction>,
     /// What the model may still write for the mission.
@@ -283,7 +283,7 @@ impl Cycle<'_> {
                 self.thinking.tried.or(aim.workflow).map_or(Value::None, text),
             ),
             ("round", Value::Int(i64::from(self.round))),
-            ("corrections", Value::Int(i64::from(self.corrections))),
+            ("rounds_before", Value::Int(i64::from(self.rounds_before))),
             ("receiver", Value::Ref(mission.receiver)),
             ("name", Value::Text(name_of(world, mission.receiver))),
             ("selector", text(aim.selector)),
