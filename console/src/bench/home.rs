@@ -16,6 +16,7 @@ use shared::reason;
 use shared::value::Value;
 use tempfile::TempDir;
 
+use super::interruption::Interruption;
 use super::quoted;
 use super::task::Task;
 use crate::arguments::{AdapterCommand, AdapterImport, RequestId};
@@ -42,6 +43,7 @@ pub struct Engine {
 pub struct BenchHome {
     home: Home,
     client: Client,
+    _interruption: Interruption,
     /// Holds the home as long as this lives.
     _folder: TempDir,
     /// The orchestrator's budget of tokens as it was last set.
@@ -80,6 +82,8 @@ impl BenchHome {
         let written = fs::create_dir_all(home.path())
             .and_then(|()| fs::write(home.configuration(), configuration(engine)));
         written.map_err(|error| Failure::internal(format!("no temporary home: {error}")))?;
+        let interruption = Interruption::of(&home, folder.path())
+            .map_err(|error| Failure::internal(format!("signals cannot be watched: {error}")))?;
         up::run(&home, true)?;
         let client = Client::connect(&home.kernel_socket(), PROGRAM, PATIENCE).map_err(|error| {
             // Nothing may go on in a folder that is about to be removed.
@@ -89,6 +93,7 @@ impl BenchHome {
         Ok(BenchHome {
             home,
             client,
+            _interruption: interruption,
             _folder: folder,
             token_budget: None,
             codex: None,

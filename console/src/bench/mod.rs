@@ -1,13 +1,14 @@
 //! `batos bench dnu`: how well the system writes the methods that it lacks, measured in the real system (docs/dnu.md).
 //!
 //! - [`task`]: a task as its file has it. [`notation`]: objects as text. [`part`]: development or test.
-//! - [`home`]: a temporary home. [`world`]: a task's objects in it, and what a send did to them. [`wish`]: what is told of a task.
+//! - [`home`]: a temporary home, which an [`interruption`] ends, too. [`world`]: a task's objects in it, and what a send did to them. [`wish`]: what is told of a task.
 //! - [`check`]: every task is held to its own reference method before it counts. [`trial`]: one task with the model.
 //! - [`switch`]: what a run does without. [`setting`]: what it does with instead.
 //! - [`score`]: what many trials come to. [`table`]: how it is shown.
 
 mod check;
 mod home;
+mod interruption;
 mod notation;
 mod part;
 mod score;

@@ -4,9 +4,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value as Json, json};
 
 use crate::harness::{program, repository, text};
@@ -479,6 +484,47 @@ fn a_bench_leaves_no_home_behind() {
         .filter(|name| name != "small.toml")
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Its system is a session of its own: whoever ends the bench by a signal ends that, too.
+#[test]
+fn an_interrupted_bench_leaves_nothing_running() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut running = Command::new(program("batos"))
+            .args(["bench", "dnu", "--check", "--tasks"])
+            .arg(repository().join("tests/dnu"))
+            .env("TMPDIR", folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let homes = || -> Vec<_> { fs::read_dir(folder.path()).unwrap().flatten().collect() };
+        let is_up = || {
+            homes()
+                .iter()
+                .any(|home| home.path().join("home/run/kernel.sock").exists())
+        };
+        let begun = Instant::now();
+        while !is_up() && begun.elapsed() < Duration::from_secs(60) {
+            sleep(Duration::from_millis(20));
+        }
+        assert!(is_up());
+        kill(Pid::from_raw(running.id() as i32), signal).unwrap();
+        let ended = running.wait().unwrap();
+        assert_eq!(ended.signal(), Some(signal as i32), "{ended:?}");
+        assert!(homes().is_empty(), "{:?}", homes());
+        let in_it = folder.path().to_string_lossy().into_owned();
+        let left: Vec<String> = fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+            .filter(|line| line.contains(&in_it))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
 }
 
 /// What the known model writes for the message of a prompt.

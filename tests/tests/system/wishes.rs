@@ -292,6 +292,7 @@ fn no_question_is_asked_greedily_twice() {
     });
     let system = &scripted.system;
     candidates(system, 8, 8);
+    system.ok(&["set", "orchestrator", "least_votes", "2"]);
     for slots in [
         &["weights=[3,4]"][..],
         &["weights=[3,4]", "b=1"],
@@ -338,6 +339,7 @@ fn votes_of_all_rounds_count() {
     });
     let system = &scripted.system;
     candidates(system, 8, 8);
+    system.ok(&["set", "orchestrator", "least_votes", "2"]);
     let purse = object(system, &["coins=10"]);
     system.ok(&[
         "wish",
