@@ -252,6 +252,10 @@ def misses(scenario, rng):
     for name in (*scenario.selectors, *(name for slot in scenario.slots for name in slot.called)):
         if barred.is_name_barred(name):
             yield f"a name that is kept for another purpose: {name}"
+    for check in scenario.checks:
+        # No case is drawn with it, but the file has it.
+        if why := barred.reason(check.text):
+            yield f"{why}: check {check.text}"
     for wish in scenario.wishes:
         # As it stands in the file: under another name its six words in a row are no longer known.
         if why := barred.reason(re.sub("[{}]", "", wish)):
