@@ -112,7 +112,7 @@ def draw(each, seed):
 
 def load(folder=FOLDER):
     """The kept model."""
-    model = Seed()
+    model = Seed(config_of(folder))
     model.load_state_dict({k: v.float() for k, v in safetensors.torch.load_file(str(folder / "model.safetensors")).items()})
     return model.eval()
 

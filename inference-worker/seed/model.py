@@ -3,6 +3,8 @@
 Shapes: B sequences, T tokens, H hidden 256, A heads 8, D = H / A = 32, F feed-forward 768, V vocabulary 4096.
 """
 
+import json
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -14,6 +16,11 @@ CONFIG = {
     "max_position_embeddings": 1024, "tie_word_embeddings": True, "hidden_act": "silu", "attention_bias": False,
     "mlp_bias": False, "torch_dtype": "bfloat16",
 }
+
+
+def config_of(folder):
+    """What a kept model is built by."""
+    return json.loads((folder / "config.json").read_text())
 
 
 class Norm(nn.Module):
@@ -115,6 +122,7 @@ class Seed(nn.Module):
 
     def __init__(self, c=CONFIG):
         super().__init__()
+        self.config = c
         self.model = Stack(c)
         half = c["hidden_size"] // c["num_attention_heads"] // 2
         rates = c["rope_theta"] ** (-torch.arange(half).float() / half)
@@ -130,13 +138,13 @@ class Seed(nn.Module):
                 nn.init.normal_(weight, std=0.006)
 
     def stream(self, ids, past=None, tap=None):
-        """1. Token ids (B, T) to the normed stream (B, T, H); `tap` is given the stream after the fourth layer."""
+        """1. Token ids (B, T) to the normed stream (B, T, H); `tap` is given the stream after two thirds of the layers."""
         start = past[0][0].shape[2] if past and past[0] else 0
         cos, sin = self.cos[start:start + ids.shape[1]], self.sin[start:start + ids.shape[1]]
         x = self.model.embed_tokens(ids)
         for number, layer in enumerate(self.model.layers):
             x = layer(x, cos, sin, self.later, past[number] if past is not None else None)
-            if tap is not None and number == 3:
+            if tap is not None and number == len(self.model.layers) * 2 // 3 - 1:
                 tap.append(x)
         return self.model.norm(x)
 
@@ -154,7 +162,7 @@ class Seed(nn.Module):
 
         The first token of a completion, which decides between answer and refusal, counts `first` times.
         With `marks` (B, T), -1 where there is none, `lookup` must tell the class of every part of the
-        selector and of every slot that the wish names from the stream after the fourth layer; it is no part of the model and is not kept with it.
+        selector and of every slot that the wish names from the stream after two thirds of the layers; it is no part of the model and is not kept with it.
         """
         tap = []
         stream = self.stream(ids[:, :-1], tap=tap)

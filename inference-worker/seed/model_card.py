@@ -16,7 +16,7 @@ import readings
 import scenario
 import stories
 from evaluate import wilson
-from model import CONFIG
+from model import config_of
 from tokens import FOLDER
 
 BENCH = pathlib.Path(__file__).resolve().parents[2] / "docs" / "dnu-results.md"
@@ -53,13 +53,13 @@ def bench():
 
 def lines():
     """The card, line by line."""
-    told = json.loads((FOLDER / "model.json").read_text())
+    told, config = json.loads((FOLDER / "model.json").read_text()), config_of(FOLDER)
     result = json.loads((corpus.WORK / "evaluation.json").read_text())
     log = [json.loads(line) for line in (corpus.WORK / "training.jsonl").open()]
     rows = readings.ALL + readings.FILTERS + changes.ALL
     yield "# seed\n"
-    yield (f"A small Llama, trained from nothing for BAT OS: {told['parameters']:,} parameters, {CONFIG['num_hidden_layers']} layers of width "
-           f"{CONFIG['hidden_size']}, {CONFIG['num_attention_heads']} heads, vocabulary {told['vocabulary']}, the embedding as head, kept in {told['precision']}. "
+    yield (f"A small Llama, trained from nothing for BAT OS: {told['parameters']:,} parameters, {config['num_hidden_layers']} layers of width "
+           f"{config['hidden_size']}, {config['num_attention_heads']} heads, vocabulary {told['vocabulary']}, the embedding as head, kept in {told['precision']}. "
            "It reads one fixed form of prompt and writes one Python method or a refusal. It knows nothing else.\n")
     yield "## How it was made\n"
     yield (f"- Text: written by the grammar in this folder, {len(rows)} productions with {sum(len(row.phrases) for row in rows)} phrasings, {len(stories.STORIES)} stories, and the rules for messages without a wish; "

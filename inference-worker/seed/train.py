@@ -27,7 +27,7 @@ import batching
 import cases
 import corpus
 import tokens
-from model import CONFIG, Seed
+from model import CONFIG, Seed, config_of
 from tokens import FOLDER
 
 STATE = corpus.WORK / "checkpoint.pt"
@@ -125,12 +125,12 @@ def export(model, notes):
     """Write model/: weights in bf16, config.json, and model.json with the hashes of all."""
     weights = {name: weight.detach().bfloat16().contiguous() for name, weight in model.state_dict().items()}
     replace(FOLDER / "model.safetensors", lambda p: safetensors.torch.save_file(weights, str(p), {"format": "pt"}))
-    replace(FOLDER / "config.json", lambda p: p.write_text(json.dumps(CONFIG, indent=2) + "\n"))
+    replace(FOLDER / "config.json", lambda p: p.write_text(json.dumps(model.config, indent=2) + "\n"))
     files = {}
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         data = (FOLDER / name).read_bytes()
         files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    told = {"name": "seed", "abilities": ["method", "wish", "correct"], "parameters": sum(w.numel() for w in model.parameters()), "vocabulary": CONFIG["vocab_size"], "precision": "bf16", **notes, "files": files}
+    told = {"name": "seed", "abilities": ["method", "wish", "correct"], "parameters": sum(w.numel() for w in model.parameters()), "vocabulary": model.config["vocab_size"], "precision": "bf16", **notes, "files": files}
     replace(FOLDER / "model.json", lambda p: p.write_text(json.dumps(told, indent=2) + "\n"))
 
 
@@ -140,10 +140,11 @@ def work(rank, asked):
     torch.manual_seed(20)
     distributed.init_process_group("gloo", init_method=f"file://{asked.meeting}", rank=rank, world_size=asked.processes, timeout=datetime.timedelta(hours=2))
     tokenizer = tokens.load()
-    model = Seed()
+    # A training that is resumed wrote its configuration at its first checkpoint.
+    model = Seed(config_of(FOLDER) if asked.resume else config_of(asked.kept) if asked.kept else CONFIG)
     if not asked.plain:
         model.stream, model.misses = (torch.compile(part, dynamic=True) for part in (model.stream, model.misses))
-    lookup = torch.nn.Linear(CONFIG["hidden_size"], len(cases.KINDS) + 2)
+    lookup = torch.nn.Linear(model.config["hidden_size"], len(cases.KINDS) + 2)
     weights = list(model.parameters()) + list(lookup.parameters())
     layers = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() == 2]
     others = [w for n, w in model.named_parameters() if not (".layers." in n and w.dim() == 2)]
