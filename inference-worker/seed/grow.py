@@ -12,9 +12,10 @@ import torch
 
 from model import Seed, config_of
 from tokens import FOLDER
-from train import export
+from train import NOTES, export
 
-NOTHING = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
+# Of a layer, what adds to the stream.
+OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 
 
 def grown(weights):
@@ -26,7 +27,7 @@ def grown(weights):
             continue
         number, _, rest = name.removeprefix("model.layers.").partition(".")
         out[f"model.layers.{2 * int(number)}.{rest}"] = weight
-        out[f"model.layers.{2 * int(number) + 1}.{rest}"] = torch.zeros_like(weight) if rest in NOTHING else weight.clone()
+        out[f"model.layers.{2 * int(number) + 1}.{rest}"] = torch.zeros_like(weight) if rest in OUTPUTS else weight.clone()
     return out
 
 
@@ -43,7 +44,7 @@ def main(kept):
     told = json.loads((kept / "model.json").read_text())
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "tokenizer.json").write_bytes((kept / "tokenizer.json").read_bytes())
-    export(model, {name: told[name] for name in ("step", "tokens", "examples", "seconds")})
+    export(model, {name: told[name] for name in NOTES})
 
 
 if __name__ == "__main__":

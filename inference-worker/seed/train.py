@@ -34,6 +34,7 @@ STATE = corpus.WORK / "checkpoint.pt"
 LOG = corpus.WORK / "training.jsonl"
 BATCH_TOKENS = 3072  # of each process
 LONGEST = 480  # a longer case is left out
+NOTES = ("step", "tokens", "examples", "seconds")  # what a card tells of the training
 
 
 def batches(number, tokenizer, rng, share=0.1, processes=1):
@@ -125,6 +126,7 @@ def export(model, notes):
     """Write model/: weights in bf16, config.json, and model.json with the hashes of all."""
     weights = {name: weight.detach().bfloat16().contiguous() for name, weight in model.state_dict().items()}
     replace(FOLDER / "model.safetensors", lambda p: safetensors.torch.save_file(weights, str(p), {"format": "pt"}))
+    os.chmod(FOLDER / "model.safetensors", 0o644)
     replace(FOLDER / "config.json", lambda p: p.write_text(json.dumps(model.config, indent=2) + "\n"))
     files = {}
     for name in ("model.safetensors", "config.json", "tokenizer.json"):

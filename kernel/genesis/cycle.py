@@ -109,27 +109,17 @@ def checks(self):
     return wish is not None and any(not example.endswith("-> _") for example in wish["examples"])
 
 
-def asked_before(self):
-    # How many answers earlier rounds of the same model were asked for. A server's few are not counted among a small model's many.
-    if self.brief["held"] is None or self.is_first_of_server():
-        return 0
-    return self.brief["held"]["asked"]
-
-
-def passed_before(self):
-    # What passed in an earlier round, and too few answers agreed in, keeps its votes.
-    if self.brief["held"] is None or self.is_first_of_server():
-        return []
-    return self.brief["held"]["passed"]
-
-
-def is_first_of_server(self):
-    return self.brief["escalated"] and self.brief["rounds_before"] == 0
+def before(self):
+    # How many answers earlier rounds of the same model were asked for, and what passed that too few agreed in, with its votes. A server's few are
+    # not counted among a small model's many.
+    if self.brief["held"] is None or (self.brief["escalated"] and self.brief["rounds_before"] == 0):
+        return {"asked": 0, "passed": []}
+    return self.brief["held"]
 
 
 def is_voted(self):
     # One answer alone cannot agree with another, unless one of an earlier round passed.
-    return self.asked > 1 or self.passed_before() != []
+    return self.asked > 1 or self.before()["passed"] != []
 
 
 def is_wished(self):

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use shared::home::Home;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -12,9 +12,10 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::down;
 
-/// Waits for an interruption until it is dropped.
+/// Waits for an interruption until it is dropped; once there is one, whoever drops this waits for the end of the process.
 pub struct Interruption {
     handle: Handle,
+    waiting: Option<JoinHandle<()>>,
 }
 
 impl Interruption {
@@ -22,7 +23,7 @@ impl Interruption {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let handle = signals.handle();
         let (home, folder) = (home.clone(), folder.to_owned());
-        thread::Builder::new()
+        let waiting = thread::Builder::new()
             .name("interruption".into())
             .spawn(move || {
                 if let Some(signal) = signals.forever().next() {
@@ -32,12 +33,19 @@ impl Interruption {
                     let _ = emulate_default_handler(signal);
                 }
             })?;
-        Ok(Interruption { handle })
+        Ok(Interruption {
+            handle,
+            waiting: Some(waiting),
+        })
     }
 }
 
 impl Drop for Interruption {
     fn drop(&mut self) {
         self.handle.close();
+        // A bench whose system was stopped under it fails; it must not end of that before it ends of the signal.
+        if let Some(waiting) = self.waiting.take() {
+            let _ = waiting.join();
+        }
     }
 }

@@ -13,7 +13,7 @@ def _process_synthesis_(self, event, payload):
         "flaw": self.failure["flaw"],
         "flawed": self.failure["flawed"],
         "tried": self.brief["tried"] + self.tried,
-        "held": {"asked": self.asked_before() + self.asked, "passed": self.held or self.passed_untried()},
+        "held": {"asked": self.before()["asked"] + self.asked, "passed": self.held or self.passed_untried()},
     }
 
 
@@ -27,4 +27,4 @@ def may_correct(self):
 
 def passed_untried(self):
     # This round may have ended before it came to them.
-    return [one for one in self.passed_before() if one["source"] not in self.tried]
+    return [one for one in self.before()["passed"] if one["source"] not in self.tried]

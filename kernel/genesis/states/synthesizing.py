@@ -37,7 +37,7 @@ def _process_synthesis_(self, event, payload):
             votes[text] = votes.get(text, 0) + 1
             if votes[text] == 1:
                 sources.append(text)
-    for one in self.passed_before():
+    for one in self.before()["passed"]:
         votes[one["source"]] = votes.get(one["source"], 0) + one["votes"]
         if one["source"] not in sources:
             sources.append(one["source"])

@@ -68,7 +68,7 @@ def agree(self):
     most = max(votes.values())
     if self.refusals > most:
         return self.fail("refused", "the model refused in " + str(self.refusals) + " of " + str(self.asked) + " answers", False)
-    asked = self.asked_before() + self.asked
+    asked = self.before()["asked"] + self.asked
     if most < self.least_votes or most / asked < self.least_agreement:
         self.held = self.one_of_each(votes)
         told = "only " + str(most) + " of " + str(asked) + " answers of the model agree in what the method does; orchestrator.least_votes is "

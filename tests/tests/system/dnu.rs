@@ -7,14 +7,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value as Json, json};
 
-use crate::harness::{program, repository, text};
+use crate::harness::{processes_of, program, repository, text, until};
 use crate::scripted::{Act, Scripted};
 
 /// What `batos bench dnu` came to, without a home of the caller's.
@@ -501,28 +499,17 @@ fn an_interrupted_bench_leaves_nothing_running() {
             .spawn()
             .unwrap();
         let homes = || -> Vec<_> { fs::read_dir(folder.path()).unwrap().flatten().collect() };
-        let is_up = || {
+        until("its system is up", || {
             homes()
                 .iter()
-                .any(|home| home.path().join("home/run/kernel.sock").exists())
-        };
-        let begun = Instant::now();
-        while !is_up() && begun.elapsed() < Duration::from_secs(60) {
-            sleep(Duration::from_millis(20));
-        }
-        assert!(is_up());
+                .find(|home| home.path().join("home/run/kernel.sock").exists())
+                .map(|_| ())
+        });
         kill(Pid::from_raw(running.id() as i32), signal).unwrap();
         let ended = running.wait().unwrap();
         assert_eq!(ended.signal(), Some(signal as i32), "{ended:?}");
         assert!(homes().is_empty(), "{:?}", homes());
-        let in_it = folder.path().to_string_lossy().into_owned();
-        let left: Vec<String> = fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
-            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-            .filter(|line| line.contains(&in_it))
-            .collect();
+        let left = processes_of(folder.path());
         assert!(left.is_empty(), "{left:?}");
     }
 }
