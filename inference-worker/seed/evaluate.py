@@ -24,10 +24,11 @@ import refusals
 import tokens
 import trial
 import wishes
-from model import Seed
+from model import Seed, config_of
 from tokens import FOLDER
 
 END, REFUSE = "<|end|>", "<|refuse|>"
+FAMILIES = ("num", "truth", "text", "list", "filter", "map", "date", "objects", "delegation", "change", "guarded", "either", "steps 2", "steps 3", "slot", "written")
 
 
 class Asked:
@@ -93,12 +94,14 @@ def plain(drawer, number):
             return Asked("refuse without a wish", cases.prompt(case), case.completion(), True, lambda source: "", lambda source: "")
 
 
-def draw(each, seed):
-    """The cases of the evaluation."""
+def draw(each, seed, written=0):
+    """The cases of the evaluation; with `written`, so many scenarios alone."""
     rng = random.Random(f"bat-hidden-{seed}")
     held = wishes.Drawer(rng, held=True)
+    if written:
+        return [wish(held, None, "written") for _ in range(written)]
     out, counts = [], collections.Counter()
-    while sum(counts[name] < each for name in ("num", "truth", "text", "list", "filter", "map", "date", "objects", "delegation", "change", "guarded", "either", "steps 2", "steps 3", "slot", "written")):
+    while sum(counts[name] < each for name in FAMILIES):
         case = wish(held, None)
         if counts[case.family] < each:
             counts[case.family] += 1
@@ -186,6 +189,7 @@ def main():
     """Draw, complete, judge, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=8)
+    parser.add_argument("--written", type=int, default=0, metavar="N", help="N cases of scenarios alone: what tells most of two models")
     parser.add_argument("--samples", type=int, default=8, help="answers drawn when the greedy one fails an example; 0: none")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--json", type=pathlib.Path)
@@ -197,7 +201,7 @@ def main():
     model, tokenizer = load(), tokens.load()
     generator = torch.Generator().manual_seed(1)
     table, failures = {}, []
-    drawn = draw(asked.each, asked.seed)
+    drawn = draw(asked.each, asked.seed, asked.written)
     for case, text in zip(drawn, greedy(model, tokenizer, drawn)):
         row = table.setdefault(case.family, {"n": 0, "greedy": 0, "best": 0, "wrong": 0})
         row["n"] += 1

@@ -1,6 +1,7 @@
 """The corpus: what is drawn is checked, the same each time, and no held-out word is in it."""
 
 import ast
+import builtins
 import collections
 import hashlib
 import json
@@ -10,6 +11,7 @@ import random
 import re
 import string
 import subprocess
+import symtable
 import sys
 import unittest
 
@@ -444,6 +446,21 @@ class Barred(unittest.TestCase):
         finally:
             barred.HASHES = kept
             barred.is_shape_barred.cache_clear()
+
+
+class Programs(unittest.TestCase):
+    """What needs torch is not run here; that it names nothing that is not there can be told."""
+
+    def test_every_name_is_one_that_its_file_knows(self):
+        for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+            table = symtable.symtable(path.read_text(), path.name, "exec")
+            known = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()} | set(dir(builtins)) | {"__file__", "__builtins__"}
+            inner = list(table.get_children())
+            while inner:
+                scope = inner.pop()
+                inner += scope.get_children()
+                strange = [symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global() and symbol.get_name() not in known]
+                self.assertEqual(strange, [], f"{path.name}, {scope.get_name()}")
 
 
 if __name__ == "__main__":
