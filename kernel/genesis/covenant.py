@@ -6,9 +6,9 @@ are shown in the first round: a small model is easily led astray by the others. 
 A wish (docs/wishes.md) is told to a model that has the ability `wish`, and what was wrong with the round before to one that has
 the ability `correct`. Texts are data: none of `marks` comes into a prompt by them.
 
-The order of slots tells nothing, and a small model still reads a wish otherwise where they stand in another one. So correcting
-rounds show them in `orders` others beside the attempt. Of these rounds there are `corrections` at most (None: as many as
-orchestrator.corrections allows), and `blind_corrections` where no example tells what came of one.
+The order of slots tells nothing, and a small model still reads a wish otherwise where they stand in another one. So the first round
+shows them in `first_orders` others, too, and correcting rounds in `orders` more beside the attempt. Of correcting rounds there are
+`corrections` at most (None: as many as orchestrator.corrections allows), and `blind_corrections` where no example tells what came of one.
 """
 parents = [ref("traits")]
 rule = "state lives in slots; a change ends with self._p_changed = True"
@@ -21,6 +21,7 @@ max_example_characters = 200
 max_flaw_characters = 200
 focus = True
 words_alone = True
+first_orders = 2
 orders = 3
 corrections = None
 blind_corrections = 2
@@ -33,23 +34,36 @@ view = ref("covenant.view")
 def method_ask(self, cycle):
     brief = cycle.brief
     ways = [{}]
-    if brief["round"] == 1 or "wish" not in cycle.able or brief["wish"] is None:
+    round = brief["round"]
+    is_wished = "wish" in cycle.able and brief["wish"] is not None
+    if round == 1 or not is_wished:
         words = self.render_words(brief, cycle.able)
         if words is not None:
             ways.append({"prompt": words})
-        return cycle.by_turns(self.asking_method(cycle), ways)
+    if is_wished:
+        ways += self.ways_anew(brief, cycle.able)
+    return cycle.by_turns(self.asking_method(cycle), ways)
+
+
+def ways_anew(self, brief, able):
+    # The slots in other orders than in the rounds before.
+    first = 1
+    count = self.first_orders
+    if brief["round"] > 1:
+        first = 1 + self.first_orders + (brief["round"] - 2) * self.orders
+        count = self.orders
     anew = dict(brief)
     anew["flawed"] = ""
-    slots = self.data_in(self.visible_slots(brief["receiver"], brief["selector"], brief["round"]))
-    first = 1 + (brief["round"] - 2) * self.orders
-    for order in range(first, first + self.orders):
+    different = self.number_of_orders(self.data_in(self.visible_slots(brief["receiver"], brief["selector"], 2)))
+    ways = []
+    for order in range(first, first + count):
         anew["order"] = order
-        is_new = order < self.number_of_orders(slots)
-        words = self.render_words(anew, cycle.able)
+        is_new = order < different
+        words = self.render_words(anew, able)
         if words is not None:
             ways.append({"prompt": words, "is_new": is_new})
-        ways.append({"prompt": self.render(anew, cycle.able), "is_new": is_new})
-    return cycle.by_turns(self.asking_method(cycle), ways)
+        ways.append({"prompt": self.render(anew, able), "is_new": is_new})
+    return ways
 
 
 def asking_method(self, cycle):

@@ -151,7 +151,7 @@ def by_turns(self, ask, ways):
         one["seed"] = self.brief["round"] * 1000 + at
         one["temperature"] = self.candidate_temperature
         if self.brief["round"] == 1:
-            is_new = True
+            is_new = way.get("is_new", True)
         elif at == 0:
             # What was wrong is new, and where no wish is shown the second round shows slots that the first did not.
             is_new = self.corrects() or (self.brief["round"] == 2 and "wish" not in self.able)
