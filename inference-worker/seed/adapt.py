@@ -10,6 +10,7 @@ import json
 import math
 import pathlib
 import random
+import re
 import signal
 import time
 
@@ -27,6 +28,7 @@ FOLDER = pathlib.Path(__file__).with_name("adapters")
 RANK, ALPHA = 16, 32
 PRODUCTS = {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("gate_proj", "up_proj", "down_proj")}
 BATCH_TOKENS, LONGEST = 3072, 560
+LAYER = re.compile(r"(.*\.layers\.)(\d+)(\..*)")
 
 
 class Adapted(nn.Module):
@@ -86,9 +88,18 @@ def load(name):
 
 
 def take(made, name):
-    """Puts the numbers of a saved adapter into a model's adapters."""
+    """Puts the numbers of a saved adapter into a model's adapters.
+
+    One of a model before it was grown (grow.py) goes to every second layer, where those of that model are now; the others begin anew.
+    """
     held = safetensors.torch.load_file(str(FOLDER / name / "adapter_model.safetensors"))
+    is_grown = len(held) == len(made)  # two matrices each, for half of the layers
     for path, one in made.items():
+        if is_grown:
+            head, number, rest = LAYER.fullmatch(path).groups()
+            if int(number) % 2:
+                continue
+            path = f"{head}{int(number) // 2}{rest}"
         one.A.data, one.B.data = held[f"{path}.lora_A.weight"].float(), held[f"{path}.lora_B.weight"].float()
 
 
