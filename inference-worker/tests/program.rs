@@ -570,8 +570,9 @@ fn the_manifest_adds_up_to_what_the_process_uses() {
     describe(&mut stream).unwrap();
     let (_, empty) = list(&mut stream);
     assert_adds_up(&empty, "after loading");
-    // Weights of 6 M parameters in two bytes each.
-    assert!((11 << 20..14 << 20).contains(&empty.base_bytes), "{empty:?}");
+    // The weights stay in the two bytes each that they have in the file.
+    let weights = std::fs::metadata(seed().join("model.safetensors")).unwrap();
+    assert!(empty.base_bytes.abs_diff(weights.len()) < 1 << 20, "{empty:?}");
     let mut staged = 0;
     for at in 0..400 {
         let stage = AdapterRequest::Stage {
