@@ -283,12 +283,10 @@ fn what_most_candidates_agree_in_is_installed() {
 /// The same answer to the same question is no second vote: what is asked greedily is asked once in a mission.
 #[test]
 fn no_question_is_asked_greedily_twice() {
-    let scripted = able(move |asked| match asked.temperature == 0.0 {
-        // As a model does that always says the same to the words alone, and nothing else that passes.
-        true if !asked.prompt.contains("<|example|>") && asked.seed < 2000 => {
-            Act::Say("def heaviest(self):\n    return max(self.weights)\n".into())
-        }
-        _ => Act::Say(format!("def heaviest(self):\n    return {}\n", asked.seed)),
+    let scripted = able(move |asked| match asked.seed {
+        // As a model does that says something that passes to the words alone, with the slots in their own order.
+        1001 => Act::Say("def heaviest(self):\n    return max(self.weights)\n".into()),
+        seed => Act::Say(format!("def heaviest(self):\n    return {seed}\n")),
     });
     let system = &scripted.system;
     candidates(system, 8, 8);
