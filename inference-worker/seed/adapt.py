@@ -10,7 +10,6 @@ import json
 import math
 import pathlib
 import random
-import re
 import signal
 import time
 
@@ -20,6 +19,7 @@ from torch import nn
 
 import batching
 import evaluate
+import grow
 import persona
 import tokens
 import wishes
@@ -28,7 +28,6 @@ FOLDER = pathlib.Path(__file__).with_name("adapters")
 RANK, ALPHA = 16, 32
 PRODUCTS = {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("gate_proj", "up_proj", "down_proj")}
 BATCH_TOKENS, LONGEST = 3072, 560
-LAYER = re.compile(r"(.*\.layers\.)(\d+)(\..*)")
 
 
 class Adapted(nn.Module):
@@ -88,18 +87,11 @@ def load(name):
 
 
 def take(made, name):
-    """Puts the numbers of a saved adapter into a model's adapters.
-
-    One of a model before it was grown (grow.py) goes to every second layer, where those of that model are now; the others begin anew.
-    """
+    """Puts the numbers of a saved adapter into a model's adapters; one of the model before it was grown (grow.py) grows with it."""
     held = safetensors.torch.load_file(str(FOLDER / name / "adapter_model.safetensors"))
-    is_grown = len(held) == len(made)  # two matrices each, for half of the layers
+    if len(held) == len(made):  # two matrices each, for half of the layers
+        held = grow.grown(held)
     for path, one in made.items():
-        if is_grown:
-            head, number, rest = LAYER.fullmatch(path).groups()
-            if int(number) % 2:
-                continue
-            path = f"{head}{int(number) // 2}{rest}"
         one.A.data, one.B.data = held[f"{path}.lora_A.weight"].float(), held[f"{path}.lora_B.weight"].float()
 
 

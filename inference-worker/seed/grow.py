@@ -14,20 +14,23 @@ from model import Seed, config_of
 from tokens import FOLDER
 from train import NOTES, export
 
-# Of a layer, what adds to the stream.
+# Of a layer, what adds to the stream; of an adapter's products, what adds to the layer's own.
 OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
+ADAPTER_OUTPUT = ".lora_B.weight"
 
 
 def grown(weights):
-    """The weights of a model with twice the layers."""
+    """The weights of a model with twice the layers, or of an adapter to it."""
     out = {}
     for name, weight in weights.items():
-        if not name.startswith("model.layers."):
+        head, found, tail = name.partition("model.layers.")
+        if not found:
             out[name] = weight
             continue
-        number, _, rest = name.removeprefix("model.layers.").partition(".")
-        out[f"model.layers.{2 * int(number)}.{rest}"] = weight
-        out[f"model.layers.{2 * int(number) + 1}.{rest}"] = torch.zeros_like(weight) if rest in OUTPUTS else weight.clone()
+        number, _, rest = tail.partition(".")
+        adds = rest in OUTPUTS or rest.endswith(ADAPTER_OUTPUT)
+        out[f"{head}{found}{2 * int(number)}.{rest}"] = weight
+        out[f"{head}{found}{2 * int(number) + 1}.{rest}"] = torch.zeros_like(weight) if adds else weight.clone()
     return out
 
 
