@@ -68,7 +68,7 @@ def save(made, name, base, notes):
     """Writes adapter_config.json, adapter_model.safetensors, and training.json with the hash of the base."""
     folder = FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {f"{path}.lora_{half}.weight": getattr(one, half).detach().bfloat16().contiguous() for path, one in made.items() for half in "AB"}
+    weights = {f"{path}.lora_{half}.weight": getattr(one, half).detach().bfloat16().cpu().contiguous() for path, one in made.items() for half in "AB"}
     safetensors.torch.save_file(weights, str(folder / "adapter_model.safetensors"), {"format": "pt"})
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": ALPHA, "target_modules": [name for names in PRODUCTS.values() for name in names], "bias": "none", "inference_mode": True,
               "base_model_name_or_path": "seed", "revision": f"sha256:{base}"}
@@ -108,7 +108,7 @@ def batches(name, tokenizer, rng):
             yield batching.padded([head + tail for head, tail in group]), batching.padded([[0.0] * len(head) + [1.0] * len(tail) for head, tail in group], 0.0)
 
 
-def train(name, minutes, rate, threads, goes_on):
+def train(name, minutes, rate, threads, goes_on, device):
     """Trains one adapter for some minutes, or goes on with the one that is there; the rate falls to zero in a cosine."""
     torch.set_num_threads(threads)
     torch.manual_seed(7)
@@ -119,6 +119,7 @@ def train(name, minutes, rate, threads, goes_on):
         # One that belongs to the weights which these went on from is a better beginning than none.
         before = json.loads((FOLDER / name / "training.json").read_text())
         take(made, name)
+    model.to(device)
     model.stream, model.misses = (torch.compile(part, dynamic=True) for part in (model.stream, model.misses))
     weights = [half for one in made.values() for half in (one.A, one.B)]
     optimiser = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
@@ -128,8 +129,8 @@ def train(name, minutes, rate, threads, goes_on):
         if share >= 1:
             break
         optimiser.param_groups[0]["lr"] = rate * min(1, 0.1 + share / 0.03) * 0.5 * (1 + math.cos(math.pi * share))
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, plain, _, _ = model.loss(ids, counting, 1.0)
+        with torch.autocast(device, torch.bfloat16):
+            loss, plain, _, _ = model.loss(ids.to(device), counting.to(device), 1.0)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
@@ -152,11 +153,12 @@ def main():
     parser.add_argument("--minutes", type=float, default=6, help="of each")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--resume", action="store_true", help="go on with the adapters that are there, those of earlier weights too")
     asked = parser.parse_args()
     signal.signal(signal.SIGALRM, evaluate.alarmed)
     for name in asked.persona:
-        train(name, asked.minutes, asked.rate, asked.threads, asked.resume)
+        train(name, asked.minutes, asked.rate, asked.threads, asked.resume, asked.device)
 
 
 if __name__ == "__main__":

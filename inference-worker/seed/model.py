@@ -16,6 +16,8 @@ CONFIG = {
     "max_position_embeddings": 1024, "tie_word_embeddings": True, "hidden_act": "silu", "attention_bias": False,
     "mlp_bias": False, "torch_dtype": "bfloat16",
 }
+# Twelve heads of 32: rows of 384 and 1152 are whole blocks of the quantised formats.
+SIZES = {"small": CONFIG, "shipped": {**CONFIG, "hidden_size": 384, "intermediate_size": 1152, "num_hidden_layers": 12, "num_attention_heads": 12, "num_key_value_heads": 12}}
 
 
 def config_of(folder):
@@ -44,9 +46,11 @@ def rotate(x, cos, sin):
 def attend(q, k, v, later):
     """Causal attention of queries (B, A, T, D) to keys and values of as many or more tokens; `later` (N, N) is -inf above its diagonal.
 
-    In plain products: the way back of torch's fused attention takes four times as long on CPUs with such small heads.
+    On a CPU in plain products: the way back of torch's fused attention takes four times as long there with such small heads.
     """
     T, S = q.shape[2], k.shape[2]
+    if q.is_cuda and T == S:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     scores = (q * q.shape[-1] ** -0.5) @ k.mT
     return (scores + later[S - T:S, :S]).softmax(-1).to(v.dtype) @ v
 
@@ -173,10 +177,10 @@ class Seed(nn.Module):
         own = weight == 1
         starts = own & (weights[:, :-1][where] < 1)
         total = (losses * torch.where(starts, first, weight)).sum() / own.sum()
-        told = torch.zeros(())
+        told = torch.zeros((), device=ids.device)
         marked = marks[:, :-1] >= 0 if marks is not None else None
         if lookup is not None and marked.any():
-            middle = F.rms_norm(tap[0][marked].float(), (CONFIG["hidden_size"],))
+            middle = F.rms_norm(tap[0][marked].float(), tap[0].shape[-1:])
             told = F.cross_entropy(lookup(middle).float(), marks[:, :-1][marked])
             total = total + 0.3 * told
         return total, losses.detach()[own].mean(), losses.detach()[starts].mean(), told.detach()

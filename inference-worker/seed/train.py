@@ -1,6 +1,7 @@
 """The training: reads shards in order, and writes a checkpoint and a usable model/ every few minutes.
 
-`python train.py --minutes 80 --processes 2` begins; `--from model` begins with the weights of a kept model, such as the one that ships, and with
+`python train.py --minutes 80 --processes 2` begins on two cores, `python train.py --minutes 20 --device cuda --size shipped --workers 14 --batch 65536` on a
+GPU beside sixteen; `--from model` begins with the weights of a kept model, such as the one that ships, and with
 the shards after those that it has seen; `--resume` goes on from work2/checkpoint.pt, with any number of processes (with another one the shard is begun anew), each of one thread: on a machine shared with builds, processes that meet once a step
 stand far better than threads that meet in every product. The learning rate depends only on the share of the minutes that is spent: a short
 warm-up, a plateau, and a linear way to zero, so a run is always annealed when its time is up.
@@ -23,47 +24,22 @@ import safetensors.torch
 import torch
 import torch.distributed as distributed
 
-import batching
 import cases
 import corpus
+import feed
 import tokens
-from model import CONFIG, Seed, config_of
+from model import SIZES, Seed, config_of
 from tokens import FOLDER
 
 STATE = corpus.WORK / "checkpoint.pt"
 LOG = corpus.WORK / "training.jsonl"
-BATCH_TOKENS = 3072  # of each process
-LONGEST = 480  # a longer case is left out
 NOTES = ("step", "tokens", "examples", "seconds")  # what a card tells of the training
 
 
-def batches(number, tokenizer, rng, share=0.1, processes=1):
-    """The batches of one shard: (ids, weights, marks), each (B, T), of like length, in a random order.
-
-    Those that `processes` processes take at once are of like length too, or the shorter would wait for the longer at every step.
-    """
-    rows = [json.loads(line) for line in corpus.ready(number).open()]
-    encoded = tokenizer.encode_batch([row[0] + row[1] for row in rows])
-    marked = []
-    for e, row in zip(encoded, rows):
-        marks = [-1] * len(e.ids)
-        for start, end, kind in row[3]:
-            for place, (a, b) in enumerate(e.offsets):
-                if a >= start and b <= end and b > a:
-                    marks[place] = kind
-        if len(e.ids) <= LONGEST:
-            marked.append((e.ids, marks))
-    rng.shuffle(marked)
-    groups = batching.by_length(marked, lambda pair: len(pair[0]), BATCH_TOKENS)
-    steps = [groups[at:at + processes] for at in range(0, len(groups), processes)]
-    rng.shuffle(steps)
-    for group in (group for step in steps if len(step) == processes for group in step):
-        ids = batching.padded([ids for ids, _ in group])
-        marks = batching.padded([marks for _, marks in group], -1)
-        written = ((ids == tokens.METHOD).cumsum(1) > 0) & (ids != tokens.METHOD) & (ids != tokens.PAD)
-        # What an example says follows from the wish: to foresee it is to have understood it.
-        told = ((ids == tokens.EXAMPLE).cumsum(1) > 0) & (ids != tokens.EXAMPLE) & ((ids == tokens.FLAW).cumsum(1) + (ids == tokens.METHOD).cumsum(1) == 0) & (ids != tokens.PAD)
-        yield ids, written.float() + share * told.float(), marks
+def add_up(numbers):
+    """Puts the sum over the processes in the place of each one's own numbers."""
+    if distributed.get_world_size() > 1:
+        distributed.all_reduce(numbers)
 
 
 def orthogonal(g):
@@ -100,10 +76,10 @@ class Muon(torch.optim.Optimizer):
                     update = weight.grad.lerp(held, group["momentum"])
                     moved.append(update if weight.shape[0] <= weight.shape[1] else update.T)
                 own = list(range(distributed.get_rank(), len(moved), distributed.get_world_size()))
-                updates = torch.zeros(len(moved), *moved[0].shape)
+                updates = torch.zeros(len(moved), *moved[0].shape, device=moved[0].device)
                 if own:
                     updates[own] = orthogonal(torch.stack([moved[at] for at in own]))
-                distributed.all_reduce(updates)
+                add_up(updates)
                 for weight, update in zip(weights, updates):
                     update = update if weight.shape[0] <= weight.shape[1] else update.T
                     weight.mul_(1 - group["lr"] * group["decay"])
@@ -124,7 +100,7 @@ def replace(path, write):
 
 def export(model, notes):
     """Write model/: weights in bf16, config.json, and model.json with the hashes of all."""
-    weights = {name: weight.detach().bfloat16().contiguous() for name, weight in model.state_dict().items()}
+    weights = {name: weight.detach().bfloat16().cpu().contiguous() for name, weight in model.state_dict().items()}
     replace(FOLDER / "model.safetensors", lambda p: safetensors.torch.save_file(weights, str(p), {"format": "pt"}))
     os.chmod(FOLDER / "model.safetensors", 0o644)
     replace(FOLDER / "config.json", lambda p: p.write_text(json.dumps(model.config, indent=2) + "\n"))
@@ -139,14 +115,16 @@ def export(model, notes):
 def work(rank, asked):
     """One process of the training: all do the same but for their share of the batches."""
     torch.set_num_threads(asked.threads)
+    torch.set_float32_matmul_precision("high")
     torch.manual_seed(20)
+    device = torch.device(asked.device)
     distributed.init_process_group("gloo", init_method=f"file://{asked.meeting}", rank=rank, world_size=asked.processes, timeout=datetime.timedelta(hours=2))
-    tokenizer = tokens.load()
+    shards = feed.Shards(asked.workers)
     # A training that is resumed wrote its configuration at its first checkpoint.
-    model = Seed(config_of(FOLDER) if asked.resume else config_of(asked.kept) if asked.kept else CONFIG)
+    model = Seed(config_of(FOLDER) if asked.resume else config_of(asked.kept) if asked.kept else SIZES[asked.size]).to(device)
     if not asked.plain:
         model.stream, model.misses = (torch.compile(part, dynamic=True) for part in (model.stream, model.misses))
-    lookup = torch.nn.Linear(model.config["hidden_size"], len(cases.KINDS) + 2)
+    lookup = torch.nn.Linear(model.config["hidden_size"], len(cases.KINDS) + 2).to(device)
     weights = list(model.parameters()) + list(lookup.parameters())
     layers = [w for n, w in model.named_parameters() if ".layers." in n and w.dim() == 2]
     others = [w for n, w in model.named_parameters() if not (".layers." in n and w.dim() == 2)]
@@ -163,7 +141,7 @@ def work(rank, asked):
         done["earlier"] = told["seconds"]
         done["shard"] = told["examples"] // corpus.SIZE + 1
     if asked.resume:
-        state = torch.load(STATE, weights_only=True)
+        state = torch.load(STATE, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         for optimiser, held in zip(optimisers, state["optimisers"]):
             optimiser.load_state_dict(held)
@@ -180,24 +158,24 @@ def work(rank, asked):
 
     while True:
         # Shards that are not there yet are made at the same time, one by each process.
-        if not corpus.shard_path(done["shard"]).exists():
+        if not asked.workers and not corpus.shard_path(done["shard"]).exists():
             corpus.ready(done["shard"] + rank)
         distributed.barrier()
-        made = list(batches(done["shard"], tokenizer, random.Random(done["shard"]), asked.told, asked.processes))
+        made = list(feed.batches(shards.rows(done["shard"]), random.Random(done["shard"]), asked.batch, asked.told, asked.processes))
         for place in range(done["batch"], len(made) - asked.processes + 1, asked.processes):
-            ids, counting, marks = made[place + rank]
+            ids, counting, marks = (part.to(device) for part in made[place + rank])
             for optimiser, lr in zip(optimisers, base):
                 optimiser.param_groups[0]["lr"] = lr * schedule(share)
             # 1. The gradient of this process's batch.
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16):
                 loss, plain, opening, told = model.loss(ids, counting, asked.first, marks, lookup)
             loss.backward()
             # 2. The mean over the processes; time, loss and counts travel with it.
             now = time.time()
-            side = torch.tensor([(before + now - start) / budget, plain.item(), opening.item(), told.item(), float((ids != tokens.PAD).sum()), float(len(ids))])
+            side = torch.tensor([(before + now - start) / budget, plain.item(), opening.item(), told.item(), float((ids != tokens.PAD).sum()), float(len(ids))], device=device)
             # A batch in which no name is marked leaves the lookup without a gradient.
             flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).flatten() for w in weights] + [side])
-            distributed.all_reduce(flat)
+            add_up(flat)
             flat /= asked.processes
             for weight, grad in zip(weights, flat[:-6].split([w.numel() for w in weights])):
                 weight.grad = grad.view_as(weight).clone()
@@ -238,8 +216,12 @@ def main():
     """Train until the minutes are over."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=80, help="of the whole run, those before a resumption counted in")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1, help="of a CPU, one for each core")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--size", default="small", choices=SIZES, help="of a model that begins anew")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make shards and their tokens ahead of the one that trains; a GPU needs a dozen")
+    parser.add_argument("--batch", type=int, default=3072, metavar="TOKENS", help="of each process in a step; a GPU is not filled by less than 65536")
     parser.add_argument("--every", type=float, default=5, help="minutes between checkpoints")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--from", dest="kept", type=pathlib.Path, metavar="FOLDER", help="of a kept model to begin with; its tokenizer is taken, too")
@@ -250,6 +232,8 @@ def main():
     parser.add_argument("--plain", action="store_true", help="without the compiler of torch, which wants g++; half as fast")
     parser.add_argument("--trial", action="store_true", help="keep nothing")
     asked = parser.parse_args()
+    if asked.processes > 1 and (asked.workers or asked.device == "cuda"):
+        parser.error("--workers and --device cuda are for one process: --processes 1")
     # Each shape of a batch is a product of its own to oneDNN, which would keep a thousand of them: gigabytes.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
@@ -260,7 +244,10 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as folder:
         asked.meeting = f"{folder}/meeting"
-        torch.multiprocessing.spawn(work, (asked,), nprocs=asked.processes, daemon=True)
+        if asked.processes == 1:
+            work(0, asked)
+        else:
+            torch.multiprocessing.spawn(work, (asked,), nprocs=asked.processes, daemon=True)
 
 
 if __name__ == "__main__":
