@@ -21,6 +21,8 @@ PASS = {"verdict": "pass", "reason": "it does what the wish says"}
 REFUSE = {"verdict": "refuse", "reason": "it does not do what the wish says"}
 # Of the cases of BABS and ROBIN so many are wishes that cannot be carried out.
 REFUSED = 0.08
+# Of the cases of ROBIN so many have an answer of BABS that is not right, as hers are (adapters/measured.json).
+ERRS = 0.4
 NOTHING = "reads nothing; changes nothing; sends nothing"
 
 
@@ -131,6 +133,11 @@ def ask_alfred(case, source):
     return head(case) + f"<|attempt|>{source.rstrip()}\n<|flaw|>"
 
 
+def misread(rng, case):
+    """A method that was made wrong, or what an earlier seed wrote."""
+    return flaws.misread(rng, case) if case.family == "written" and flaws.is_attempted(case) and rng.random() < 0.5 else flaws.wrong(rng, case)
+
+
 def flawed(drawer, case):
     """A wrong method that passes the examples that are shown."""
     rng = drawer.rng
@@ -138,7 +145,7 @@ def flawed(drawer, case):
     wanted = [drawer.wanted(case.method, state) for state in states]
     for _ in range(12):
         try:
-            source = flaws.misread(rng, case) if case.family == "written" and flaws.is_attempted(case) and rng.random() < 0.5 else flaws.wrong(rng, case)
+            source = misread(rng, case)
             wishes.permit(source, source)
             function = flaws.bounded(wishes.compiled(source, case.selector))
             if any(flaws.fault(function, state, asked) for state, asked in case.shown):
@@ -171,12 +178,14 @@ def verdict(drawer, is_right):
 def woven(drawer):
     """The method, out of what BABS says, who errs at times."""
     case = drawer.attempt()
-    partial = Touched(case.source).told()
-    if drawer.rng.random() < 0.2:
-        try:
-            partial = Touched(flaws.wrong(drawer.rng, case)).told()
-        except (wishes.Rejected, SyntaxError):
-            pass
+    told = [Touched(case.source).told()]
+    if drawer.rng.random() < ERRS:
+        for _ in range(8):
+            try:
+                told.append(Touched(misread(drawer.rng, case)).told())
+            except (wishes.Rejected, SyntaxError):
+                continue
+    partial = next((other for other in told if other != told[0]), told[0])
     return ask_robin(case, partial), case.source + "<|end|>", case, None
 
 

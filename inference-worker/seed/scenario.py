@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import math
 import pathlib
 import re
 
@@ -18,6 +19,8 @@ PART = re.compile(r"(.*?):([a-z]+1?(?:\([^()]*\))?)(?:\s+|$)")
 METHOD = re.compile(r"(?:([a-z_0-9]+)\.)?([a-z][a-z0-9_]*)\(([^()]*)\)")
 GIVEN = re.compile(r"([a-z0-9_.\[\]]+)=")
 DECODE = json.JSONDecoder()
+# A method of so few characters is drawn so many times as often as one of 200.
+SHORT = ((40, 6), (80, 5), (120, 3), (200, 2), (math.inf, 1))
 # Why a wish cannot be carried out, and how the model says it.
 REFUSALS = {"absent": "no slot fits {}", "ambiguous": "more than one slot fits {}", "outside": "nothing in the image does {}", "unclear": "the wish does not say what {} is to do"}
 
@@ -178,11 +181,18 @@ def read(path):
 
 @functools.lru_cache(maxsize=2)
 def drawn(held_out):
-    """Those that cases are drawn of: of the files that `written/newest` names, which a model that goes on training has not seen, thrice."""
+    """Those that cases are drawn of, each as often as `weight` says."""
     newest = set((FOLDER / "newest").read_text().split())
     if strange := sorted(name for name in newest if not (FOLDER / name).exists()):
         raise ValueError(f"written/newest names {strange[0]}, which is not there")
-    return [scenario for scenario in load(held_out) for _ in range(3 if scenario.file in newest and not held_out else 1)]
+    return [scenario for scenario in load(held_out) for _ in range(weight(scenario, () if held_out else newest))]
+
+
+def weight(scenario, newest):
+    """How many times as often as the rarest: what is asked most is short, and a model that goes on training has not seen the newest files."""
+    length = sum(len(line.strip()) for line in scenario.lines)
+    short = next(times for most, times in SHORT if length < most)
+    return short * (2 if scenario.file in newest else 1)
 
 
 @functools.lru_cache(maxsize=4)
