@@ -1,19 +1,17 @@
-//! The append-only, hash-chained transaction log: a folder of segments. Its bytes are drawn in `docs/image-format.md`.
+//! The append-only, hash-chained transaction log: a folder of segments, which `archive` reads. Its bytes are drawn in `docs/image-format.md`.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use quick_cache::sync::Cache;
 use shared::id::TransactionId;
 
 use super::record::{Entry, Place};
 use super::segment::{
-    End, HEADER_BYTES, Header, Kind, LogError, MAX_BODY_BYTES, Position, Reader, at, body_at, damaged,
-    encode, later_batch_in, options,
+    End, HEADER_BYTES, Header, Kind, LogError, MAX_BODY_BYTES, Position, Reader, at, damaged, encode,
+    later_batch_in, options,
 };
 
 /// A segment longer than this is closed.
@@ -24,8 +22,6 @@ const AHEAD: usize = 256 << 10;
 const LARGE_BATCH: usize = 16 << 10;
 /// So much is appended to a segment that could not be closed before it is tried again.
 const ROOM_BYTES: u64 = 1 << 20;
-/// Segments kept open for reading.
-const OPEN_SEGMENTS: usize = 64;
 
 /// Before the first transaction.
 pub const BEGINNING: Position = Position {
@@ -404,113 +400,6 @@ fn set_aside(file: &File, path: &Path, end: Position, what: &'static str) -> Res
     file.sync_all().map_err(at(path))
 }
 
-/// Reads records wherever they stand, as history and time travel need it. Segments are opened when first needed.
-pub struct Archive {
-    folder: PathBuf,
-    open: Cache<u64, Arc<File>>,
-}
-
-impl Archive {
-    pub fn new(folder: &Path) -> Archive {
-        Archive {
-            folder: folder.to_path_buf(),
-            open: Cache::new(OPEN_SEGMENTS),
-        }
-    }
-
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The record at a place that an index or a later record names, and its transaction.
-    pub fn entry(&self, place: Place) -> Result<(TransactionId, Entry), LogError> {
-        let path = segment_path(&self.folder, place.segment);
-        let file = self.file(place.segment, &path)?;
-        let (header, body) = body_at(&file, &path, place.offset)?;
-        let entry = postcard::from_bytes(&body)
-            .map_err(|_| damaged(&path, place.offset, "a record's body is not an entry"))?;
-        Ok((header.transaction, entry))
-    }
-
-    /// Visits the records from `position` (a place where one begins, with the chain hash before it) until the visitor
-    /// answers false or the durable end `last` is passed.
-    pub fn visit(
-        &self,
-        position: Position,
-        last: TransactionId,
-        mut visitor: impl FnMut(Place, TransactionId, Entry) -> bool,
-    ) -> Result<(), LogError> {
-        self.walk(position, last, |next, entry, _| {
-            Ok::<bool, LogError>(visitor(next.place, next.transaction, entry))
-        })
-    }
-
-    /// The same; the visitor is told the position after each record, too, and can fail.
-    pub fn walk<E: From<LogError>>(
-        &self,
-        mut position: Position,
-        last: TransactionId,
-        mut visitor: impl FnMut(Next, Entry, Position) -> Result<bool, E>,
-    ) -> Result<(), E> {
-        while position.transaction < last {
-            let path = segment_path(&self.folder, position.segment);
-            // Not the cached file: a reader moves the offset that all who hold it share.
-            let file = options().write(false).open(&path).map_err(at(&path))?;
-            let begin = Header::read(&file, &path, position.segment)?.begin();
-            if position.offset < HEADER_BYTES as u64 {
-                if (begin.transaction, begin.chain) != (position.transaction, position.chain) {
-                    return Err(damaged(&path, 32, "it does not continue the segment before it").into());
-                }
-                position = begin;
-            }
-            let mut reader = Reader::new(&file, &path, Kind::Log, position)?;
-            while reader.position.transaction < last {
-                let before = reader.position;
-                match reader.next_record()? {
-                    Ok(record) => {
-                        let entry = postcard::from_bytes(&record.body).map_err(|_| {
-                            damaged(&path, record.place.offset, "a record's body is not an entry")
-                        })?;
-                        let next = Next {
-                            transaction: record.header.transaction,
-                            place: record.place,
-                            chain: before.chain,
-                        };
-                        if !visitor(next, entry, reader.position)? {
-                            return Ok(());
-                        }
-                    }
-                    Err(End::Clean) => break,
-                    Err(End::Bad(what)) => return Err(damaged(&path, before.offset, what).into()),
-                }
-            }
-            let reached = reader.position;
-            if reached.transaction < last && reached.transaction.0 + 1 == position.segment {
-                // A segment without a record is the newest: nothing follows it.
-                let what = format!("the log ends before transaction {last}");
-                return Err(damaged(&path, reached.offset, &what).into());
-            }
-            position = Position {
-                segment: reached.transaction.0 + 1,
-                offset: 0,
-                ..reached
-            };
-        }
-        Ok(())
-    }
-
-    fn file(&self, segment: u64, path: &Path) -> Result<Arc<File>, LogError> {
-        self.open.get_or_insert_with(&segment, || {
-            options().write(false).open(path).map(Arc::new).map_err(at(path))
-        })
-    }
-
-    /// Forgets open files of segments that are gone.
-    pub fn forget(&self) {
-        self.open.clear();
-    }
-}
-
 /// Where a segment of the log lies.
 pub fn segment_path(folder: &Path, segment: u64) -> PathBuf {
     folder.join(format!("{segment:020}.log"))
@@ -555,6 +444,7 @@ pub fn unix_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::archive::Archive;
     use super::*;
 
     fn entry(author: &str) -> Entry {

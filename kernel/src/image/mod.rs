@@ -1,6 +1,6 @@
 //! The image: the log as truth, LMDB as its index, the newest commits in memory in between.
 //!
-//! - [`record`]: what is written. [`segment`], [`log`]: where it is written first. [`lmdb`]: where it is found again.
+//! - [`record`]: what is written. [`segment`], [`log`]: where it is written first; [`archive`]: reading that. [`lmdb`]: where it is found again.
 //! - [`state`]: what readers see: exactly the durable commits; the newest of them are [`layer`]s in front of the index. [`scan`]: ranges
 //!   of entries through both. [`doubt`], [`inspection`]: an index that cannot be believed.
 //! - [`draft`]: a transaction before it commits; [`resolution`]: what it comes to. [`committer`]: validates, appends, syncs, publishes. [`epoch`]: who may.
@@ -12,6 +12,7 @@
 //! - [`standby`]: an image that another kernel has open, followed until this one takes it over.
 //! - [`verify`]: finds every fault, by [`digest`]s and rules. [`exercise`]: a load to try all this under.
 
+pub mod archive;
 pub mod backup;
 pub mod base;
 pub mod blob;
@@ -57,13 +58,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::fcntl::{Flock, FlockArg};
 use shared::id::{Epoch, TransactionId};
 
+use self::archive::Archive;
 use self::branch::Branches;
 use self::committer::Committer;
 use self::draft::Draft;
 use self::epoch::EpochFile;
 use self::indexer::{Course, Indexer};
 use self::lmdb::Lmdb;
-use self::log::{Archive, Log, Next};
+use self::log::{Log, Next};
 use self::record::Entry;
 use self::segment::{LogError, Position};
 use self::standby::Standby;

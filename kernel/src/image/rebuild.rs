@@ -7,11 +7,12 @@ use shared::bridge::Unit;
 use shared::id::TransactionId;
 
 use super::OpenError;
+use super::archive::Archive;
 use super::base::{Base, BaseRecord, newest};
 use super::index_record::{IndexPosition, index_writes, position_of, put};
 use super::layer::{Held, Layer};
 use super::lmdb::{IndexWrite, Lmdb, Table};
-use super::log::{Archive, BEGINNING};
+use super::log::BEGINNING;
 use super::memory::fresh::Fresh;
 use super::record::{Entry, Mark, Place, StoredEntry};
 use super::segment::HEADER_BYTES;

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use shared::bridge::Unit;
 
+use super::archive::Archive;
 use super::digest::digest;
 use super::lmdb::Lmdb;
-use super::log::{Archive, BEGINNING, segments, sync_folder};
+use super::log::{BEGINNING, segments, sync_folder};
 use super::rebuild::rebuild;
 use super::segment::at;
 use super::{OpenError, make_folder};

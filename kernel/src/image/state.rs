@@ -1,34 +1,36 @@
 //! What readers see: exactly the durable commits. The newest stand in memory until the index contains them.
 
+mod recall;
+mod snapshot;
+mod watch;
+
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use quick_cache::sync::Cache;
 use shared::activation::{Read, ReadSlot};
 use shared::bridge::Answer;
 use shared::id::{Epoch, ObjectId, ThoughtId, TransactionId};
 use shared::key::Key;
-use shared::lookup::Slots;
 use shared::object::ObjectImage;
-use shared::value::Value;
 
+use super::archive::Archive;
 use super::blob::Blobs;
 use super::doubt;
 use super::index_record::{IndexPosition, decode, entry_key, index_writes, reply_key};
 use super::indexer::Backlog;
 use super::layer::{Held, Layer};
-use super::lmdb::{Direction, Lmdb, Reading, Table};
-use super::log::{Archive, Next};
-use super::memory::fresh::Fresh;
-use super::memory::recall::{self, Question, Recalled, Totals};
-use super::memory::vector::Encoder;
+use super::lmdb::{Direction, Lmdb, Table};
+use super::log::Next;
 use super::record::{Entry, Mark, Mission, RequestId, StoredEntry, StoredObject, StoredReply};
 use super::scan::{Scanned, scan};
 use super::segment::{FORMAT, Position};
 use super::{OpenError, Standing};
+
+pub use self::snapshot::Snapshot;
 
 /// Objects kept decoded besides those not yet indexed.
 const CACHED_OBJECTS: usize = 100_000;
@@ -260,75 +262,6 @@ impl State {
         scan(&core.index, &layers, object, range, limit, direction)
     }
 
-    /// What answers a question, with `pending` in front of the durable state, the newest first.
-    pub fn recall(&self, pending: &[Arc<Fresh>], question: &Question<'_>) -> Recalled {
-        self.with_memory(pending, |reading, layers| {
-            recall::recall(reading, layers, question)
-        })
-    }
-
-    /// Whether a chunk may have a vector, with `pending` in front of the durable state; true for some time after the last one is gone.
-    pub fn has_vectors(&self, pending: &[Arc<Fresh>]) -> bool {
-        self.with_memory(pending, recall::has_vectors)
-    }
-
-    /// The first chunks from an id on that have no vector of an encoder.
-    pub fn unencoded(&self, encoder: Encoder, from: ObjectId, most: usize) -> Vec<ObjectId> {
-        self.with_memory(&[], |reading, layers| {
-            recall::unencoded(reading, layers, encoder, from, most)
-        })
-    }
-
-    /// For each fingerprint the chunks whose own is near it; a few of them.
-    pub fn near(&self, pending: &[Arc<Fresh>], fingerprints: &[u64]) -> Vec<Vec<ObjectId>> {
-        self.with_memory(pending, |reading, layers| {
-            recall::near(reading, layers, fingerprints)
-        })
-    }
-
-    /// How much the memory has, and how many bytes of the index it takes: of terms with chunks, and of vectors.
-    pub fn memory_totals(&self) -> (Totals, u64, u64) {
-        self.with_memory(&[], |reading, layers| {
-            let text = reading.bytes(Table::Chunks)? + reading.bytes(Table::Postings)?;
-            Ok((
-                recall::totals(reading, layers)?,
-                text,
-                reading.bytes(Table::Vectors)?,
-            ))
-        })
-    }
-
-    /// Runs `work` on one unchanging state, without holding publishes up.
-    fn with_memory<T>(
-        &self,
-        pending: &[Arc<Fresh>],
-        work: impl FnOnce(&Reading<'_>, &[Arc<Fresh>]) -> Result<T, ::lmdb::Error>,
-    ) -> T {
-        let mut layers = pending.to_vec();
-        let index = self.index();
-        let reading = {
-            let core = self.read();
-            layers.extend(core.layers().iter().map(|layer| layer.memory.clone()));
-            // The index may have been replaced since: then what it lacks is not in the layers.
-            match Arc::ptr_eq(&core.index, &index) {
-                true => Some(doubt::believed(&index, index.reading())),
-                false => None,
-            }
-        };
-        match reading {
-            Some(reading) => doubt::believed(&index, work(&reading, &layers)),
-            None => self.with_memory(pending, work),
-        }
-    }
-
-    /// Runs `work` on one unchanging state.
-    pub fn at_once<T>(&self, work: impl FnOnce(&mut Snapshot<'_>) -> T) -> T {
-        work(&mut Snapshot {
-            state: self,
-            core: self.read(),
-        })
-    }
-
     /// The reads that no longer hold, in a state where `pending` stands before the durable one; at most a few.
     pub(super) fn conflicts(&self, reads: &[Read], pending: &Layer) -> Vec<Read> {
         let core = self.read();
@@ -486,7 +419,7 @@ impl State {
             self.cache.remove(id);
         }
         if let Some(watched) = self.watching().as_mut() {
-            refer(&layer, watched);
+            watch::refer(&layer, watched);
         }
         core.changes.extend(&layer.changed);
         core.objects = core.objects.saturating_add_signed(layer.growth);
@@ -597,44 +530,6 @@ impl State {
         self.archive.forget();
     }
 
-    /// Begins to note the references that commits store, and the objects that they change.
-    pub(super) fn watch_references(&self) {
-        *self.watching() = Some(HashSet::new());
-    }
-
-    pub(super) fn watched(&self) -> Vec<ObjectId> {
-        self.watching().iter().flatten().copied().collect()
-    }
-
-    pub(super) fn stop_watching(&self) {
-        *self.watching() = None;
-    }
-
-    /// What of the ranges has been referred to since a pack began to look, or is by what is pending; a few of them.
-    pub(super) fn referred(&self, ranges: &[(ObjectId, ObjectId)], pending: &Layer) -> Vec<Read> {
-        if ranges.is_empty() {
-            return Vec::new();
-        }
-        let mut referred: HashSet<ObjectId> = self.watched().into_iter().collect();
-        refer(pending, &mut referred);
-        let is_inside = |id: &ObjectId| {
-            let at = ranges.partition_point(|(_, last)| last < id);
-            ranges.get(at).is_some_and(|(first, _)| first <= id)
-        };
-        let inside = referred.into_iter().filter(is_inside);
-        inside
-            .take(NAMED_CONFLICTS)
-            .map(|object| Read {
-                object,
-                slot: ReadSlot::Whole(TransactionId(0)),
-            })
-            .collect()
-    }
-
-    fn watching(&self) -> MutexGuard<'_, Option<HashSet<ObjectId>>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The log goes on in a new segment; nothing was committed.
     pub(super) fn moved_to(&self, position: Position) {
         self.write().position = Some(position);
@@ -663,33 +558,6 @@ impl Core {
     }
 }
 
-/// Adds what a layer's objects and entries refer to, and those objects themselves.
-fn refer(layer: &Layer, into: &mut HashSet<ObjectId>) {
-    for (id, held) in &layer.objects {
-        if let Some(held) = held {
-            into.insert(*id);
-            for slot in &held.image.slots {
-                slot.value.each_reference(&mut |id| {
-                    into.insert(id);
-                });
-            }
-        }
-    }
-    for ((object, key), entry) in &layer.entries {
-        into.insert(*object);
-        if let Some(key) = key.value() {
-            key.each_reference(&mut |id| {
-                into.insert(id);
-            });
-        }
-        if let Some(entry) = entry {
-            entry.value.each_reference(&mut |id| {
-                into.insert(id);
-            });
-        }
-    }
-}
-
 /// A digest of a range's keys and changes, as a read set keeps it.
 pub fn range_digest(entries: &[(Key, Arc<StoredEntry>)]) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
@@ -698,39 +566,4 @@ pub fn range_digest(entries: &[(Key, Arc<StoredEntry>)]) -> u64 {
         hasher.write_u64(entry.changed.0);
     }
     hasher.finish()
-}
-
-/// One unchanging state; holds publishes up while it lives, so keep it short.
-pub struct Snapshot<'a> {
-    state: &'a State,
-    core: RwLockReadGuard<'a, Core>,
-}
-
-impl Snapshot<'_> {
-    pub fn object(&self, id: ObjectId) -> Option<Arc<ObjectImage>> {
-        self.state.find(&self.core, id).map(|held| held.image)
-    }
-
-    /// As [`State::scan`].
-    pub fn scan(
-        &self,
-        pending: &Layer,
-        object: ObjectId,
-        range: (&Key, &Key),
-        limit: usize,
-        direction: Direction,
-    ) -> Scanned {
-        self.state
-            .scan_in(&self.core, pending, object, range, limit, direction)
-    }
-}
-
-impl Slots for Snapshot<'_> {
-    type Error = std::convert::Infallible;
-
-    fn slot(&mut self, object: ObjectId, name: &str) -> Result<Option<Value>, Self::Error> {
-        Ok(self
-            .object(object)
-            .and_then(|object| object.slot(name).map(|slot| slot.value.clone())))
-    }
 }

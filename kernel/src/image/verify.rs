@@ -8,10 +8,11 @@ use shared::id::{ObjectId, TransactionId};
 use shared::key::Key;
 use shared::value::BlobRef;
 
+use super::archive::Archive;
 use super::blob::Blobs;
 use super::digest::{digest, each, hex};
 use super::lmdb::{Lmdb, Table};
-use super::log::{Archive, BEGINNING, segment_path};
+use super::log::{BEGINNING, segment_path};
 use super::rebuild::rebuild;
 use super::record::{Entry, Place, StoredEntry, StoredObject};
 use super::segment::at;

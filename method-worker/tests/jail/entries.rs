@@ -1,7 +1,4 @@
-//! Entries as methods see them: subscripts, ranges, merging changes, and the prototypes of `kernel/genesis` on top.
-
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+//! Entries as methods see them: subscripts, ranges, merging changes.
 
 use shared::activation::{Finished, Mode, Outcome, Raised, Write};
 use shared::id::ObjectId;
@@ -11,7 +8,7 @@ use shared::value::Value;
 use crate::stage::{End, Stage, answered, int, list, refs, text};
 
 /// An object #10 with entries a, b, c → 1, 2, [3]; #11 with 0 … 9 → 0, 10 … 90; #12 without any.
-fn stage() -> Stage {
+pub(crate) fn stage() -> Stage {
     let mut stage = Stage::new();
     stage.put(1, &[]);
     stage.put(
@@ -37,7 +34,7 @@ fn stage() -> Stage {
     stage
 }
 
-fn one(id: u64) -> Value {
+pub(crate) fn one(id: u64) -> Value {
     Value::Ref(ObjectId(id))
 }
 
@@ -47,7 +44,7 @@ fn source(body: &str) -> String {
 }
 
 /// Sends `m`, whose body this is, to #10.
-fn run(stage: &mut Stage, body: &str) -> Finished {
+pub(crate) fn run(stage: &mut Stage, body: &str) -> Finished {
     stage.method(10, "m", &source(body));
     match stage.send(10, "m", vec![], Mode::Proven) {
         End::Finished(finished) => finished,
@@ -56,14 +53,14 @@ fn run(stage: &mut Stage, body: &str) -> Finished {
 }
 
 /// What the body answers, writes and asks about entries.
-fn check(stage: &mut Stage, body: &str, expected: Value, writes: &[Write], asked: &[&str]) {
+pub(crate) fn check(stage: &mut Stage, body: &str, expected: Value, writes: &[Write], asked: &[&str]) {
     let finished = run(stage, body);
     answered(&finished.outcome, expected);
     assert_eq!(finished.writes, writes, "{body}");
     assert_eq!(stage.entry_reads, asked, "{body}");
 }
 
-fn raised(stage: &mut Stage, body: &str) -> Raised {
+pub(crate) fn raised(stage: &mut Stage, body: &str) -> Raised {
     let finished = run(stage, body);
     assert!(finished.writes.is_empty(), "{body}");
     match finished.outcome {
@@ -72,11 +69,11 @@ fn raised(stage: &mut Stage, body: &str) -> Raised {
     }
 }
 
-fn key(value: Value) -> Key {
+pub(crate) fn key(value: Value) -> Key {
     Key::of(&value).unwrap()
 }
 
-fn put(id: u64, at: Value, value: Value) -> Write {
+pub(crate) fn put(id: u64, at: Value, value: Value) -> Write {
     Write::PutEntry {
         object: ObjectId(id),
         key: key(at),
@@ -84,14 +81,14 @@ fn put(id: u64, at: Value, value: Value) -> Write {
     }
 }
 
-fn remove(id: u64, at: Value) -> Write {
+pub(crate) fn remove(id: u64, at: Value) -> Write {
     Write::RemoveEntry {
         object: ObjectId(id),
         key: key(at),
     }
 }
 
-fn add(id: u64, at: Value, amount: Value) -> Write {
+pub(crate) fn add(id: u64, at: Value, amount: Value) -> Write {
     Write::AddEntry {
         object: ObjectId(id),
         key: key(at),
@@ -99,18 +96,18 @@ fn add(id: u64, at: Value, amount: Value) -> Write {
     }
 }
 
-fn append(id: u64, value: Value) -> Write {
+pub(crate) fn append(id: u64, value: Value) -> Write {
     Write::Append {
         object: ObjectId(id),
         value,
     }
 }
 
-fn ints(items: impl IntoIterator<Item = i64>) -> Value {
+pub(crate) fn ints(items: impl IntoIterator<Item = i64>) -> Value {
     list(items.into_iter().map(int))
 }
 
-fn texts(items: &[&str]) -> Value {
+pub(crate) fn texts(items: &[&str]) -> Value {
     list(items.iter().map(|item| text(item)))
 }
 
@@ -284,151 +281,6 @@ fn an_object_is_true_and_as_long_as_its_entries() {
         stage.entry_reads.is_empty(),
         "nothing is stored of what was made here"
     );
-}
-
-#[test]
-fn ranges_are_read_as_far_as_they_are_walked() {
-    let mut stage = stage();
-    check(
-        &mut stage,
-        "for key in self.row:\n    if key == 2:\n        return key",
-        int(2),
-        &[],
-        &["#11[0 1 2 3 4 5 6 7 8 9 end]"],
-    );
-    stage.page = 3;
-    check(
-        &mut stage,
-        "return [key for key in self.row if key > 6]",
-        ints(7..10),
-        &[],
-        &["#11[0 1 2]", "#11[3 4 5]", "#11[6 7 8]", "#11[9 end]"],
-    );
-    check(
-        &mut stage,
-        "for key in reversed(self.row):\n    if key < 6:\n        return key",
-        int(5),
-        &[],
-        &["#11[9 8 7]", "#11[6 5 4]"],
-    );
-    for (range, expected, asked) in [
-        ("primitive('keys', self.row, 3, 5)", ints([3, 4]), "#11[3 4 end]"),
-        (
-            "primitive('values', self.row, None, 2)",
-            ints([0, 10]),
-            "#11[0 1 end]",
-        ),
-        ("primitive('values', self.row, 8)", ints([80, 90]), "#11[8 9 end]"),
-        (
-            "primitive('keys', self.row, None, None, 2)",
-            ints([0, 1]),
-            "#11[0 1]",
-        ),
-        (
-            "primitive('keys', self.row, 2, 9, 2, True)",
-            ints([8, 7]),
-            "#11[8 7]",
-        ),
-        ("primitive('keys', self.row, 5, 2)", ints([]), ""),
-        ("primitive('keys', self.row, None, None, 0)", ints([]), ""),
-        ("primitive('values', self, 'c')", list([ints([3])]), "#10[c end]"),
-        (
-            "primitive('items', self, 'b', 'c')",
-            list([list([text("b"), int(2)])]),
-            "#10[b end]",
-        ),
-        ("primitive('first', self.row)", ints([0, 0]), "#11[0]"),
-        ("primitive('last', self.row)", ints([9, 90]), "#11[9]"),
-        ("primitive('first', self.bare)", Value::None, "#12[ end]"),
-    ] {
-        let asked: Vec<&str> = [asked].into_iter().filter(|asked| !asked.is_empty()).collect();
-        check(&mut stage, &format!("return {range}"), expected, &[], &asked);
-    }
-    // A range can be walked again, is true when it has something, and sees what was done to it in between.
-    check(
-        &mut stage,
-        "two = primitive('keys', self.row, 0, 2)\nseen = [bool(two), list(two), 5 in two]\ndel self.row[0]\ndel self.row[1]\n\
-         return seen + [list(two), bool(two), repr(two)]",
-        list([
-            Value::Bool(true),
-            ints([0, 1]),
-            Value::Bool(false),
-            ints([]),
-            Value::Bool(false),
-            text("<keys of #11>"),
-        ]),
-        &[remove(11, int(0)), remove(11, int(1))],
-        &[
-            "#11[0]",
-            "#11[0 1 end]",
-            "#11[0 1 end]",
-            "#11[0 1 end]",
-            "#11[0]",
-            "#11[1]",
-            "#11[ end]",
-        ],
-    );
-    stage.store(
-        10,
-        &[(text("ab"), int(0)), (text("aé"), int(0)), (text("é"), int(0))],
-    );
-    check(
-        &mut stage,
-        "return [[k for k, v in primitive('prefix', self, p)] for p in ['a', 'é', 'x', '']]",
-        list([
-            texts(&["a", "ab", "aé"]),
-            texts(&["é"]),
-            texts(&[]),
-            texts(&["a", "ab", "aé", "b", "c", "é"]),
-        ]),
-        &[],
-        &[
-            "#10[a ab aé]",
-            "#10[ end]",
-            "#10[é end]",
-            "#10[ end]",
-            "#10[a ab aé]",
-            "#10[b c é]",
-            "#10[ end]",
-        ],
-    );
-    check(
-        &mut stage,
-        "return [sorted(self.row, reverse=True)[0], max(self.row), sum(primitive('values', self.row)), dict(primitive('items', self.row, 0, 1))[0]]",
-        ints([9, 9, 450, 0]),
-        &[],
-        &{
-            let pages = ["#11[0 1 2]", "#11[3 4 5]", "#11[6 7 8]", "#11[9 end]"];
-            let mut asked = vec!["len(#11)"];
-            asked.extend(pages.iter().chain(&pages).chain(&pages));
-            asked.push("#11[0 end]");
-            asked
-        },
-    );
-}
-
-#[test]
-fn a_walk_sees_what_is_changed_ahead_of_it() {
-    let mut stage = stage();
-    stage.page = 4;
-    let finished = run(
-        &mut stage,
-        "row, seen = self.row, []\nfor key in row:\n    seen.append(key)\n    if key == 1:\n        del row[2]\n        del row[8]\n        row[4.5] = 0\n        row[0.5] = 0\n        row[11] = 0\n\
-         \n    if key == 9:\n        primitive('append', row, 'tail')\nreturn seen",
-    );
-    let seen = [0.0, 1.0, 3.0, 4.0, 4.5, 5.0, 6.0, 7.0, 9.0, 11.0, 12.0];
-    let seen = seen.map(|at: f64| match at.fract() == 0.0 {
-        true => int(at as i64),
-        false => Value::Float(at),
-    });
-    answered(&finished.outcome, list(seen));
-    // A map can be emptied while it is walked.
-    let finished = run(
-        &mut stage,
-        "for key in self.row:\n    del self.row[key]\nreturn [len(self.row), list(self.row)]",
-    );
-    answered(&finished.outcome, list([int(0), list([])]));
-    assert_eq!(finished.writes.len(), 10);
 }
 
 #[test]
@@ -643,254 +495,5 @@ fn a_gone_object_has_no_entries() {
             "object #404 does not exist",
             "{body}"
         );
-    }
-}
-
-/// Merged iteration against a plain map: random changes between random ranges, pages of every size.
-#[test]
-fn walks_match_a_plain_map() {
-    let mut stage = stage();
-    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = move |below: u64| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        ((seed >> 11) % below) as i64
-    };
-    for program in 0..300 {
-        let stored: BTreeMap<i64, i64> = (0..random(60)).map(|_| (random(60) - 20, random(100))).collect();
-        stage.entries.clear();
-        let pairs: Vec<(Value, Value)> = stored.iter().map(|(k, v)| (int(*k), int(*v))).collect();
-        stage.store(10, &pairs);
-        stage.page = 1 + random(12) as usize;
-        let mut model = stored;
-        let mut saved = Vec::new();
-        let mut body = "seen, here = [], []\n".to_owned();
-        let mut expected = Vec::new();
-        for _ in 0..40 {
-            let (at, value) = (random(60) - 20, random(100));
-            match random(9) {
-                0 | 1 => {
-                    let _ = writeln!(body, "self[{at}] = {value}");
-                    model.insert(at, value);
-                }
-                2 => {
-                    let _ = writeln!(body, "if {at} in self:\n    del self[{at}]");
-                    model.remove(&at);
-                }
-                3 => {
-                    let _ = writeln!(body, "primitive('add', self, {at}, {value})");
-                    *model.entry(at).or_insert(0) += value;
-                }
-                // After a removal of the last key of a run the committer still counts it, so only without.
-                4 if program % 2 == 0 && !body.contains("del ") && saved.is_empty() => {
-                    let _ = writeln!(body, "primitive('append', self, {value})");
-                    let next = model.last_key_value().map_or(0, |(last, _)| last + 1);
-                    model.insert(next, value);
-                }
-                5 if program % 2 == 1 => {
-                    body.push_str("here.append(primitive('savepoint'))\n");
-                    saved.push(model.clone());
-                }
-                6 if !saved.is_empty() => {
-                    body.push_str("primitive('rollback_to', here.pop())\n");
-                    model = saved.pop().unwrap();
-                }
-                7 => {
-                    body.push_str("seen.append(len(self))\n");
-                    expected.push(int(model.len() as i64));
-                }
-                _ => {
-                    let (from, to, limit) = (random(60) - 20, random(60) - 20, random(30));
-                    let descending = if random(2) == 0 { "False" } else { "True" };
-                    let _ = writeln!(
-                        body,
-                        "seen.append(list(primitive('items', self, {from}, {to}, {limit}, {descending})))"
-                    );
-                    let range = model.range(from..to.max(from)).map(|(k, v)| ints([*k, *v]));
-                    let found: Vec<Value> = match descending {
-                        "True" => range.rev().take(limit as usize).collect(),
-                        _ => range.take(limit as usize).collect(),
-                    };
-                    expected.push(list(found));
-                }
-            }
-        }
-        body.push_str("return seen + [list(primitive('items', self))]");
-        expected.push(list(model.iter().map(|(k, v)| ints([*k, *v]))));
-        let finished = run(&mut stage, &body);
-        match &finished.outcome {
-            Outcome::Answered(value) => assert_eq!(*value, list(expected), "program {program}\n{body}"),
-            other => panic!("{other:?} of program {program}\n{body}"),
-        }
-        // What is written brings the stored map to the same end.
-        let after = stage.entries.entry(10).or_default();
-        for write in finished.writes {
-            match write {
-                Write::PutEntry { key, value, .. } => {
-                    after.insert(key, value);
-                }
-                Write::RemoveEntry { key, .. } => {
-                    after.remove(&key);
-                }
-                other => panic!("{other:?}: everything was looked at"),
-            }
-        }
-        let expected: BTreeMap<Key, Value> = model.iter().map(|(k, v)| (key(int(*k)), int(*v))).collect();
-        assert_eq!(*after, expected, "program {program}\n{body}");
-    }
-}
-
-const PROTOTYPES: [(u64, &str); 4] = [
-    (20, include_str!("../../../kernel/genesis/ordered_map.py")),
-    (21, include_str!("../../../kernel/genesis/counter.py")),
-    (22, include_str!("../../../kernel/genesis/queue.py")),
-    (23, include_str!("../../../kernel/genesis/bag.py")),
-];
-
-/// #10 has the slots index, hits, jobs and words: objects #30 … #33 of the prototypes.
-fn prototypes() -> Stage {
-    let mut stage = stage();
-    for (id, source) in PROTOTYPES {
-        stage.put(id, &[]);
-        for method in source.split("\n\n\n").filter(|part| part.starts_with("def ")) {
-            let name = method["def ".len()..].split('(').next().unwrap();
-            stage.method(id, name, &format!("{}\n", method.trim_end()));
-        }
-        stage.put(id + 10, &[("parents", refs(&[id]))]);
-    }
-    stage.put(
-        10,
-        &[
-            ("index", one(30)),
-            ("hits", one(31)),
-            ("jobs", one(32)),
-            ("words", one(33)),
-        ],
-    );
-    stage
-}
-
-#[test]
-fn an_ordered_map_is_a_map() {
-    let mut stage = prototypes();
-    let pairs: Vec<(Value, Value)> = ["ant", "bee", "beetle", "cat"]
-        .iter()
-        .zip(1..)
-        .map(|(name, at)| (text(name), int(at)))
-        .collect();
-    stage.store(30, &pairs);
-    let pair = |at: usize| list([pairs[at].0.clone(), pairs[at].1.clone()]);
-    for (body, expected) in [
-        ("m.get('bee')", int(2)),
-        ("m.get('dog')", Value::None),
-        ("m.get('dog', 0)", int(0)),
-        ("m['cat']", int(4)),
-        ("m.keys()", texts(&["ant", "bee", "beetle", "cat"])),
-        ("m.values()", ints(1..5)),
-        ("m.items(None, 'b')", list([pair(0)])),
-        ("m.between('b', 'c')", list([pair(1), pair(2)])),
-        ("m.between('b', 'c', 1)", list([pair(1)])),
-        ("m.prefix('bee')", list([pair(1), pair(2)])),
-        ("m.keys(limit=2)", texts(&["ant", "bee"])),
-        ("m.keys(None, None, 1, True)", texts(&["cat"])),
-        ("m.first()", pair(0)),
-        ("m.last()", pair(3)),
-        ("m.size()", int(4)),
-        ("dict(m)['bee']", int(2)),
-        ("[k for k in m if m[k] > 2]", texts(&["beetle", "cat"])),
-    ] {
-        let finished = run(&mut stage, &format!("m = self.index\nreturn {body}"));
-        answered(&finished.outcome, expected);
-        assert!(finished.writes.is_empty() && !finished.declared, "{body}");
-    }
-    let finished = run(
-        &mut stage,
-        "m = self.index\nm.put('dog', [5])\nreturn [m.remove('ant'), m.size(), m.get('dog')]",
-    );
-    answered(&finished.outcome, list([int(1), int(4), ints([5])]));
-    assert!(finished.declared);
-    assert_eq!(
-        finished.writes,
-        [remove(30, text("ant")), put(30, text("dog"), ints([5]))]
-    );
-    assert_eq!(raised(&mut stage, "self.index.remove('x')").kind, "KeyError");
-}
-
-#[test]
-fn a_counter_and_a_queue_merge_what_they_can() {
-    let mut stage = prototypes();
-    check(
-        &mut stage,
-        "h = self.hits\nh.increment()\nh.increment()\nh.decrement()\nh.add(10)",
-        Value::None,
-        &[add(31, text("value"), int(11))],
-        &[],
-    );
-    check(
-        &mut stage,
-        "return self.hits.value()",
-        int(0),
-        &[],
-        &["#31[value]"],
-    );
-    check(
-        &mut stage,
-        "self.jobs.push('a')\nself.jobs.push({'b': 1})",
-        Value::None,
-        &[
-            append(32, text("a")),
-            append(32, Value::Map(vec![(text("b"), int(1))])),
-        ],
-        &[],
-    );
-    stage.store(32, &[(int(4), text("x")), (int(5), text("y"))]);
-    check(
-        &mut stage,
-        "return [self.jobs.peek(), self.jobs.pop(), self.jobs.size()]",
-        list([text("x"), text("x"), int(1)]),
-        &[remove(32, int(4))],
-        &["#32[4]", "#32[4]", "len(#32)"],
-    );
-    let finished = run(
-        &mut stage,
-        "jobs = self.jobs\njobs.push('z')\nseen = [jobs.pop(), jobs.pop(), jobs.pop()]\ntry:\n    jobs.pop()\nexcept IndexError:\n    return seen",
-    );
-    answered(&finished.outcome, texts(&["x", "y", "z"]));
-    assert_eq!(
-        finished.writes,
-        [remove(32, int(4)), remove(32, int(5)), remove(32, int(6))]
-    );
-    stage.entries.clear();
-    for body in ["self.jobs.pop()", "self.jobs.peek()"] {
-        assert_eq!(raised(&mut stage, body).message, "the queue is empty");
-    }
-}
-
-#[test]
-fn a_bag_counts_what_it_holds() {
-    let mut stage = prototypes();
-    stage.store(33, &[(text("a"), int(2)), (text("b"), int(1))]);
-    check(
-        &mut stage,
-        "w = self.words\nw.add('a')\nw.add('c', 3)",
-        Value::None,
-        &[add(33, text("a"), int(1)), add(33, text("c"), int(3))],
-        &[],
-    );
-    let finished = run(
-        &mut stage,
-        "w = self.words\nw.add('c', 3)\nw.remove('a')\nw.remove('b')\nreturn [w.count('a'), w.count('b'), w.count('c'), w.size(), list(w.distinct()), len(w)]",
-    );
-    answered(
-        &finished.outcome,
-        list([int(1), int(0), int(3), int(4), texts(&["a", "c"]), int(2)]),
-    );
-    for (body, kind) in [
-        ("self.words.remove('z')", "KeyError"),
-        ("self.words.add('a', 0)", "ValueError"),
-        ("self.words.add(None)", "TypeError"),
-    ] {
-        assert_eq!(raised(&mut stage, body).kind, kind, "{body}");
     }
 }

@@ -5,6 +5,8 @@ mod entries;
 mod faces;
 mod hostile;
 mod latency;
+mod prototypes;
 mod semantics;
 mod shortcuts;
 mod stage;
+mod walks;

@@ -7,6 +7,7 @@ mod backup;
 mod bad_input;
 mod blobs;
 mod branches;
+mod candidates;
 mod channel;
 mod chaos;
 mod codex;

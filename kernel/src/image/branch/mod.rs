@@ -5,6 +5,8 @@
 pub mod contents;
 pub mod file;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 pub mod view;
 
