@@ -193,7 +193,15 @@ mod tests {
     fn who_is_asked_instead_is_told() {
         let mut progress = Progress::new(false);
         progress.pass(&event(1, "STATE_TRANSITION", "FAILED", ""));
-        let text = progress.pass(&event(2, "ESCALATED", "IDLE", "llama at http://x/v1"));
-        assert!(text.contains("  → llama at http://x/v1\n"), "{text:?}");
+        let text = progress.pass(&event(
+            2,
+            "ESCALATED",
+            "IDLE",
+            "llama at http://x/v1 is asked: not sure",
+        ));
+        assert!(
+            text.contains("  → llama at http://x/v1 is asked: not sure\n"),
+            "{text:?}"
+        );
     }
 }

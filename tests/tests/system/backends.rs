@@ -115,9 +115,11 @@ fn what_the_model_cannot_do_goes_to_the_server_that_stands_by() {
         .iter()
         .find(|event| event["kind"] == "ESCALATED")
         .unwrap_or_else(|| panic!("{thought}"));
-    assert_eq!(
-        (&escalated["round"], text(&escalated["detail"])),
-        (&json!(2), format!("stand-in at {url}").as_str())
+    let detail = text(&escalated["detail"]);
+    assert_eq!(escalated["round"], 2);
+    assert!(
+        detail.starts_with(&format!("stand-in at {url} is asked: ")) && detail.contains("not sure"),
+        "{detail}"
     );
     // Who wants no server to be asked says so.
     system.ok(&["set", "orchestrator", "escalates", "false"]);

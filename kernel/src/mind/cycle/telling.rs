@@ -19,13 +19,18 @@ impl Cycle<'_> {
         });
     }
 
-    /// Tells that another model thinks from now on.
+    /// Tells that another model thinks from now on, and what made the one before give up.
     pub fn tell_escalation(&self, server: &str) {
-        self.tell("ESCALATED", "idle", server);
+        let flaw = self.correction.as_ref().map_or("", |left| &left.flaw);
+        let told = match flaw.lines().next().unwrap_or_default() {
+            "" => server.to_owned(),
+            flaw => format!("{server} is asked: {flaw}"),
+        };
+        self.tell("ESCALATED", "idle", &told);
         self.audit("ESCALATED", |event| {
             event.current_state = "idle".to_owned();
             event.active_persona = "orchestrator".to_owned();
-            event.validation_result = Some(server.to_owned());
+            event.validation_result = Some(told.clone());
         });
     }
 
