@@ -94,10 +94,10 @@ def plain(drawer, number):
             return Asked("refuse without a wish", cases.prompt(case), case.completion(), True, lambda source: "", lambda source: "")
 
 
-def draw(each, seed, written=0):
-    """The cases of the evaluation; with `written`, so many scenarios alone."""
+def draw(each, seed, written=0, trained=False):
+    """The cases of the evaluation; with `written`, so many scenarios alone, and with `trained` those that the training draws of."""
     rng = random.Random(f"bat-hidden-{seed}")
-    held = wishes.Drawer(rng, held=True)
+    held = wishes.Drawer(rng, held=not trained)
     if written:
         return [wish(held, None, "written") for _ in range(written)]
     out, counts = [], collections.Counter()
@@ -190,18 +190,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=8)
     parser.add_argument("--written", type=int, default=0, metavar="N", help="N cases of scenarios alone: what tells most of two models")
+    parser.add_argument("--trained", action="store_true", help="with --written: of the scenarios that training holds; as few right as of the others means that more training is missing, and not more scenarios")
     parser.add_argument("--samples", type=int, default=8, help="answers drawn when the greedy one fails an example; 0: none")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--failures", type=int, default=0, help="how many failures to print")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
+    if asked.trained and not asked.written:
+        parser.error("--trained goes with --written")
     torch.set_num_threads(asked.threads)
     signal.signal(signal.SIGALRM, alarmed)
     model, tokenizer = load(), tokens.load()
     generator = torch.Generator().manual_seed(1)
     table, failures = {}, []
-    drawn = draw(asked.each, asked.seed, asked.written)
+    drawn = draw(asked.each, asked.seed, asked.written, asked.trained)
     for case, text in zip(drawn, greedy(model, tokenizer, drawn)):
         row = table.setdefault(case.family, {"n": 0, "greedy": 0, "best": 0, "wrong": 0})
         row["n"] += 1

@@ -42,12 +42,7 @@ def bench():
     yield "The development part by how many of its answers must agree (docs/wishes.md). Coverage: tasks of which a method was installed; accuracy: how many of those are right.\n"
     yield "| must agree | right | installed and wrong | coverage | accuracy |\n| --- | --- | --- | --- | --- |"
     points = []
-    # One vote is what ships, and what the development part's table was run with.
-    dev = section("Development part")
-    arm = re.search(r"^\| everything on \|.*", dev, re.M)[0].strip("|").split("|")
-    tasks = re.search(r"^\| \*\*all that can be done\*\* \| (\d+)", dev, re.M)[1]
-    shipped = ["least_votes=1", f"{re.search(r'^. right . ([0-9]+) ', dev, re.M)[1]} of {tasks}", arm[4].strip(), "", arm[3].strip()]
-    for share, right, wrong, _, refused in [shipped, *rows_of(section("Accuracy against coverage"))[1:]]:
+    for share, right, wrong, _, refused in rows_of(section("Accuracy against coverage"))[1:]:
         good, tasks, all_tasks = int(right.split(" of ")[0]), right, int(right.split(" of ")[1]) + int(refused.split(" of ")[1])
         installed = good + int(wrong)
         points.append((100 * installed / all_tasks, 100 * good / installed))
