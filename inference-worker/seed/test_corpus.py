@@ -77,7 +77,8 @@ class Corpus(unittest.TestCase):
     def test_every_kind_of_case_is_drawn(self):
         made, rejected = corpus.shard(22, size=900)
         families = {family for _, _, family, _ in made}
-        wanted = {"num", "truth", "text", "list", "filter", "map", "date", "objects", "change", "guarded", "either", "steps 2", "steps 3", "slot", "written", "refuse", "correct", "bare"}
+        # Not "slot": one case in five hundred, so whether it is among these is chance.
+        wanted = {"num", "truth", "text", "list", "filter", "map", "date", "objects", "change", "guarded", "either", "steps 2", "steps 3", "written", "refuse", "correct", "bare"}
         self.assertFalse(wanted - families, wanted - families)
         with_wish = sum("<|wish|>" in prompt for prompt, _, _, _ in made) / len(made)
         self.assertTrue(0.8 < with_wish < 0.9, with_wish)
