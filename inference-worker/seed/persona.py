@@ -178,14 +178,14 @@ def verdict(drawer, is_right):
 def woven(drawer):
     """The method, out of what BABS says, who errs at times."""
     case = drawer.attempt()
-    told = [Touched(case.source).told()]
-    if drawer.rng.random() < ERRS:
-        for _ in range(8):
-            try:
-                told.append(Touched(misread(drawer.rng, case)).told())
-            except (wishes.Rejected, SyntaxError):
-                continue
-    partial = next((other for other in told if other != told[0]), told[0])
+    right = partial = Touched(case.source).told()
+    for _ in range(8 if drawer.rng.random() < ERRS else 0):
+        try:
+            partial = Touched(misread(drawer.rng, case)).told()
+        except (wishes.Rejected, SyntaxError):
+            continue
+        if partial != right:
+            break
     return ask_robin(case, partial), case.source + "<|end|>", case, None
 
 
