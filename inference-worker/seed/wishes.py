@@ -24,7 +24,7 @@ COVENANT = "state lives in slots; a change ends with self._p_changed = True"
 DROPPED = set("the a an is are it of to in at on and or that which what when with as by for so be its them they there any one other own given text number from now then out "
               "answer this not no how many much whether".split())
 RUNS = 6
-FAMILIES, WEIGHTS = ("reading", "change", "guarded", "two", "three", "either", "story", "written"), (28, 15, 20, 16, 8, 7, 13, 180)
+FAMILIES, WEIGHTS = ("reading", "change", "guarded", "two", "three", "either", "story", "written"), (28, 15, 20, 16, 8, 7, 13, 600)
 
 
 class Rejected(Exception):
