@@ -22,8 +22,8 @@ WORK = pathlib.Path(__file__).with_name("work2")
 SEED = 23_000
 SIZE = 20_000
 # Of a hundred cases so many are messages without a wish, refusals of a wish, corrections; the others are methods with a wish.
-# The model knows these three nearly by heart: with 12, 9 and 13 of them, half of a shard's tokens held a thirtieth of its loss.
-PLAIN, REFUSED, CORRECTED = 6, 5, 7
+# The model knows these three nearly by heart; still, with 6 and 5 of the first two, fourteen million tokens made it forget four of eighteen refusals.
+PLAIN, REFUSED, CORRECTED = 12, 9, 7
 # Of the corrections so many are of what a model wrote to a wish, and not of what was made wrong.
 MISREAD = 0.6
 

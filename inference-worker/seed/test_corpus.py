@@ -81,7 +81,7 @@ class Corpus(unittest.TestCase):
         wanted = {"num", "truth", "text", "list", "filter", "map", "date", "objects", "change", "guarded", "either", "steps 2", "steps 3", "written", "refuse", "correct", "bare"}
         self.assertFalse(wanted - families, wanted - families)
         with_wish = sum("<|wish|>" in prompt for prompt, _, _, _ in made) / len(made)
-        self.assertTrue(0.8 < with_wish < 0.9, with_wish)
+        self.assertTrue(0.85 < with_wish < 0.95, with_wish)
         self.assertGreater(len({completion.partition("):")[2] for _, completion, _, _ in made}), 700)
 
     def test_every_method_is_the_same_written_by_nobody(self):
