@@ -17,7 +17,6 @@ import corpus
 import evaluate
 import feed
 import tokens
-import wishes
 
 
 class Row:
@@ -39,14 +38,7 @@ def of_shard(number, most, encode):
 
 def held_out(most, encode):
     """Cases of scenarios that are kept for the evaluation."""
-    drawer, rows = wishes.Drawer(random.Random("shares"), held=True), []
-    while len(rows) < most:
-        try:
-            case = drawer.attempt("written")
-        except (LookupError, wishes.Rejected, wishes.Disagrees):
-            continue
-        rows.append(Row("written", encode(case.prompt()), encode(case.completion())))
-    return rows
+    return [Row(case.family, encode(case.prompt), encode(case.completion)) for case in evaluate.draw(0, "shares", written=most)]
 
 
 @torch.no_grad()
