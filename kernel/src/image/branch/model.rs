@@ -8,12 +8,10 @@ use shared::key::Key;
 use shared::random::Random;
 use shared::value::Value;
 
-use super::tests::{commit_branch, key};
+use super::tests::{commit_branch, key, verified};
 use super::*;
 use crate::image::Image;
-use crate::image::verify::{Chains, verify};
 use crate::overlay::World;
-use crate::reporter::Reporter;
 
 const SLOTS: [&str; 3] = ["a", "b", "c"];
 
@@ -303,6 +301,15 @@ fn send(image: &Image, random: &mut Random, name: &str, main: &Model, model: &mu
     *model = with;
 }
 
+/// Under how many keys something else is held than before.
+fn differences<K: Ord>(new: &BTreeMap<K, Stamped>, old: &BTreeMap<K, Stamped>) -> usize {
+    let value = |of: &BTreeMap<K, Stamped>, key: &K| of.get(key).map(|(value, _)| *value);
+    let keys: BTreeSet<&K> = new.keys().chain(old.keys()).collect();
+    keys.into_iter()
+        .filter(|key| value(new, key) != value(old, key))
+        .count()
+}
+
 fn check(image: &Image, main: &Model, branches: &BTreeMap<String, BranchModel>) {
     let same = |world: World<'_>, model: &Model| {
         for (id, thing) in model {
@@ -343,18 +350,7 @@ fn check(image: &Image, main: &Model, branches: &BTreeMap<String, BranchModel>) 
         let mut expected = 0;
         for (id, thing) in &on {
             let old = main.get(id).cloned().unwrap_or_default();
-            let slots: BTreeSet<&String> = thing.slots.keys().chain(old.slots.keys()).collect();
-            let value = |thing: &Thing, name: &String| thing.slots.get(name).map(|(value, _)| *value);
-            expected += slots
-                .iter()
-                .filter(|name| value(thing, name) != value(&old, name))
-                .count();
-            let entries: BTreeSet<&i64> = thing.entries.keys().chain(old.entries.keys()).collect();
-            let value = |thing: &Thing, at: &i64| thing.entries.get(at).map(|(value, _)| *value);
-            expected += entries
-                .iter()
-                .filter(|at| value(thing, at) != value(&old, at))
-                .count();
+            expected += differences(&thing.slots, &old.slots) + differences(&thing.entries, &old.entries);
         }
         assert_eq!(view.overlay().differences(&image.state).len(), expected, "{name}");
     }
@@ -432,14 +428,7 @@ fn random_branches(seed: u64, ends: &mut Ends) {
         }
         check(&image, &main, &branches);
     }
-    let report = verify(
-        &image,
-        folder.path(),
-        &folder.path().join("verify"),
-        Chains::Untold,
-        &Reporter::silent(),
-    )
-    .unwrap();
+    let report = verified(&image, folder.path());
     assert_eq!(report.found.faults, []);
 }
 

@@ -13,7 +13,7 @@ use crate::image::Image;
 use crate::image::backup::backup;
 use crate::image::pack::pack;
 use crate::image::restore::{Present, restore};
-use crate::image::verify::{Chains, verify};
+use crate::image::verify::{Chains, Report, verify};
 use crate::overlay::World;
 use crate::reporter::Reporter;
 
@@ -34,6 +34,18 @@ pub(super) fn commit_branch(image: &Image, name: &str) -> Result<TransactionId, 
             Err(error)
         }
     }
+}
+
+/// What `verify` finds in an image, without the chains.
+pub(super) fn verified(image: &Image, folder: &Path) -> Report {
+    verify(
+        image,
+        folder,
+        &folder.join("verify"),
+        Chains::Untold,
+        &Reporter::silent(),
+    )
+    .unwrap()
 }
 
 fn committed(name: &str) -> impl FnOnce(u64, u64) -> Answer {
@@ -128,14 +140,7 @@ fn a_torn_end_is_cut_off_and_damage_is_named() {
             .err()
             .unwrap_or_else(|| panic!("byte {at}"));
         assert!(matches!(error, BranchError::Damaged { .. }), "byte {at}: {error}");
-        let report = verify(
-            &image,
-            folder.path(),
-            &folder.path().join("verify"),
-            Chains::Untold,
-            &Reporter::silent(),
-        )
-        .unwrap();
+        let report = verified(&image, folder.path());
         assert!(report.found.faults[0].place.ends_with("b.branch"), "byte {at}");
         assert_eq!(
             report.found.faults.len(),
@@ -159,14 +164,7 @@ fn verify_reads_the_files_anew() {
     let last = bytes.len() - 3;
     bytes[last] ^= 1;
     fs::write(file(folder.path()), &bytes).unwrap();
-    let report = verify(
-        &image,
-        folder.path(),
-        &folder.path().join("verify"),
-        Chains::Untold,
-        &Reporter::silent(),
-    )
-    .unwrap();
+    let report = verified(&image, folder.path());
     assert_eq!(report.found.faults.len(), 1, "{:?}", report.found.faults);
     assert_eq!(fs::read(file(folder.path())).unwrap(), bytes);
 }
