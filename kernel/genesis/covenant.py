@@ -7,8 +7,9 @@ A wish (docs/wishes.md) is told to a model that has the ability `wish`, and what
 the ability `correct`. Texts are data: none of `marks` comes into a prompt by them.
 
 The order of slots tells nothing, and a small model still reads a wish otherwise where they stand in another one. So the first round
-shows them in `first_orders` others, too, and correcting rounds in `orders` more beside the attempt. Of correcting rounds there are
-`corrections` at most (None: as many as orchestrator.corrections allows), and `blind_corrections` where no example tells what came of one.
+shows them in `first_orders` others, too, and correcting rounds in `orders` more beside the attempt. Where no example tells what came of
+an answer, the first round asks in `blind_orders` others for a second opinion: a model that takes other slots then has guessed. Of
+correcting rounds there are `corrections` at most (None: as many as orchestrator.corrections allows), and `blind_corrections` without examples.
 """
 parents = [ref("traits")]
 rule = "state lives in slots; a change ends with self._p_changed = True"
@@ -23,6 +24,7 @@ focus = True
 words_alone = True
 first_orders = 2
 orders = 3
+blind_orders = 1
 corrections = None
 blind_corrections = 2
 unseen = ["parents", "wishes", "view_record"]
@@ -33,6 +35,8 @@ view = ref("covenant.view")
 
 def method_ask(self, cycle):
     brief = cycle.brief
+    if not cycle.checks():
+        return self.blind_ask(cycle)
     ways = [{}]
     round = brief["round"]
     is_wished = "wish" in cycle.able and brief["wish"] is not None
@@ -43,6 +47,49 @@ def method_ask(self, cycle):
     if is_wished:
         ways += self.ways_anew(brief, cycle.able)
     return cycle.by_turns(self.asking_method(cycle), ways)
+
+
+def blind_ask(self, cycle):
+    # Greedily, once in each order: a difference is the order's doing.
+    ask = self.asking_method(cycle)
+    brief = cycle.brief
+    if brief["round"] > 1 or "wish" not in cycle.able:
+        return ask
+    shown = self.visible_slots(brief["receiver"], brief["selector"], self.round_shown(brief, cycle.able))
+    asks = [ask]
+    for order in range(1, min(1 + self.blind_orders, self.number_of_orders(self.data_in(shown)))):
+        anew = dict(brief)
+        anew["order"] = order
+        other = dict(ask)
+        other["prompt"] = self.render(anew, cycle.able)
+        asks.append(other)
+    if len(asks) == 1:
+        return ask
+    return {"do": "infer_all", "asks": asks}
+
+
+def guess_in(self, texts):
+    # Of the answers to one question in several orders of slots: how the first differs from another in the slots that it takes; None where it does not.
+    for text in texts[1:]:
+        if self.slots_taken(text) != self.slots_taken(texts[0]):
+            return self.slots_in_words(texts[0]) + ", and with the slots in another order " + self.slots_in_words(text)
+    return None
+
+
+def slots_taken(self, text):
+    found = []
+    for part in text.split("self.")[1:]:
+        ends = [at for at, mark in enumerate(part) if not (mark.isalnum() or mark == "_")]
+        name = part[:ends[0]] if ends else part
+        if name not in found and name != "_p_changed":
+            found.append(name)
+    return sorted(found)
+
+
+def slots_in_words(self, text):
+    if text.startswith("<|refuse|>"):
+        return "it refuses"
+    return "it takes " + (", ".join(self.slots_taken(text)) or "no slot")
 
 
 def ways_anew(self, brief, able):
@@ -98,13 +145,9 @@ def render(self, brief, able=None):
     # Who asks for a brief alone, as a state that was written before wishes, gets what every model can read.
     able = able or []
     receiver = brief["receiver"]
-    wish = None
-    round = brief["round"]
-    if "wish" in able and brief["wish"] is not None:
-        # What is wanted can name slots that the selector does not.
-        wish = brief["wish"]
-        round = 2
-    slots = self.in_order(self.visible_slots(receiver, brief["selector"], round), brief.get("order", 0))
+    wish = brief["wish"] if "wish" in able else None
+    slots = self.visible_slots(receiver, brief["selector"], self.round_shown(brief, able))
+    slots = self.in_order(slots, brief.get("order", 0))
     lines = [
         "<|covenant|>" + self.rule,
         "<|receiver|>" + primitive("object_id", receiver),
@@ -124,6 +167,13 @@ def render(self, brief, able=None):
         lines.append("<|flaw|>" + self.plain(self.flaw_line(brief)))
         lines.append("<|attempt|>" + self.plain(brief["flawed"].rstrip()))
     return "\n".join(lines) + "\n<|method|>"
+
+
+def round_shown(self, brief, able):
+    # What is wanted can name slots that the selector does not.
+    if "wish" in able and brief["wish"] is not None:
+        return 2
+    return brief["round"]
 
 
 def plain(self, text):

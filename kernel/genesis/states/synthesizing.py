@@ -1,4 +1,5 @@
-"""Asks the model for the method, in the words of the workflow's covenant: for one, or for several, of which those count that most agree with."""
+"""Asks the model for the method, in the words of the workflow's covenant: for one, or for several, of which those count that most agree with.
+Where no example tells them apart, the others are second opinions on the first."""
 parents = []
 state_name = "synthesizing"
 persona = ref("personas.robin")
@@ -14,6 +15,13 @@ def _process_synthesis_(self, event, payload):
     is_known = False
     if event == "inferred_all":
         answers = payload["answers"]
+        if not self.checks():
+            # One question in several orders of slots: the first answer counts, unless another tells that it is a guess.
+            guess = self.guess_in(answers)
+            if guess is not None:
+                told = "the model only guesses which slots are meant: " + guess + "; a wish that names them, or an example, decides (batos wish)"
+                return self.fail("unsure", told, False)
+            answers = answers[:1]
         known = self.brief["tried"]
         self.asked = len(answers)
     sources = []
@@ -52,6 +60,13 @@ def _process_synthesis_(self, event, payload):
     self.waiting = sources[1:]
     self._p_changed = True
     return self.advance()
+
+
+def guess_in(self, answers):
+    texts = [self.covenant.method_in(answer["text"]) for answer in answers if answer["ok"]]
+    if len(texts) < len(answers) or texts[0].startswith("<|refuse|>"):
+        return None
+    return self.covenant.guess_in(texts)
 
 
 def doubts_refusals(self):

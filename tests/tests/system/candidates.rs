@@ -248,3 +248,47 @@ fn more_refusals_than_votes_are_a_refusal() {
     );
     assert_eq!((scripted.asked().len(), digest(system)), (8, before));
 }
+
+/// Which slot is meant must not be decided by the place where it stands.
+#[test]
+fn what_the_order_of_slots_decides_is_refused() {
+    // It raises the slot that it is shown first.
+    let scripted = able(|asked| {
+        let (_, shown) = asked.prompt.split_once("<|slots|>").unwrap();
+        let first = shown.split(':').next().unwrap();
+        Act::Say(format!(
+            "def raise_it(self):\n    self.{first} = self.{first} + 1\n    self._p_changed = True\n"
+        ))
+    });
+    let system = &scripted.system;
+    let desk = object(system, &["bass=4", "treble=6"]);
+    let before = digest(system);
+    let fault = system.refused(&["send", &desk, "raise_it"], "not_understood");
+    let told = "it takes bass, and with the slots in another order it takes treble";
+    assert!(text(&fault["message"]).contains(told), "{fault}");
+    let asked = scripted.asked();
+    assert_eq!((asked.len(), digest(system)), (2, before));
+    assert!(asked.iter().all(|ask| ask.temperature == 0.0), "{asked:?}");
+    // Such words decide nothing either; an example does.
+    system.ok(&["wish", &desk, "raise_it", "Raise it."]);
+    system.refused(&["send", &desk, "raise_it"], "not_understood");
+    system.ok(&[
+        "wish",
+        &desk,
+        "raise_it",
+        "Raise it.",
+        "--example",
+        "() -> _; bass=5",
+    ]);
+    system.ok(&["send", &desk, "raise_it"]);
+    assert_eq!(system.inspect(&desk)["slots"]["bass"]["value"], 5);
+    // One slot stands in one order, and whoever wants a guess gets it.
+    let plain = object(system, &["bass=4"]);
+    let before = scripted.asked().len();
+    system.ok(&["send", &plain, "raise_it"]);
+    assert_eq!(scripted.asked().len(), before + 1);
+    system.ok(&["set", "covenant", "blind_orders", "0"]);
+    let guessed = object(system, &["treble=6", "bass=4"]);
+    system.ok(&["send", &guessed, "raise_it"]);
+    assert_eq!(scripted.asked().len(), before + 2);
+}
