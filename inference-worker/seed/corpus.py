@@ -24,6 +24,9 @@ SIZE = 20_000
 # Of a hundred cases so many are messages without a wish, refusals of a wish, corrections; the others are methods with a wish.
 # The model knows these three nearly by heart; still, with 6 and 5 of the first two, fourteen million tokens made it forget four of eighteen refusals.
 PLAIN, REFUSED, CORRECTED = 12, 9, 7
+# Of methods and refusals with a wish so many show their words alone, as every other question of a thought does (docs/wishes.md): without examples, which are a
+# third of all tokens and tell less than the words.
+WORDS_ALONE = 0.35
 # Of the corrections so many are of what a model wrote to a wish, and not of what was made wrong.
 MISREAD = 0.6
 
@@ -51,6 +54,8 @@ def wish_case(drawer, rng, chance):
         wishes.permit(case.attempt, case.attempt)
     else:
         case = drawer.attempt()
+    if case.attempt is None and case.refusal != refusals.CONTRADICTION and rng.random() < WORDS_ALONE:
+        case.examples = []
     return case.prompt(), case.completion(), case.family, wishes.marks(case)
 
 

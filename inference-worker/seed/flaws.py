@@ -86,7 +86,7 @@ class TooLong(Exception):
 
 
 def bounded(function):
-    """The function, which is stopped after so many lines: what a model wrote may add to the list that it goes through."""
+    """The function, which is stopped after so many lines: what is wrong may never end, as one that adds to the list that it goes through."""
     def run(*arguments):
         left = MOST_LINES
 
@@ -109,7 +109,7 @@ def bounded(function):
 def fault(function, state, wanted):
     """Why a method is wrong in a state, empty when it is right; Rejected when that cannot be told."""
     try:
-        outcome = Outcome(function, state)
+        outcome = Outcome(bounded(function), state)
         if isinstance(outcome.raised, TooLong):
             raise Rejected("an attempt that does not end")
         return difference(outcome, wanted, state.told())
@@ -145,7 +145,7 @@ def correction(rng, case):
     except (SyntaxError, KeyError) as error:
         raise Rejected("no Python") from error
     for number, (state, wanted) in enumerate(case.shown, 1):
-        why = fault(bounded(function) if is_misread else function, state, wanted)
+        why = fault(function, state, wanted)
         if why:
             case.flaw = f"example {number}: {why}"[:200]
             case.attempt = attempt

@@ -147,7 +147,7 @@ def flawed(drawer, case):
         try:
             source = misread(rng, case)
             wishes.permit(source, source)
-            function = flaws.bounded(wishes.compiled(source, case.selector))
+            function = wishes.compiled(source, case.selector)
             if any(flaws.fault(function, state, asked) for state, asked in case.shown):
                 continue
             if any(flaws.fault(function, state, asked) for state, asked in zip(states, wanted)):

@@ -24,6 +24,7 @@ OUTSIDE = (
 ).split("|")
 ODD = ("send_mail post_online download read_page open_file write_file save_to_disk print_out take_picture call_by_phone tell_weather translate guess roll_die run_command start_program stop_machine read_password wait_long walk_there cook_meal "
        "drive_away fly_off buy_more order_online pay_by_card search_web look_up_outside ask_someone tell_future copy_files connect_to_host").split()
+CONTRADICTION = "the examples contradict each other"
 # Of the refusals so many are of scenarios.
 TOLD = 0.45
 VAGUE = {
@@ -220,5 +221,5 @@ def contradiction(drawer):
     if other is None:
         raise Rejected("an answer of another kind")
     case.examples = [case.examples[0], f"{head} -> {other}"]
-    case.refusal, case.family = "the examples contradict each other", "refuse"
+    case.refusal, case.family = CONTRADICTION, "refuse"
     return case

@@ -343,12 +343,21 @@ class Attempts(unittest.TestCase):
             self.assertFalse(any(wishes.difference(wishes.Outcome(whole, state), asked, state.told()) for state, asked in case.shown))
         self.assertGreater(found, 40)
 
-
     def test_what_does_not_end_is_stopped(self):
         function = flaws.bounded(wishes.compiled("def run(self, items):\n    for item in items:\n        items.append(item)\n", "run"))
         with self.assertRaises(flaws.TooLong):
             function(None, [1])
         self.assertEqual(flaws.bounded(sum)([1, 2]), 3)
+        endless = wishes.compiled("def run(self, *given):\n    while True:\n        pass\n", "run")
+        case = wishes.Drawer(random.Random(9)).draw("written")
+        with self.assertRaisesRegex(wishes.Rejected, "does not end"):
+            flaws.fault(endless, *case.shown[0])
+
+    def test_words_stand_alone_in_a_third_of_the_cases(self):
+        rows, _ = corpus.shard(7, 400)
+        wished = [prompt for prompt, completion, _, _ in rows if "<|wish|>" in prompt and "<|attempt|>" not in prompt and "contradict" not in completion]
+        alone = sum("<|example|>" not in prompt for prompt in wished) / len(wished)
+        self.assertTrue(0.3 < alone < 0.5, alone)
 
 
 class Personas(unittest.TestCase):
