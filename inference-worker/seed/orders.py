@@ -1,7 +1,8 @@
 """Whether a second order of slots tells a guess: the kept model answers held-out messages without examples, greedily, with the slots as they stand and read from behind.
 
 `python orders.py --cases 120` asks for so many wishes of scenarios, refusals, and messages without a wish, each without examples. An answer is a guess when it
-takes other slots where they stand otherwise (`covenant.blind_orders`). Slots take any name here; the kernel holds the model to those that are there.
+takes other slots where they stand otherwise, and a wish tells of them or the method changes something (`covenant.guess_in`). Slots take any name here; the kernel
+holds the model to those that are there.
 """
 
 import argparse
@@ -28,6 +29,11 @@ def from_behind(prompt):
     if len(data) < 2:
         return None
     return SLOTS.sub(lambda _: "<|slots|>" + " ".join(data[::-1] + [slot for slot in slots if slot not in data]) + "\n", prompt)
+
+
+def is_guess(kind, text, other):
+    """Whether the answer in the other order makes one a guess, as the covenant's guess_in tells."""
+    return (kind != "no wish" or "self._p_changed" in text + other) and taken(other) != taken(text)
 
 
 def taken(text):
@@ -62,8 +68,8 @@ def main():
             continue
         is_right = not case.refused and not evaluate.judged(case.hidden, text)
         other = from_behind(prompt)
-        is_guess = other is not None and taken(answer(other)) != taken(text)
-        counts[kind, f"{'right' if is_right else 'wrong'}, {'a guess' if is_guess else 'believed'}"] += 1
+        told = other is not None and is_guess(kind, text, answer(other))
+        counts[kind, f"{'right' if is_right else 'wrong'}, {'a guess' if told else 'believed'}"] += 1
     for (kind, what), count in sorted(counts.items()):
         print(f"{kind:10} {what:25} {count:4}")
 

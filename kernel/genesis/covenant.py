@@ -68,10 +68,13 @@ def blind_ask(self, cycle):
     return {"do": "infer_all", "asks": asks}
 
 
-def guess_in(self, texts):
+def guess_in(self, brief, texts):
     # Of the answers to one question in several orders of slots: how the first differs from another in the slots that it takes; None where it does not.
+    # Nobody said what a message without words is to tell: a description may tell of what it likes.
+    is_told = brief["wish"] is not None and brief["wish"]["intent"]
     for text in texts[1:]:
-        if self.slots_taken(text) != self.slots_taken(texts[0]):
+        matters = is_told or "self._p_changed" in texts[0] or "self._p_changed" in text
+        if matters and self.slots_taken(text) != self.slots_taken(texts[0]):
             return self.slots_in_words(texts[0]) + ", and with the slots in another order " + self.slots_in_words(text)
     return None
 

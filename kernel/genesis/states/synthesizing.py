@@ -66,7 +66,7 @@ def guess_in(self, answers):
     texts = [self.covenant.method_in(answer["text"]) for answer in answers if answer["ok"]]
     if len(texts) < len(answers) or texts[0].startswith("<|refuse|>"):
         return None
-    return self.covenant.guess_in(texts)
+    return self.covenant.guess_in(self.brief, texts)
 
 
 def doubts_refusals(self):

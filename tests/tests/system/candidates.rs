@@ -256,9 +256,11 @@ fn what_the_order_of_slots_decides_is_refused() {
     let scripted = able(|asked| {
         let (_, shown) = asked.prompt.split_once("<|slots|>").unwrap();
         let first = shown.split(':').next().unwrap();
-        Act::Say(format!(
-            "def raise_it(self):\n    self.{first} = self.{first} + 1\n    self._p_changed = True\n"
-        ))
+        let raise = format!("self.{first} = self.{first} + 1\n    self._p_changed = True");
+        Act::Say(match asked.prompt.contains("<|message|>raise_it") {
+            true => format!("def raise_it(self):\n    {raise}\n"),
+            false => format!("def describe(self):\n    return self.{first}\n"),
+        })
     });
     let system = &scripted.system;
     let desk = object(system, &["bass=4", "treble=6"]);
@@ -269,6 +271,8 @@ fn what_the_order_of_slots_decides_is_refused() {
     let asked = scripted.asked();
     assert_eq!((asked.len(), digest(system)), (2, before));
     assert!(asked.iter().all(|ask| ask.temperature == 0.0), "{asked:?}");
+    // Nobody said what a description tells of.
+    assert_eq!(system.ok(&["send", &desk, "describe"])["result"], 4);
     // Such words decide nothing either; an example does.
     system.ok(&["wish", &desk, "raise_it", "Raise it."]);
     system.refused(&["send", &desk, "raise_it"], "not_understood");
