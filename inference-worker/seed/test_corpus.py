@@ -82,6 +82,9 @@ class Corpus(unittest.TestCase):
         self.assertFalse(wanted - families, wanted - families)
         with_wish = sum("<|wish|>" in prompt for prompt, _, _, _ in made) / len(made)
         self.assertTrue(0.85 < with_wish < 0.95, with_wish)
+        wished = [prompt for prompt, completion, _, _ in made if "<|wish|>" in prompt and "<|attempt|>" not in prompt and refusals.CONTRADICTION not in completion]
+        alone = sum("<|example|>" not in prompt for prompt in wished) / len(wished)
+        self.assertTrue(0.3 < alone < 0.5, alone)
         self.assertGreater(len({completion.partition("):")[2] for _, completion, _, _ in made}), 700)
 
     def test_every_method_is_the_same_written_by_nobody(self):
@@ -352,12 +355,6 @@ class Attempts(unittest.TestCase):
         case = wishes.Drawer(random.Random(9)).draw("written")
         with self.assertRaisesRegex(wishes.Rejected, "does not end"):
             flaws.fault(endless, *case.shown[0])
-
-    def test_words_stand_alone_in_a_third_of_the_cases(self):
-        rows, _ = corpus.shard(7, 400)
-        wished = [prompt for prompt, completion, _, _ in rows if "<|wish|>" in prompt and "<|attempt|>" not in prompt and "contradict" not in completion]
-        alone = sum("<|example|>" not in prompt for prompt in wished) / len(wished)
-        self.assertTrue(0.3 < alone < 0.5, alone)
 
 
 class Personas(unittest.TestCase):
